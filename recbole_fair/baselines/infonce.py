@@ -1,0 +1,24 @@
+"""MF and LightGCN trained with sampled InfoNCE instead of BPR (`rec_loss: infonce`), as bifair.md's tables are."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from recbole_fair.contrastive import Contrastive
+from recbole_fair.host import BPR, LightGCN
+
+
+class InfoNCEMF(Contrastive, BPR):
+    """RecBole's matrix factorisation under InfoNCE."""
+
+    def vectors(self) -> tuple[Tensor, Tensor]:
+        """The embedding tables."""
+        return self.user_embedding.weight, self.item_embedding.weight
+
+
+class InfoNCELightGCN(Contrastive, LightGCN):
+    """RecBole's LightGCN under InfoNCE; its L2 term (`reg_weight`) belongs to BPR and is not used."""
+
+    def vectors(self) -> tuple[Tensor, Tensor]:
+        """The propagated embeddings."""
+        return self.forward()  # type: ignore[no-any-return]

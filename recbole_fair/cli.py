@@ -1,0 +1,98 @@
+"""The command line: `recbole-fair [SUB-COMMAND] [--key=value ...]`; without a sub-command it runs one model.
+
+Options are `--key=value` or `--key value`; `--quiet`, `--debug` and `--help` stand alone. argv is read here, once;
+what follows is handed on as a dictionary.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from recbole_fair import yamls
+from recbole_fair.errors import UsageError
+from recbole_fair.registry import nearest
+
+SWITCHES = frozenset({"quiet", "debug", "help", "cite", "clear"})
+
+
+@dataclass
+class Arguments:
+    """A parsed command line: bare words, `--key=value` options and switches."""
+
+    words: list[str] = field(default_factory=list)
+    options: dict[str, Any] = field(default_factory=dict)
+    switches: set[str] = field(default_factory=set)
+
+    def take(self, key: str, default: Any = None) -> Any:
+        """Remove and return an option that the sub-command itself reads."""
+        return self.options.pop(key, default)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A sub-command: where it lives, and what `--help` says of it. Later ones only add a line to COMMANDS."""
+
+    target: str
+    summary: str
+
+
+COMMANDS = {
+    "run": Command("recbole_fair.commands.run:main", "train and judge one model (the default)"),
+    "models": Command("recbole_fair.commands.models:main", "list every name that --model takes; --cite: its reference"),
+    "recommend": Command("recbole_fair.commands.recommend:main", "RUN_DIR --users=1,2 --k=20: top items of a saved run"),
+    "cache": Command("recbole_fair.commands.cache:main", "where cached item vectors lie and how big; --clear removes them"),
+}
+
+
+def parse(argv: Sequence[str]) -> Arguments:
+    """Split argv; values follow YAML rules, dotted keys make nested mappings."""
+    arguments, rest = Arguments(), list(argv)
+    given: set[str] = set()
+    while rest:
+        token = rest.pop(0)
+        if not token.startswith("--"):
+            arguments.words.append(token)
+            continue
+        key, equals, text = token[2:].partition("=")
+        if key in SWITCHES and not equals:
+            arguments.switches.add(key)
+            continue
+        if not equals:
+            if not rest or rest[0].startswith("--"):
+                raise UsageError(f"--{key}: needs a value, as in --{key}=VALUE")
+            text = rest.pop(0)
+        if key in given:
+            raise UsageError(f"--{key}: given twice; keep one")
+        given.add(key)
+        yamls.set_dotted(arguments.options, key, yamls.value_of(text, key))
+    return arguments
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status: 0, or 2 for a request that cannot be met."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        name = argv.pop(0) if argv and not argv[0].startswith("-") else "run"
+        if name not in COMMANDS:
+            raise UsageError(f"{name!r}: no such sub-command.{nearest(name, COMMANDS)} Known: {', '.join(COMMANDS)}")
+        arguments = parse(argv)
+        return _command(name)(arguments)
+    except UsageError as error:
+        if "--debug" in argv:
+            raise
+        print(f"recbole-fair: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 0
+    except KeyboardInterrupt:
+        print("recbole-fair: interrupted; a started run goes on with --resume=True", file=sys.stderr)
+        return 130
+
+
+def _command(name: str) -> Callable[[Arguments], int]:
+    module, _, function = COMMANDS[name].target.partition(":")
+    return getattr(import_module(module), function)  # type: ignore[no-any-return]

@@ -1,0 +1,1 @@
+"""One file a sub-command; cli.py names them."""

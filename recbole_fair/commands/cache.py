@@ -1,0 +1,23 @@
+"""`recbole-fair cache`: where item vectors are kept, how big they are, and how to be rid of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from recbole_fair.cli import Arguments
+
+
+def main(arguments: Arguments) -> int:
+    """List the cached vectors, or remove them with --clear."""
+    from recbole_fair.embedding import cache
+    from recbole_fair.vectors import default_cache
+
+    folder = Path(arguments.take("cache_dir") or default_cache())
+    if "clear" in arguments.switches:
+        print(f"{folder}: {cache.clear(folder) / 1e6:.1f} MB removed")
+        return 0
+    entries = cache.describe(folder)
+    for path, size, rows, identity in entries:
+        print(f"{size / 1e6:9.1f} MB  {rows:>9} rows  {identity}  {path}")
+    print(f"{folder}: {sum(entry[1] for entry in entries) / 1e6:.1f} MB in {len(entries)} files")
+    return 0

@@ -1,0 +1,34 @@
+"""`recbole-fair models`: one line a name, without importing any model."""
+
+from __future__ import annotations
+
+from recbole_fair import registry, yamls
+from recbole_fair.cli import Arguments
+from recbole_fair.errors import UsageError
+from recbole_fair.registry import Row
+
+
+def main(arguments: Arguments) -> int:
+    """Print every row, or with --cite the references of the named rows (all without names)."""
+    rows = [*registry.MODELS.values(), *(registry.STRATEGIES[name] for name in registry.STRATEGIES)]
+    if unknown := [word for word in arguments.words if word not in {row.name for row in rows}]:
+        registry.resolve(unknown[0])
+        raise UsageError(f"{unknown[0]!r}: name the model or the strategy alone")
+    chosen = [row for row in rows if not arguments.words or row.name in arguments.words]
+    print("\n".join(map(_reference if "cite" in arguments.switches else _line, chosen)))
+    return 0
+
+
+def _line(row: Row) -> str:
+    strategy = row.name in registry.STRATEGIES
+    name = f"{row.name}<Model>" if strategy else row.name
+    also = next((f" (= {alias})" for alias, target in registry.ALIASES.items() if target == row.name), "")
+    return f"{name + also:<26} {row.family:<12} {row.needs or '-':<34} {_paper(row)}"
+
+
+def _reference(row: Row) -> str:
+    return f"{row.name}: {_paper(row)}"
+
+
+def _paper(row: Row) -> str:
+    return str(yamls.packaged("references.yaml").get(row.cite, row.cite))

@@ -1,0 +1,121 @@
+"""Lets RecBole 1.2.1 run on today's numpy, pandas and scipy.
+
+The only place that patches the host. Every shim is guarded by a test of the *feature* it restores, so it does
+nothing on an old stack or once RecBole is fixed. `apply()` must run before recbole is imported; it may run often.
+
+What is *not* patched: `torch.load`. RecBole's pickled checkpoints (upstream issue 2212) are never read here, because
+reading one executes it; our trainer writes and reads safetensors instead.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import dok_matrix
+
+# RecBole's Config assigns np.float = np.float_ and so on; numpy 2 removed the right-hand sides.
+# Upstream issues 2174 and 2215.
+_NUMPY_ALIASES = {"float_": np.float64, "complex_": np.complex128, "unicode_": np.str_}
+
+
+def restore_numpy_aliases() -> None:
+    """Give back the scalar names that numpy 2 removed and RecBole's Config reads."""
+    for alias, scalar in _NUMPY_ALIASES.items():
+        if alias not in np.__dict__:
+            setattr(np, alias, scalar)
+
+
+def _dok_update(self: dok_matrix, entries: dict[tuple[int, int], float]) -> None:
+    self._dict.update(entries)
+
+
+def restore_dok_update() -> None:
+    """Give back `dok_matrix._update`, with which LightGCN and its relatives build their graph.
+
+    scipy renamed it when `update` became public (upstream issues 2078 and 2187).
+    """
+    if not hasattr(dok_matrix, "_update"):
+        dok_matrix._update = _dok_update
+
+
+def _chained_fillna_works() -> bool:
+    frame = pd.DataFrame({"value": [np.nan]})
+    frame["value"].fillna(0, inplace=True)
+    return not bool(frame["value"].isna().any())
+
+
+class _PandasThatFills:
+    """pandas as the host's dataset module sees it: sequence columns arrive without missing values."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(pd, name)
+
+    @staticmethod
+    def read_csv(*args: Any, **kwargs: Any) -> pd.DataFrame:
+        frame = pd.read_csv(*args, **kwargs)
+        for column in frame.columns[frame.columns.str.endswith("_seq")]:
+            frame[column] = frame[column].fillna("")
+        return frame
+
+
+def _fill_by_assignment(fill_rest: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Wrap `Dataset._fill_nan` so that tokens and floats are filled by assignment before the host looks."""
+
+    def fill_nan(dataset: Any) -> None:
+        for feat_name in dataset.feat_name_list:
+            feat = getattr(dataset, feat_name)
+            for field in feat:
+                kind = dataset.field2type[field].value
+                if kind == "token":
+                    feat[field] = feat[field].fillna(0)
+                elif kind == "float":
+                    feat[field] = feat[field].fillna(feat[field].mean())
+        fill_rest(dataset)
+
+    return fill_nan
+
+
+def restore_chained_fillna() -> None:
+    """Fill missing values where pandas 3 made the host's chained in-place `fillna` a silent no-op.
+
+    Without it an empty genre list crashes the load and an unknown attribute stays NaN instead of becoming id 0
+    (upstream issue 2155).
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pandas warns of exactly the idiom that is being tested
+        if _chained_fillna_works():
+            return
+    from recbole.data.dataset import dataset as host
+
+    if not isinstance(host.pd, _PandasThatFills):
+        host.pd = _PandasThatFills()
+        host.Dataset._fill_nan = _fill_by_assignment(host.Dataset._fill_nan)
+
+
+class NoTensorboard:
+    """Stands where the host opens a tensorboard writer in the working directory of whoever calls it."""
+
+    def add_scalar(self, *_: object, **__: object) -> None:
+        """Drop a scalar: history.csv has it."""
+
+    def add_hparams(self, *_: object, **__: object) -> None:
+        """Drop the hyper-parameters: config.yaml has them."""
+
+
+def silence_tensorboard() -> None:
+    """Keep the host from creating `./log_tensorboard` (it has no key to switch it off)."""
+    from recbole.trainer import trainer
+
+    trainer.get_tensorboard = lambda _logger: NoTensorboard()
+
+
+def apply() -> None:
+    """Install every shim that this environment needs; safe to call again."""
+    restore_numpy_aliases()
+    restore_dok_update()
+    restore_chained_fillna()
+    silence_tensorboard()

@@ -1,0 +1,85 @@
+"""What AlphaRec, Linear and the InfoNCE forms of MF and LightGCN share: cosine scores trained by sampled InfoNCE."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from recbole_fair.losses import SampledInfoNCE
+from recbole_fair.sampling import PairSampler
+
+# Scoring a batch of users against all items by one matrix product beats gathering the negatives' vectors while
+# the catalogue is at most this many times larger than the number of negatives.
+_ALL_ITEMS_FACTOR = 64
+
+
+class Contrastive:
+    """Mixin for a RecBole GeneralRecommender: a subclass says what its `vectors` are, this does the rest.
+
+    Loss (bifair.md 4.3): InfoNCE over `negatives` uniform negatives, scores cosine / temperature. Negatives exclude
+    the user's training items only; they are drawn on the device, because the host's loader would repeat every row
+    256 times (trap 30).
+    """
+
+    # what the mixin reads from the RecBole model it is mixed into
+    USER_ID: str
+    ITEM_ID: str
+    n_items: int
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)  # type: ignore[call-arg]
+        self.temperature = float(config["temperature"])
+        self.negatives = int(config["negatives"])
+        self.uniform_users = config["user_sampling"] == "user"
+        self.pairs = PairSampler(dataset.inter_matrix(form="csr"))
+        self.loss = SampledInfoNCE()
+        self._scoring: tuple[Tensor, Tensor] | None = None
+
+    def vectors(self) -> tuple[Tensor, Tensor]:
+        """User vectors [U, D] and item vectors [I, D] under the current parameters."""
+        raise NotImplementedError
+
+    def train(self, mode: bool = True) -> Any:
+        """Also forget the vectors kept for scoring: the parameters are about to change, or have changed."""
+        self._scoring = None
+        return super().train(mode)  # type: ignore[misc]
+
+    def calculate_loss(self, interaction: Any) -> Tensor:
+        """InfoNCE of one batch."""
+        users, positives = interaction[self.USER_ID], interaction[self.ITEM_ID]
+        if self.uniform_users:
+            users, positives = self.pairs.pairs(len(users))
+        user_vectors, item_vectors = self.unit_vectors()
+        chosen = user_vectors[users]  # [B, D]
+        positive = (chosen * item_vectors[positives]).sum(1)
+        negative = self._negative_scores(users, chosen, item_vectors)
+        return self.loss(positive / self.temperature, negative / self.temperature)  # type: ignore[no-any-return]
+
+    def _negative_scores(self, users: Tensor, chosen: Tensor, item_vectors: Tensor) -> Tensor:
+        drawn = self.pairs.negatives(users, self.negatives)  # [B, n]
+        if self.n_items <= _ALL_ITEMS_FACTOR * self.negatives:
+            return (chosen @ item_vectors.T).gather(1, drawn)
+        return torch.einsum("bd,bnd->bn", chosen, item_vectors[drawn])
+
+    def unit_vectors(self) -> tuple[Tensor, Tensor]:
+        """`vectors`, each of length 1."""
+        users, items = self.vectors()
+        return functional.normalize(users, dim=-1), functional.normalize(items, dim=-1)
+
+    def _scoring_vectors(self) -> tuple[Tensor, Tensor]:
+        if self._scoring is None:
+            self._scoring = self.unit_vectors()
+        return self._scoring
+
+    def predict(self, interaction: Any) -> Tensor:
+        """Cosines of the given pairs."""
+        users, items = self._scoring_vectors()
+        return (users[interaction[self.USER_ID]] * items[interaction[self.ITEM_ID]]).sum(-1)
+
+    def full_sort_predict(self, interaction: Any) -> Tensor:
+        """Cosines of the given users with all items, flattened as the host expects."""
+        users, items = self._scoring_vectors()
+        return (users[interaction[self.USER_ID]] @ items.T).view(-1)

@@ -1,0 +1,225 @@
+"""From atomic files to loaders: one split for every kind of model, judged one list per user.
+
+RecBole judges sequential models per interaction and without masking, all others per user and masked, so their
+figures are not the same quantity (recbole traps 16-18). Here the split comes first for all of them; a sequential
+model then learns from sequences of the training part only, and is asked once per user with the items before the
+judged part as history.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from recbole_fair.config import Config
+from recbole_fair.errors import UsageError
+from recbole_fair.groups import Values
+from recbole_fair.host import (
+    Dataset,
+    FeatureType,
+    FullSortEvalDataLoader,
+    Interaction,
+    Sampler,
+    SequentialDataset,
+    cat_interactions,
+    create_samplers,
+    get_dataloader,
+    host_datasets,
+    init_seed,
+)
+from recbole_fair.registry import nearest
+
+_SUFFIXES = (".inter", ".user", ".item")
+_PHASES = ("train", "valid", "test")
+
+
+class LateSequences(SequentialDataset):
+    """RecBole's SequentialDataset, split like every other data set before its sequences are made."""
+
+    def data_augmentation(self) -> None:
+        """Do nothing when the whole data set is formatted; `augment` does it for the training part."""
+
+    def augment(self) -> None:
+        """Turn each user's items of this part into (items so far | next item) rows."""
+        super().data_augmentation()
+
+
+@dataclass
+class Data:
+    """What a run reads: the whole data set, its parts before any augmentation, and their loaders."""
+
+    dataset: Dataset
+    parts: dict[str, Dataset]
+    train: Any
+    valid: Any
+    test: Any
+
+    def pairs(self, phase: str) -> tuple[np.ndarray, np.ndarray]:
+        """User and item ids of a part's interactions."""
+        feat = self.parts[phase].inter_feat
+        return feat[self.dataset.uid_field].numpy(), feat[self.dataset.iid_field].numpy()
+
+    def values(self, field: str, key: str) -> Values:
+        """Raw values of a token field for every user or item id; `key` is the setting that asked for it."""
+        dataset = self.dataset
+        feats = {"user": dataset.user_feat, "item": dataset.item_feat}
+        for feat in feats.values():
+            if feat is not None and field in feat:
+                return _raw_values(feat[field].numpy(), dataset.field2id_token.get(field))
+        present = [name for feat in feats.values() if feat is not None for name in feat.columns]
+        raise UsageError(f"{key}={field!r}: the data has no such user or item field.{nearest(field, present)} It has {present}")
+
+    def item_counts(self) -> np.ndarray:
+        """Training interactions of each item."""
+        return np.bincount(self.pairs("train")[1], minlength=self.dataset.item_num)
+
+    def tokens(self, field: str) -> np.ndarray:
+        """Raw ids in the order of RecBole's own."""
+        return self.dataset.field2id_token[field]  # type: ignore[no-any-return]
+
+    def split_digest(self) -> str:
+        """Equal for two runs exactly if they share users, items and the split."""
+        digest = hashlib.sha256()
+        for field in (self.dataset.uid_field, self.dataset.iid_field):
+            digest.update("\n".join(map(str, self.dataset.field2id_token[field])).encode())
+        for phase in _PHASES:
+            users, items = self.pairs(phase)
+            pairs = np.sort(users.astype(np.int64) * self.dataset.item_num + items)
+            digest.update(pairs.tobytes())
+        return digest.hexdigest()[:16]
+
+
+def _raw_values(ids: np.ndarray, tokens: np.ndarray | None) -> Values:
+    if tokens is None:  # a number: its text is its value
+        return [(f"{value:g}",) for value in ids.tolist()]
+    table = tokens.tolist()
+    rows = ids.reshape(len(ids), -1).tolist()
+    return [tuple(str(table[place]) for place in row if place) for row in rows]
+
+
+def fingerprint(folder: Path, name: str) -> str:
+    """Digest of the atomic files that RecBole will read; also the first check that they can be read."""
+    digest = hashlib.sha256()
+    for suffix in _SUFFIXES:
+        path = folder / f"{name}{suffix}"
+        if not path.is_file():
+            if suffix == ".inter":
+                raise UsageError(f"{path}: no such file; a data set needs it (see dataset_atomic/README.md)")
+            continue
+        with path.open("rb") as stream:
+            digest.update(suffix.encode())
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()[:16]
+
+
+def check_headers(config: Config) -> None:
+    """Refuse atomic files whose header RecBole would misread or fail on with a traceback."""
+    folder, name, encoding = config.folder, config["dataset"], config["encoding"]
+    for suffix in _SUFFIXES:
+        path = folder / f"{name}{suffix}"
+        if not path.is_file():
+            continue
+        try:
+            with path.open(encoding=encoding, newline="") as stream:
+                header = stream.readline(1 << 16)
+        except (UnicodeDecodeError, LookupError, OSError) as error:
+            raise UsageError(f"{path}: not readable as {encoding} ({error})") from error
+        _check_header(path, header, config, suffix)
+
+
+def _check_header(path: Path, header: str, config: Config, suffix: str) -> None:
+    expected = "expected tab-separated `field:type` with type token, token_seq, float or float_seq"
+    if header.endswith("\r\n"):
+        raise UsageError(f"{path}, line 1: ends with CR LF, which RecBole reads as part of the type; use LF")
+    columns = header.rstrip("\n").split(config["field_separator"])
+    fields = [column.partition(":") for column in columns]
+    kinds = {kind.value for kind in FeatureType}
+    for field, _, kind in fields:
+        if not field or kind not in kinds:
+            raise UsageError(f"{path}, line 1: {field + ':' + kind!r}: {expected}")
+    required = {".inter": ["USER_ID_FIELD", "ITEM_ID_FIELD"], ".user": ["USER_ID_FIELD"], ".item": ["ITEM_ID_FIELD"]}
+    present = {field for field, _, _ in fields}
+    wanted = [config[key] for key in required[suffix]] + list((config["load_col"] or {}).get(suffix[1:]) or [])
+    for field in wanted:
+        if field not in present:
+            raise UsageError(f"{path}: has no field {field!r}, only {sorted(present)}; correct load_col or the file")
+
+
+def load(config: Config) -> Data:
+    """Read, split and wrap the data set; draws from the split's own seed only (trap 13)."""
+    check_headers(config)
+    init_seed(config["split_seed"], config["reproducibility"])
+    try:
+        dataset = _dataset_class(config)(config)
+        built = dataset.build()
+    except UsageError:
+        raise
+    except (ValueError, KeyError, AssertionError, TypeError, OSError) as error:
+        raise UsageError(f"{config.folder}: RecBole cannot load this data set: {error}") from error
+    parts = dict(zip(_PHASES, built, strict=True))
+    _check_parts(config, parts)
+    for part in () if config["batch_features"] else built:
+        part.user_feat = part.item_feat = None  # else the loader joins every column of both to every row
+    parts = {phase: part.copy(part.inter_feat) for phase, part in parts.items()}
+    samplers = create_samplers(config, dataset, built)
+    history = Sampler(list(_PHASES), list(parts.values()), "uniform")
+    evaluation = [_ranking_loader(config, parts, phase, history) for phase in ("valid", "test")]
+    if isinstance(built[0], LateSequences):
+        built[0].augment()
+    train = get_dataloader(config, "train")(config, built[0], samplers[0], shuffle=config["shuffle"])
+    return Data(dataset, parts, train, *evaluation)
+
+
+def _dataset_class(config: Config) -> type[Dataset]:
+    special = getattr(host_datasets, f"{config['model']}Dataset", None)
+    if special is None:
+        return LateSequences if config.sequential else Dataset
+    return special  # type: ignore[no-any-return]
+
+
+def _check_parts(config: Config, parts: dict[str, Dataset]) -> None:
+    if max(config["topk"]) >= parts["train"].item_num:
+        raise UsageError(f"topk={config['topk']}: the data set has only {parts['train'].item_num - 1} items")
+    for phase, part in parts.items():
+        if len(part) == 0:
+            raise UsageError(
+                f"dataset={config['dataset']}: the {phase} part is empty after filtering and splitting;"
+                " check val_interval, user_inter_num_interval and eval_args.split"
+            )
+
+
+def _ranking_loader(config: Config, parts: dict[str, Dataset], phase: str, history: Sampler) -> FullSortEvalDataLoader:
+    # Users are judged alike for all models, so the loader must not see that a model is sequential.
+    general = config.replaced(MODEL_TYPE=None)
+    loader = FullSortEvalDataLoader(general, parts[phase], history.set_phase(phase), shuffle=False)
+    if config.sequential:
+        before = [parts[earlier].inter_feat for earlier in _PHASES[: _PHASES.index(phase)]]
+        loader.user_df.update(last_items(config, parts["train"], before, loader.uid_list))
+    return loader
+
+
+def last_items(config: Config, dataset: Dataset, parts: Iterable[Interaction], users: torch.Tensor) -> Interaction:
+    """Each user's latest rows of `parts`, oldest first, padded with 0, as the columns a sequential model reads."""
+    uid, time = dataset.uid_field, dataset.time_field
+    rows = cat_interactions(list(parts))
+    order = np.lexsort((rows[time].numpy(), rows[uid].numpy()))
+    sorted_users = rows[uid].numpy()[order]
+    start = np.searchsorted(sorted_users, users.numpy(), side="left")
+    stop = np.searchsorted(sorted_users, users.numpy(), side="right")
+    length = np.minimum(stop - start, config["MAX_ITEM_LIST_LENGTH"])
+    # [U, L]: position l of a user's list is row (stop - length + l) of the sorted table, while l < length.
+    position = np.arange(config["MAX_ITEM_LIST_LENGTH"])[None, :]
+    taken = torch.from_numpy(order[np.minimum((stop - length)[:, None] + position, len(order) - 1)])
+    absent = torch.from_numpy(position >= length[:, None])
+    columns = {config["ITEM_LIST_LENGTH_FIELD"]: torch.from_numpy(length)}
+    for field, values in rows.interaction.items():
+        if field != uid and values.dim() == 1:
+            columns[field + config["LIST_SUFFIX"]] = values[taken].masked_fill(absent, 0)
+    return Interaction(columns)

@@ -1,0 +1,1 @@
+"""Text embeddings of items, and the recommenders that stand on them."""

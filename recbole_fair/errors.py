@@ -1,0 +1,5 @@
+"""The one kind of error that is shown to users as a sentence instead of a traceback."""
+
+
+class UsageError(ValueError):
+    """A request that cannot be met: the message names the file or key, the value and the remedy."""

@@ -1,0 +1,1 @@
+"""Judging recommenders: accuracy, fairness between groups, and how sure one can be."""

@@ -1,0 +1,50 @@
+"""The user-item graph: normalised adjacency and LightGCN's propagation."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+
+def normalised_adjacency(interactions: sp.spmatrix) -> Tensor:
+    """D^-1/2 A D^-1/2 of the bipartite graph, users first, without self loops (LightGCN Eq. 8).
+
+    Symmetric, sparse CSR, [U + I, U + I]; repeated interactions count once, nodes without edges get zero rows.
+    """
+    block = (interactions.tocsr() != 0).astype(np.float64)
+    adjacency = sp.bmat([[None, block], [block.T, None]], format="csr")
+    degree = np.asarray(adjacency.sum(axis=1)).ravel()
+    scale = sp.diags(np.divide(1.0, np.sqrt(degree), out=np.zeros_like(degree), where=degree > 0))
+    normalised = (scale @ adjacency @ scale).tocsr().astype(np.float32)
+    return torch.sparse_csr_tensor(
+        torch.from_numpy(normalised.indptr.astype(np.int64)),
+        torch.from_numpy(normalised.indices.astype(np.int64)),
+        torch.from_numpy(normalised.data),
+        size=normalised.shape,
+        check_invariants=False,
+    )
+
+
+class _SymmetricProduct(torch.autograd.Function):
+    """A @ x for a symmetric sparse A: its backward is A @ gradient, so no transpose is ever built."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, matrix: Tensor, dense: Tensor) -> Tensor:
+        ctx.matrix = matrix  # type: ignore[attr-defined]
+        return matrix @ dense
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[None, Tensor]:
+        # Through apply, so that a second derivative (BiFair's implicit gradient) is possible.
+        return None, _SymmetricProduct.apply(ctx.matrix, gradients[0])  # type: ignore[attr-defined, no-any-return, no-untyped-call]
+
+
+def propagate(adjacency: Tensor, nodes: Tensor, layers: int) -> Tensor:
+    """Mean of layers 0..L of x_{l+1} = A x_l (LightGCN Eq. 4, with equal layer weights)."""
+    summed, current = nodes, nodes
+    for _ in range(layers):
+        current = _SymmetricProduct.apply(adjacency, current)  # type: ignore[no-untyped-call]
+        summed = summed + current
+    return summed / (layers + 1)

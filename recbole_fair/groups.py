@@ -1,0 +1,129 @@
+"""Who belongs to which group: popularity, any field, bins of a field, products of fields.
+
+Pure functions over arrays. Ids are RecBole's: row 0 is padding and belongs to no group. Unknown values belong to no
+group either; they are counted and reported, never dropped in silence (methods.md, "Definitions shared by all").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product as cartesian
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from recbole_fair.errors import UsageError
+
+Values = Sequence[tuple[str, ...]]  # one entry an id: its raw values, empty where unknown
+
+
+@dataclass(frozen=True)
+class Groups:
+    """A grouping: `membership[i, g]` says whether id i belongs to the group called names[g]."""
+
+    kind: str  # "item" or "user"
+    field: str  # pop, genre, gender, gender*age, ...
+    names: tuple[str, ...]
+    membership: npt.NDArray[np.bool_]  # [ids, G]
+
+    @property
+    def unknown(self) -> int:
+        """How many ids (padding aside) belong to no group."""
+        return int((~self.membership[1:].any(axis=1)).sum())
+
+    def of(self, identifier: int) -> list[str]:
+        """Names of the groups an id belongs to."""
+        return [name for name, member in zip(self.names, self.membership[identifier], strict=True) if member]
+
+
+def popularity(counts: npt.NDArray[np.int64], tokens: Sequence[str], share: float = 0.1) -> Groups:
+    """Head and tail: of the n items with a training interaction, the floor(share * n) with most, at least 1; the rest.
+
+    Ties go by raw item id, so the grouping does not depend on RecBole's numbering. Items unseen in training are in
+    neither group.
+
+    >>> popularity(np.array([0, 5, 1, 9]), ["[PAD]", "a", "b", "c"], 0.4).membership[:, 0].tolist()
+    [False, False, False, True]
+    """
+    seen = np.flatnonzero(counts > 0)
+    head_size = max(1, int(share * len(seen)))
+    by_count = sorted(seen.tolist(), key=lambda item: (-int(counts[item]), str(tokens[item])))
+    membership = np.zeros((len(counts), 2), dtype=bool)
+    membership[by_count[:head_size], 0] = True
+    membership[by_count[head_size:], 1] = True
+    return Groups("item", "pop", ("popular", "rest"), membership)
+
+
+def by_value(kind: str, field: str, values: Values, *, multi: str = "all", unknown: Sequence[str] = ()) -> Groups:
+    """One group a value of a field; an id with several values counts in each (`multi="first"`: in its first)."""
+    ignored = {str(value) for value in unknown}
+    known = [tuple(value for value in entry if value not in ignored) for entry in values]
+    known = [entry[:1] if multi == "first" else entry for entry in known]
+    names = tuple(sorted({value for entry in known for value in entry}, key=_natural))
+    column = {name: place for place, name in enumerate(names)}
+    membership = np.zeros((len(values), len(names)), dtype=bool)
+    for row, entry in enumerate(known):
+        for value in entry:
+            membership[row, column[value]] = True
+    return Groups(kind, field, names, membership)
+
+
+def binned(values: Values, bins: Mapping[str, str | Sequence[Any]], field: str) -> Values:
+    """Replace raw values by the names of the bins that hold them; a value outside every bin is unknown.
+
+    A bin is an interval in RecBole's notation ("[0,35)") or a list of codes.
+
+    >>> binned([(), ("17",), ("40",)], {"young": "[0,35)", "old": [40, 41]}, "age")
+    [(), ('young',), ('old',)]
+    """
+    holds = {name: _test_of(content, f"group_bins.{field}.{name}") for name, content in bins.items()}
+    return [tuple(name for value in entry for name, test in holds.items() if test(value)) for entry in values]
+
+
+_INTERVAL = re.compile(r"([\[(])\s*([^,]+),\s*([^,]+)([\])])")
+
+
+def _test_of(content: str | Sequence[Any], key: str) -> Callable[[str], bool]:
+    if not isinstance(content, str):
+        codes = {str(code) for code in content}
+        return codes.__contains__
+    found = _INTERVAL.fullmatch(content.strip())
+    try:
+        low, high = (float(found.group(2)), float(found.group(3))) if found else (1.0, 0.0)
+    except ValueError:
+        low, high = 1.0, 0.0
+    if not found or low > high:
+        raise UsageError(f"{key}={content!r}: an interval as in '[18,35)', or a list of codes")
+    closed_low, closed_high = found.group(1) == "[", found.group(4) == "]"
+
+    def within(value: str) -> bool:
+        try:
+            number = float(value)
+        except ValueError as error:
+            raise UsageError(f"{key}: {value!r} is no number, yet the bin is an interval") from error
+        return low < number < high or (closed_low and number == low) or (closed_high and number == high)
+
+    return within
+
+
+def product(parts: Sequence[Groups]) -> Groups:
+    """Intersections, as in gender*age: an id is in (F, young) if it is in F and in young.
+
+    Every combination is a group, empty ones too: a combination nobody has must be seen as such.
+    """
+    names = tuple("*".join(combination) for combination in cartesian(*(part.names for part in parts)))
+    membership = parts[0].membership
+    for part in parts[1:]:
+        membership = (membership[:, :, None] & part.membership[:, None, :]).reshape(len(membership), -1)
+    return Groups(parts[0].kind, "*".join(part.field for part in parts), names, membership)
+
+
+def _natural(name: str) -> tuple[int, float, str]:
+    """Numbers in numeric order before words: 1, 18, 25, not 1, 18, 2."""
+    try:
+        return (0, float(name), name)
+    except ValueError:
+        return (1, 0.0, name)

@@ -1,0 +1,150 @@
+"""The one table of names: what a user may type after `--model=` and where it lives.
+
+Only strings: asking the table loads no model, no torch and no RecBole. A row is a preset: its class comes from
+`target`, its keys from `properties/family/<family>.yaml` and `properties/model/<name>.yaml`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any
+
+from recbole_fair.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One name of the table.
+
+    `target` is "module:Class"; `host` names the RecBole model whose own yaml is loaded first; `base` the row
+    that `base: auto` trains beneath it; `variants` maps
+    "key=value" of the configuration to another target (MF with `rec_loss=infonce`); `cite` is a key of
+    properties/references.yaml.
+    """
+
+    name: str
+    target: str
+    family: str
+    cite: str
+    needs: str = ""
+    host: str = ""
+    base: str = ""
+    variants: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def target_for(self, settings: Mapping[str, Any]) -> str:
+        """The class path under these settings: a matching variant, else `target`."""
+        for condition, target in self.variants.items():
+            key, _, value = condition.partition("=")
+            if str(settings.get(key)) == value:
+                return target
+        return self.target
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What `--model` and `--strategy` resolve to together."""
+
+    model: Row
+    strategy: Row | None = None
+
+    @property
+    def name(self) -> str:
+        """The row label: strategy prefix and model name."""
+        return f"{self.strategy.name if self.strategy else ''}{self.model.name}"
+
+
+def load(target: str) -> Any:
+    """Import the object that a "module:Name" string points to."""
+    module, _, name = target.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _host(kind: str, name: str, *, alias: str = "", needs: str = "", **variants: str) -> Row:
+    target = f"recbole.model.{kind}_recommender.{name.lower()}:{name}"
+    family = "sequential" if kind == "sequential" else "host"
+    paths = MappingProxyType({f"rec_loss={value}": path for value, path in variants.items()})
+    return Row(alias or name, target, family, cite=name, needs=needs, host=name, variants=paths)
+
+
+_INFONCE = "recbole_fair.baselines.infonce:InfoNCE"
+_TITLES = "item texts"
+
+_OURS = (
+    Row("AlphaRec", "recbole_fair.embedding.alpharec:AlphaRec", "embedding", "AlphaRec", _TITLES),
+    Row("Linear", "recbole_fair.embedding.linear:Linear", "embedding", "Linear", _TITLES),
+    Row("Random", "recbole_fair.baselines.random:Random", "host", "RecBole"),
+)
+
+# Which of RecBole's models run here, and why the others do not: docs/host-models.md.
+_GENERAL = (
+    "ADMMSLIM AsymKNN CDAE ConvNCF DGCF DiffRec DMF EASE ENMF FISM GCMC ItemKNN LDiffRec LINE MacridVAE MultiDAE "
+    "NAIS NCEPLRec NCL NeuMF NGCF NNCF Pop RaCT RecVAE SGL SimpleX SLIMElastic SpectralCF"
+).split()
+_SEQUENTIAL = (
+    "BERT4Rec Caser CORE FEARec FOSSIL FPMC GCSAN GRU4Rec GRU4RecCPR HGN HRM LightSANs NARM NextItNet NPE RepeatNet "
+    "SASRec SASRecCPR SHAN SINE SRGNN STAMP TransRec"
+).split()
+
+_HOSTS = (
+    _host("general", "BPR", alias="MF", infonce=f"{_INFONCE}MF"),
+    _host("general", "LightGCN", infonce=f"{_INFONCE}LightGCN"),
+    _host("general", "MultiVAE", alias="MultVAE"),
+    *(_host("general", name) for name in _GENERAL),
+    *(_host("sequential", name, needs="timestamps") for name in _SEQUENTIAL),
+)
+
+MODELS: Mapping[str, Row] = MappingProxyType({row.name: row for row in (*_OURS, *_HOSTS)})
+ALIASES: Mapping[str, str] = MappingProxyType({"BPR": "MF", "MultiVAE": "MultVAE"})
+
+STRATEGIES: Mapping[str, Row] = MappingProxyType(
+    {
+        row.name: row
+        for row in (
+            Row(
+                "Reweight",
+                "recbole_fair.strategies.reweight:Reweight",
+                "strategy",
+                "Reweight",
+                "item groups; per-sample losses",
+            ),
+        )
+    }
+)
+
+
+def resolve(model: str, strategy: str | None = None) -> Choice:
+    """Find the rows behind `--model=ReweightAlphaRec` or `--model=AlphaRec --strategy=Reweight`."""
+    name = ALIASES.get(model, model)
+    if name in MODELS:
+        return Choice(MODELS[name], _strategy(strategy))
+    for prefix, row in _longest_first(STRATEGIES):
+        rest = ALIASES.get(model.removeprefix(prefix), model.removeprefix(prefix))
+        if model.startswith(prefix) and rest in MODELS:
+            if strategy not in (None, prefix):
+                raise UsageError(f"model={model} already names the strategy {prefix}; drop strategy={strategy}")
+            return Choice(MODELS[rest], row)
+    known = [*MODELS, *ALIASES, *(f"{s}{m}" for s in STRATEGIES for m in MODELS)]
+    raise UsageError(f"model={model!r}: no such model.{nearest(model, known)} `recbole-fair models` lists all")
+
+
+def _strategy(name: str | None) -> Row | None:
+    if name is None:
+        return None
+    if name not in STRATEGIES:
+        raise UsageError(f"strategy={name!r}: no such strategy.{nearest(name, STRATEGIES)} Known: {', '.join(STRATEGIES)}")
+    return STRATEGIES[name]
+
+
+def _longest_first(rows: Mapping[str, Row]) -> Iterator[tuple[str, Row]]:
+    """BiFair-Alg2 must be tried before BiFair."""
+    yield from sorted(rows.items(), key=lambda entry: -len(entry[0]))
+
+
+def nearest(word: str, known: Any) -> str:
+    """' Did you mean ...?' or nothing, to be appended to a refusal."""
+    match = get_close_matches(str(word), list(known), n=1)
+    return f" Did you mean {match[0]!r}?" if match else ""

@@ -1,0 +1,73 @@
+"""What a run says: the stable content of result.json, and the short table on the screen."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from recbole_fair import storage
+from recbole_fair.errors import UsageError
+
+
+@dataclass
+class Result:
+    """The design's result.json. Values are not rounded; an undefined one is None and has a warning."""
+
+    model: str
+    strategy: str | None
+    dataset: str
+    seed: int
+    config_hash: str
+    status: str = "ok"  # ok | failed | collapsed
+    error: str | None = None
+    valid: dict[str, float | None] = field(default_factory=dict)
+    test: dict[str, float | None] = field(default_factory=dict)
+    interval: dict[str, list[float] | None] = field(default_factory=dict)
+    groups: list[dict[str, Any]] = field(default_factory=list)
+    parameters: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    run_dir: str = ""
+
+    def save(self, folder: Path) -> None:
+        """Write result.json; NaN and infinities become null with a warning."""
+        for part in (self.valid, self.test):
+            for name, value in part.items():
+                if value is not None and not math.isfinite(value):
+                    part[name] = None
+                    self.warnings.append(f"{name} is undefined")
+        storage.write_json(folder / "result.json", {key: value for key, value in asdict(self).items() if key != "run_dir"})
+
+    @classmethod
+    def read(cls, folder: Path) -> Result:
+        """The result of a run's folder; a damaged file is refused by name."""
+        path = folder / "result.json"
+        values = storage.read_json(path)
+        known = {entry.name for entry in fields(cls)}
+        try:
+            return cls(**{key: value for key, value in values.items() if key in known}, run_dir=str(folder))
+        except TypeError as error:
+            raise UsageError(f"{path}: damaged ({error}); remove the run's folder and run again") from error
+
+    def table(self) -> str:
+        """Validation and test figures side by side."""
+        rows = [("metric", "valid", "test"), *((name, _shown(self.valid.get(name)), _shown(value)) for name, value in self.test.items())]
+        widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        lines = [f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}" for row in rows]
+        title = f"{self.model} on {self.dataset}, seed {self.seed} ({self.status})"
+        notes = [f"warning: {note}" for note in self.warnings]
+        return "\n".join([title, *lines, *notes, f"run directory: {self.run_dir}"])
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def finished(folder: Path) -> bool:
+    """Whether a run's folder holds a result that needs no further work; a damaged one is refused, not overwritten."""
+    return (folder / "result.json").exists() and Result.read(folder).status != "failed"

@@ -1,0 +1,201 @@
+"""The life of one run, from a configuration to a result; the only place that assembles one.
+
+    configuration -> run directory -> data and split -> groups -> item vectors -> model -> training -> test -> files
+
+`run()` is an ordinary function: it may be called again and again in one process, by a tuner or a comparison, and
+leaves logging, random states and the environment as it found them.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+
+from recbole_fair import checkpoint, data, grouping, registry, reporting, rundir
+from recbole_fair.config import Config
+from recbole_fair.data import Data
+from recbole_fair.errors import UsageError
+from recbole_fair.evaluation.collector import FullCollector, KeepingEvaluator, user_figures
+from recbole_fair.host import init_seed
+from recbole_fair.result import Result, finished
+from recbole_fair.strategies.base import Strategy, TrainingView
+from recbole_fair.trainer import FairTrainer, trainer_for
+
+logger = logging.getLogger(__name__)
+
+
+def run(
+    model: str | None = None,
+    dataset: str | None = None,
+    *,
+    config_files: Sequence[str | Path] = (),
+    quiet: bool = True,
+    on_epoch: Callable[[int, float], None] | None = None,
+    **keys: Any,
+) -> Result:
+    """Train and judge one recommender; `keys` are configuration keys, as on the command line.
+
+    A finished run of the same configuration and seed is not computed again. `on_epoch(epoch, valid score)` is called
+    after every judged epoch.
+    """
+    if keys.get("load"):
+        config_files = [Path(keys["load"]) / "config.yaml", *config_files]
+    config = Config(model, dataset, config_files, keys)
+    fingerprint = data.fingerprint(config.folder, config["dataset"])
+    base = _base_run(config, quiet)
+    folder = rundir.default_folder(config, config.hash(fingerprint, base.config_hash if base else ""))
+    if config["load"] and not config["run_dir"]:
+        folder = folder.with_name(f"{folder.name}-loaded")
+    with rundir.locked(folder):
+        rundir.claim(folder, config, fingerprint, base.config_hash if base else "")
+        if finished(folder):
+            return Result.read(folder)
+        with rundir.logging_to(folder, config["state"], quiet), _untouched_generators():
+            return _Run(config, folder, fingerprint, base, quiet, on_epoch).execute()
+
+
+def _base_run(config: Config, quiet: bool) -> Result | None:
+    """The run that this one stands on: a folder, or the row's own kind of base, found by hash or made."""
+    row = config.choice.model
+    if config["base"] in (None, "auto") and not row.base:
+        return None
+    if config["base"] not in (None, "auto"):
+        folder = Path(config["base"])
+        if not finished(folder):
+            raise UsageError(f"base={folder}: no finished run; give a run's folder or base=auto")
+        return Result.read(folder)
+    given = {key: value for key, value in config.external_config_dict.items() if key in _BASE_KEYS}
+    return run(row.base, config["dataset"], quiet=quiet, resume=True, **given)
+
+
+# What a base made by `base: auto` takes over from the run that asks for it.
+_BASE_KEYS = frozenset(
+    {"seed", "split_seed", "epochs", "max_train_prompts", "max_eval_prompts", "eval_args", "load_col", "val_interval",
+     "user_inter_num_interval", "item_inter_num_interval", "data_path", "group_bins", "sensitive_attribute", "cache_dir"}
+)  # fmt: skip
+
+
+@contextmanager
+def _untouched_generators() -> Iterator[None]:
+    python, tensors = random.getstate(), checkpoint.random_state()
+    try:
+        yield
+    finally:
+        checkpoint.set_random_state(*tensors)
+        random.setstate(python)
+
+
+class _Run:
+    """One run's state while it works; each stage is timed and a failure is recorded before it is raised."""
+
+    def __init__(
+        self, config: Config, folder: Path, fingerprint: str, base: Result | None, quiet: bool, on_epoch: Any
+    ) -> None:
+        self.config, self.folder, self.fingerprint, self.base = config, folder, fingerprint, base
+        self.on_epoch = on_epoch
+        self.bars = reporting.bars_wanted(quiet) and bool(config["show_progress"])
+        digest = config.hash(fingerprint, base.config_hash if base else "")
+        strategy = config.choice.strategy
+        self.result = Result(
+            config.name, strategy.name if strategy else None, config["dataset"], config["seed"], digest, run_dir=str(folder)
+        )
+
+    def execute(self) -> Result:
+        """All stages; the result is written whether they succeed or fail."""
+        config, result = self.config, self.result
+        result.warnings += [f"{key}: not used by {config.name}" for key in config.unused]
+        reporting.describe(result, config)
+        try:
+            self._stages()
+        except Exception as error:
+            result.status, result.error = "failed", f"{type(error).__name__}: {error}"
+            result.save(self.folder)
+            raise
+        result.environment["peak_memory"] = reporting.peak_memory(config["device"])
+        result.save(self.folder)
+        (self.folder / "resume.safetensors").unlink(missing_ok=True)
+        return result
+
+    def _stages(self) -> None:
+        with self._timed("data"):
+            loaded = data.load(self.config)
+            item_groups, user_groups = grouping.reported(self.config, loaded)
+        self.result.data = reporting.data_facts(loaded, self.fingerprint)
+        with self._timed("encode"):
+            self._prepare_vectors(loaded)
+        init_seed(self.config["seed"], self.config["reproducibility"])
+        trainer = self._trainer(loaded)
+        with self._timed("train"):
+            about = self._train(trainer, loaded)
+        with self._timed("evaluate"):
+            self.result.valid = trainer.evaluate(loaded.valid, load_best_model=False, show_progress=self.bars)
+            self.result.test = trainer.evaluate(loaded.test, load_best_model=False, show_progress=self.bars)
+        figures = user_figures(trainer.evaluator, loaded.test, self.config["topk"], item_groups)
+        reporting.write_users(self.folder, loaded, figures, user_groups)
+        self.result.groups = reporting.group_rows(self.config, figures, item_groups, user_groups)
+        reporting.write_groups(self.folder, self.result.groups)
+        reporting.write_history(self.folder, trainer.history)
+        if self.config["save_recommendations"]:
+            reporting.write_lists(self.folder, loaded, figures)
+        logger.info("best epoch %s", about.get("epoch"))
+
+    def _prepare_vectors(self, loaded: Data) -> None:
+        if self.config["item_encoder"] is None:
+            return
+        from recbole_fair import vectors  # sentence-transformers and its kin only for models that read texts
+
+        matrix, source = vectors.for_items(self.config, loaded, self.bars)
+        self.config["item_vectors"] = matrix
+        self.result.environment["item_encoder"] = source
+        logger.info("item vectors: %s, %d x %d", source, *matrix.shape)
+
+    def _trainer(self, loaded: Data) -> FairTrainer:
+        config = self.config
+        config["base_dir"] = self.base.run_dir if self.base else None
+        model = config.model_class(config, loaded.train.dataset).to(config["device"])
+        logger.info("%s", model)
+        strategy = self._strategy(loaded)
+        if strategy:
+            strategy.prepare(model)
+        about = {"model": config.name, "config_hash": self.result.config_hash, "seed": config["seed"],
+                 "data": self.fingerprint}  # fmt: skip
+        config["checkpoint_dir"] = str(self.folder)
+        trainer = trainer_for(config, model, folder=self.folder, about=about, strategy=strategy)
+        trainer.eval_collector, trainer.evaluator = FullCollector(config), KeepingEvaluator(config)
+        trainer.on_epoch = self.on_epoch
+        self.result.parameters = reporting.parameter_counts(model)
+        return trainer
+
+    def _strategy(self, loaded: Data) -> Strategy | None:
+        row = self.config.choice.strategy
+        if row is None:
+            return None
+        groups = grouping.fair_group(self.config, loaded)
+        counts = torch.from_numpy(loaded.item_counts()).float()
+        view = TrainingView(self.config, groups, self.config["ITEM_ID_FIELD"], counts)
+        return registry.load(row.target)(view)  # type: ignore[no-any-return]
+
+    def _train(self, trainer: FairTrainer, loaded: Data) -> dict[str, Any]:
+        """Train from the beginning, from a resume point, or not at all; end with the best weights loaded."""
+        if self.config["load"]:
+            trainer.eval_collector.data_collect(loaded.train)
+            expected = {"model": self.config.name, "data": self.fingerprint}
+            return trainer.load_best(Path(self.config["load"]), expected)
+        if self.config["resume"] and trainer.resume(loaded.train):
+            logger.info("resumed after epoch %d", trainer.start_epoch - 1)
+        trainer.fit(loaded.train, loaded.valid, saved=True, show_progress=self.bars)
+        return trainer.load_best()
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = perf_counter()
+        yield
+        self.result.seconds[stage] = self.result.seconds.get(stage, 0.0) + perf_counter() - start

@@ -1,0 +1,103 @@
+"""A run's folder: who owns it, what it holds, and where the log goes while the run works."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import re
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from recbole_fair import storage, yamls
+from recbole_fair.config import Config, config_hash
+from recbole_fair.errors import UsageError
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_LOG_FORMAT = "%(asctime)s %(levelname)s  %(message)s"
+
+
+def default_folder(config: Config, digest: str) -> Path:
+    """runs/<dataset>/<model>/<config hash>-s<seed>, under `run_dir` when that is given as the run's own folder."""
+    if config["run_dir"]:
+        return Path(config["run_dir"])
+    return Path("runs") / config["dataset"] / config.name / f"{digest}-s{config['seed']}"
+
+
+def claim(folder: Path, config: Config, fingerprint: str, base: str) -> None:
+    """Make the folder this run's: create it, or check that it is of the same hash and seed, or refuse."""
+    path = folder / "config.yaml"
+    if path.exists():
+        stored = yamls.read_mapping(path)
+        same_hash = config_hash(stored, fingerprint, base) == config.hash(fingerprint, base)
+        if not same_hash or stored.get("seed") != config["seed"]:
+            what = "seed" if same_hash else "configuration or data"
+            raise UsageError(f"{folder}: holds a run of another {what}; choose another run_dir, or remove the folder")
+        if not config["resume"]:
+            raise UsageError(f"{folder}: holds an unfinished run of this configuration; go on with --resume=True")
+    elif folder.exists() and any(entry.name != ".lock" for entry in folder.iterdir()):
+        raise UsageError(f"{folder}: is not empty and holds no run; choose another run_dir")
+    storage.write_text(path, config.as_yaml())
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a second process out of the folder; a killed process frees it by dying."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR)
+    except OSError as error:
+        raise UsageError(f"run_dir={folder}: cannot be written ({error.strerror}); choose another run_dir") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        raise UsageError(f"{folder}: another process is working on this run") from error
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+class _Plain(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return _COLOURS.sub("", super().format(record))
+
+
+@contextmanager
+def logging_to(folder: Path, level: str, quiet: bool) -> Iterator[None]:
+    """Send the host's and our log to run.log and, unless quiet, to the screen; then put logging back as it was."""
+    root = logging.getLogger()
+    handlers: list[logging.Handler] = [logging.FileHandler(folder / "run.log", encoding="utf-8")]
+    handlers[0].setFormatter(_Plain(_LOG_FORMAT))
+    if not quiet:
+        screen = logging.StreamHandler(sys.stderr)
+        screen.setFormatter((logging.Formatter if sys.stderr.isatty() else _Plain)("%(message)s"))
+        handlers.append(screen)
+    former = root.level
+    root.setLevel(level.upper())
+    for handler in handlers:
+        root.addHandler(handler)
+    try:
+        with _host_warnings_once():
+            yield
+    finally:
+        for handler in handlers:
+            root.removeHandler(handler)
+            handler.close()
+        root.setLevel(former)
+
+
+@contextmanager
+def _host_warnings_once() -> Iterator[None]:
+    """RecBole warns of its own idioms (chained fillna, torch.cuda.amp) at every call; a run needs none of that.
+
+    They are listed in docs/host-models.md. Warnings raised in our own modules pass.
+    """
+    with warnings.catch_warnings():
+        for module in ("recbole", "ray", "torch", "pandas", "scipy", "thop"):
+            warnings.filterwarnings("ignore", module=rf"{module}(\.|$)")
+        yield

@@ -1,0 +1,1 @@
+"""Fairness strategies: how a model is trained, apart from what it is."""

@@ -1,0 +1,198 @@
+"""FairTrainer: a mixin over whatever trainer RecBole uses for a model.
+
+It adds four things by overriding the host's small hooks: a strategy's backward pass, checkpoints without pickles,
+resume points, and the history of losses and validation figures. The host's `fit` is run as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch.nn.utils import clip_grad_norm_
+from tqdm import tqdm
+
+from recbole_fair import checkpoint, storage
+from recbole_fair.config import Config
+from recbole_fair.errors import UsageError
+from recbole_fair.host import Trainer, get_trainer
+from recbole_fair.strategies.base import Strategy
+
+EpochCallback = Callable[[int, float], None]
+
+
+class FairTrainer(Trainer):  # type: ignore[misc]
+    """Mixed over the host trainer of a model by `trainer_for`; `about` identifies the run in its files."""
+
+    folder: Path
+    about: dict[str, Any]
+    strategy: Strategy | None
+    on_epoch: EpochCallback | None
+
+    def __init__(self, config: Config, model: torch.nn.Module) -> None:
+        super().__init__(config, model)
+        self.history: list[tuple[int, str, float]] = []
+        self.initial_buffers = checkpoint.initial_buffers(model)
+        self.initial_plain = checkpoint.plain_state(model)
+        self.on_epoch = None
+        _refuse_missing_kernels(model)
+
+    # --- training
+
+    def _train_epoch(self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False) -> Any:
+        """Without a strategy the host's epoch, else one step of the strategy per batch."""
+        self._loader = train_data
+        if self.strategy is None:
+            return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+        self.model.train()
+        sums: dict[str, float] = {}
+        for number, batch in enumerate(_progress(train_data, f"Train {epoch_idx:>5}", show_progress)):
+            for name, value in self._step(batch, epoch_idx, number).items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+        sums.update(self.strategy.end_epoch(epoch_idx))
+        self.history += [(epoch_idx, name, value) for name, value in sums.items() if name != "loss"]
+        return sums["loss"]
+
+    def _step(self, batch: Any, epoch: int, number: int) -> dict[str, torch.Tensor]:
+        self.optimizer.zero_grad()
+        with torch.autocast(device_type=self.device.type, enabled=self.enable_amp):
+            logged = self.strategy.backward(self.model, batch.to(self.device))  # type: ignore[union-attr]
+        for name, value in logged.items():
+            if not torch.isfinite(value).all():
+                raise FloatingPointError(f"epoch {epoch}, batch {number}: {name} is {value.tolist()}")
+        if self.clip_grad_norm:
+            clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
+        self.optimizer.step()
+        return logged
+
+    def fit(self, train_data: Any, valid_data: Any = None, **options: Any) -> tuple[float, dict[str, float]]:
+        """The host's fit from the last resume point, if there is one."""
+        self._loader = train_data
+        if self.resumed_to_end:
+            return self.best_valid_score, self.best_valid_result
+        return super().fit(train_data, valid_data, callback_fn=self._after_epoch, **options)  # type: ignore[no-any-return]
+
+    def _after_epoch(self, epoch: int, valid_score: float) -> None:
+        """The host calls this after every judged epoch, with early stopping already updated."""
+        self.history.append((epoch, "loss", float(self.train_loss_dict[epoch])))
+        stopping = self.cur_step > self.stopping_step or epoch + 1 >= self.epochs
+        if stopping or (epoch + 1) % (self.config["checkpoint_every"] * self.eval_step) == 0:
+            self.save_resume_point(epoch, stopping)
+        if self.on_epoch is not None:
+            self.on_epoch(epoch, valid_score)
+
+    def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict[str, float]]:
+        score, result = super()._valid_epoch(valid_data, show_progress)
+        epoch = max(self.train_loss_dict, default=-1)
+        self.history += [(epoch, f"valid {name}", float(value)) for name, value in result.items()]
+        return score, result
+
+    # --- what is kept
+
+    def _save_checkpoint(self, epoch: int, verbose: bool = True, **_: Any) -> None:
+        """The host calls this when validation improved: keep these weights."""
+        checkpoint.save_best(self.folder, self.model, self.initial_buffers, {**self.about, "epoch": epoch})
+
+    @property
+    def resume_file(self) -> Path:
+        """The last resume point."""
+        return self.folder / "resume.safetensors"
+
+    @property
+    def resumed_to_end(self) -> bool:
+        """Whether the resume point lies at the end of training."""
+        return self.start_epoch >= self.epochs or (self.start_epoch > 0 and self.cur_step > self.stopping_step)
+
+    def save_resume_point(self, epoch: int, finished: bool) -> None:
+        """Everything a later process needs to go on exactly as this one would."""
+        if not self.can_resume:
+            return
+        tensors, generators = checkpoint.random_state()
+        tensors["random.loader"] = self._loader.generator.get_state()
+        weights = checkpoint.model_state(self.model, self.initial_buffers)
+        tensors.update({f"model.{name}": value for name, value in weights.items()})
+        state = {
+            "optimizer": self.optimizer.state_dict(),
+            "strategy": self.strategy.state_dict() if self.strategy else {},
+            "plain": checkpoint.changed_plain_state(self.model, self.initial_plain),
+        }
+        about = {
+            **self.about,
+            "epoch": epoch,
+            "cur_step": self.cur_step,
+            "best_valid_score": float(self.best_valid_score),
+            "best_valid_result": dict(self.best_valid_result or {}),
+            "train_loss": {str(key): value for key, value in self.train_loss_dict.items()},
+            "history": self.history,
+            "random": generators,
+            "state": checkpoint.flatten(state, "state", tensors),
+        }
+        storage.write_tensors(self.resume_file, tensors, about)
+
+    @property
+    def can_resume(self) -> bool:
+        """Trainers with a `fit` or an epoch of their own keep state we cannot see: they start again from epoch 0."""
+        host = type(self).__mro__[2]
+        return host is Trainer
+
+    def resume(self, train_data: Any) -> bool:
+        """Go to the last resume point; False if there is none and training starts at the beginning."""
+        if not self.resume_file.exists():
+            return False
+        tensors, about = storage.read_tensors(self.resume_file)
+        if wrong := [key for key in self.about if about.get(key) != self.about[key]]:
+            raise UsageError(f"{self.resume_file}: of another run ({wrong[0]} differs); remove it to start again")
+        prefix = "model."
+        model_state = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+        checkpoint.load_model_state(self.model, model_state, self.resume_file)
+        state = checkpoint.unflatten(about["state"], tensors)
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.strategy:
+            self.strategy.load_state_dict(state["strategy"])
+        checkpoint.load_plain_state(self.model, state["plain"])
+        self.start_epoch, self.cur_step = about["epoch"] + 1, about["cur_step"]
+        self.best_valid_score, self.best_valid_result = about["best_valid_score"], about["best_valid_result"]
+        self.train_loss_dict = {int(key): value for key, value in about["train_loss"].items()}
+        self.history = [(epoch, name, value) for epoch, name, value in about["history"]]
+        train_data.generator.set_state(tensors["random.loader"])
+        checkpoint.set_random_state(tensors, about["random"])
+        return True
+
+    def load_best(self, folder: Path | None = None, expected: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Load the best weights of this run, or of another one's folder."""
+        return checkpoint.load_best(folder or self.folder, self.model, self.about if expected is None else expected)
+
+
+def trainer_for(
+    config: Config, model: torch.nn.Module, *, folder: Path, about: dict[str, Any], strategy: Strategy | None
+) -> FairTrainer:
+    """The host's trainer for this model with FairTrainer mixed over it."""
+    host = get_trainer(config["MODEL_TYPE"], config["model"])
+    if strategy is not None and host._train_epoch is not Trainer._train_epoch:
+        raise UsageError(f"{config.name}: {host.__name__} has a training loop of its own, which no strategy can enter")
+    mixed = type(f"Fair{host.__name__}", (FairTrainer, host), {})
+    trainer: FairTrainer = mixed(config, model)
+    trainer.folder, trainer.about, trainer.strategy = folder, about, strategy
+    return trainer
+
+
+def _progress(batches: Any, label: str, show: bool) -> Iterator[Any]:
+    yield from tqdm(batches, total=len(batches), ncols=100, desc=label) if show else batches
+
+
+def _refuse_missing_kernels(model: torch.nn.Module) -> None:
+    """A kernel that torch lacks raises NotImplementedError, which the host reads as "predict item by item" (trap 22)."""
+    predict = model.full_sort_predict
+
+    def guarded(interaction: Any) -> torch.Tensor:
+        try:
+            return predict(interaction)  # type: ignore[operator, no-any-return]
+        except NotImplementedError as error:
+            if error.args:  # the host's own is raised bare
+                raise RuntimeError(f"{type(model).__name__}: {error}") from error
+            raise
+
+    model.full_sort_predict = guarded  # type: ignore[assignment]

@@ -1,0 +1,38 @@
+"""Item vectors for a run: texts of its items through the encoder and the cache, in RecBole's item order."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from recbole_fair.config import Config
+from recbole_fair.data import Data
+from recbole_fair.embedding import cache
+from recbole_fair.embedding.encoders import make_encoder
+from recbole_fair.errors import UsageError
+from recbole_fair.texts import item_texts
+
+
+def default_cache() -> Path:
+    """The user's cache folder, by the XDG rule."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recbole_fair"
+
+
+def for_items(config: Config, data: Data, progress: bool) -> tuple[npt.NDArray[np.float32], str]:
+    """Vectors [I, W] with row 0 (padding) zero, and which encoder really made them."""
+    fields = config["item_text"]
+    if not fields:
+        raise UsageError(f"item_text: {config.name} needs item texts; set item_text to item fields of {config['dataset']}")
+    columns = [data.values(field, "item_text") for field in ([fields] if isinstance(fields, str) else fields)]
+    texts = item_texts(columns)[1:]
+    tokens = [str(token) for token in data.tokens(data.dataset.iid_field)[1:]]
+    encoder = make_encoder(
+        config["item_encoder"], pooling=config["encoder_pooling"], revision=config["encoder_revision"],
+        device=str(config["device"]), seed=int(config["seed"]), width=int(config["encoder_width"]),
+    )  # fmt: skip
+    folder = Path(config["cache_dir"]) if config["cache_dir"] else default_cache()
+    rows = cache.item_vectors(encoder, tokens, texts, folder, progress)
+    return np.concatenate([np.zeros((1, rows.shape[1]), np.float32), rows]), encoder.source
