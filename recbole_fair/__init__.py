@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from recbole_fair.config import Config
-    from recbole_fair.run import Result, run
+    from recbole_fair.result import Result
+    from recbole_fair.run import run
 
 __version__ = "0.1.0"
 __all__ = ["Config", "Result", "run"]

@@ -33,7 +33,9 @@ def initial_buffers(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 def model_state(model: torch.nn.Module, buffers: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Trainable parameters, buffers that training changed, and the arrays of closed-form models."""
-    state = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    state: dict[str, torch.Tensor] = {
+        name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
+    }
     for name, buffer in model.named_buffers():
         if name in buffers and not torch.equal(buffer, buffers[name]):
             state[name] = buffer
@@ -140,8 +142,11 @@ def load_plain_state(model: torch.nn.Module, state: dict[str, Any]) -> None:
 
 def random_state() -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """State of every generator a run draws from, as tensors and JSON."""
-    kind, words, position, has_gauss, gauss = np.random.get_state()
-    tensors = {"random.torch": torch.get_rng_state(), "random.numpy": torch.from_numpy(words.astype(np.int64))}
+    kind, words, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    tensors = {
+        "random.torch": torch.get_rng_state(),
+        "random.numpy": torch.from_numpy(np.asarray(words, dtype=np.int64)),
+    }
     if torch.cuda.is_available():
         for device, state in enumerate(torch.cuda.get_rng_state_all()):
             tensors[f"random.cuda.{device}"] = state

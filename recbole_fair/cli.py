@@ -43,8 +43,12 @@ class Command:
 COMMANDS = {
     "run": Command("recbole_fair.commands.run:main", "train and judge one model (the default)"),
     "models": Command("recbole_fair.commands.models:main", "list every name that --model takes; --cite: its reference"),
-    "recommend": Command("recbole_fair.commands.recommend:main", "RUN_DIR --users=1,2 --k=20: top items of a saved run"),
-    "cache": Command("recbole_fair.commands.cache:main", "where cached item vectors lie and how big; --clear removes them"),
+    "recommend": Command(
+        "recbole_fair.commands.recommend:main", "RUN_DIR --users=1,2 --k=20: top items of a saved run"
+    ),
+    "cache": Command(
+        "recbole_fair.commands.cache:main", "where cached item vectors lie and how big; --clear removes them"
+    ),
 }
 
 
@@ -95,4 +99,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command(name: str) -> Callable[[Arguments], int]:
     module, _, function = COMMANDS[name].target.partition(":")
-    return getattr(import_module(module), function)  # type: ignore[no-any-return]
+    return getattr(import_module(module), function)

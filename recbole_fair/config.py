@@ -54,7 +54,9 @@ class Config(HostConfig):
 
     def _init_parameters_category(self) -> None:
         super()._init_parameters_category()
-        self.parameters = deepcopy(self.parameters)  # the host appends to lists shared by the whole process
+        self.parameters: dict[str, list[str]] = deepcopy(
+            self.parameters
+        )  # the host appends to lists shared by the whole process
 
     def _load_config_files(self, file_list: list[str | Path]) -> dict[str, Any]:
         merged: dict[str, Any] = {}
@@ -81,7 +83,7 @@ class Config(HostConfig):
         self.name = self.choice.name
         self.folder = data_folder(given["dataset"], Path(given.get("data_path") or "dataset_atomic"))
         target = self.choice.model.target_for(given)
-        return super()._get_model_and_dataset(registry.load(target), given["dataset"])  # type: ignore[no-any-return]
+        return super()._get_model_and_dataset(registry.load(target), given["dataset"])
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         row = self.choice.model
@@ -136,7 +138,7 @@ class Config(HostConfig):
             keys.check_value(key, value, defaults.get(key))
 
     def hash(self, fingerprint: str, base: str = "") -> str:
-        """This configuration's `config_hash`."""
+        """`config_hash` of the effective values."""
         return config_hash(self.effective, fingerprint, base)
 
     def as_yaml(self) -> str:
@@ -153,7 +155,7 @@ class Config(HostConfig):
     @property
     def sequential(self) -> bool:
         """Whether the model reads the order of a user's items."""
-        return self["MODEL_TYPE"] == ModelType.SEQUENTIAL  # type: ignore[no-any-return]
+        return self["MODEL_TYPE"] == ModelType.SEQUENTIAL
 
 
 def config_hash(effective: Mapping[str, Any], fingerprint: str, base: str = "") -> str:

@@ -56,7 +56,7 @@ class Contrastive:
         chosen = user_vectors[users]  # [B, D]
         positive = (chosen * item_vectors[positives]).sum(1)
         negative = self._negative_scores(users, chosen, item_vectors)
-        return self.loss(positive / self.temperature, negative / self.temperature)  # type: ignore[no-any-return]
+        return self.loss(positive / self.temperature, negative / self.temperature)
 
     def _negative_scores(self, users: Tensor, chosen: Tensor, item_vectors: Tensor) -> Tensor:
         drawn = self.pairs.negatives(users, self.negatives)  # [B, n]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from recbole_fair.config import Config
@@ -34,6 +35,9 @@ from recbole_fair.host import (
     init_seed,
 )
 from recbole_fair.registry import nearest
+
+IntArray = npt.NDArray[np.int64]
+Tokens = npt.NDArray[np.str_]
 
 _SUFFIXES = (".inter", ".user", ".item")
 _PHASES = ("train", "valid", "test")
@@ -60,7 +64,7 @@ class Data:
     valid: Any
     test: Any
 
-    def pairs(self, phase: str) -> tuple[np.ndarray, np.ndarray]:
+    def pairs(self, phase: str) -> tuple[IntArray, IntArray]:
         """User and item ids of a part's interactions."""
         feat = self.parts[phase].inter_feat
         return feat[self.dataset.uid_field].numpy(), feat[self.dataset.iid_field].numpy()
@@ -73,15 +77,17 @@ class Data:
             if feat is not None and field in feat:
                 return _raw_values(feat[field].numpy(), dataset.field2id_token.get(field))
         present = [name for feat in feats.values() if feat is not None for name in feat.columns]
-        raise UsageError(f"{key}={field!r}: the data has no such user or item field.{nearest(field, present)} It has {present}")
+        raise UsageError(
+            f"{key}={field!r}: the data has no such user or item field.{nearest(field, present)} It has {present}"
+        )
 
-    def item_counts(self) -> np.ndarray:
+    def item_counts(self) -> IntArray:
         """Training interactions of each item."""
         return np.bincount(self.pairs("train")[1], minlength=self.dataset.item_num)
 
-    def tokens(self, field: str) -> np.ndarray:
+    def tokens(self, field: str) -> Tokens:
         """Raw ids in the order of RecBole's own."""
-        return self.dataset.field2id_token[field]  # type: ignore[no-any-return]
+        return self.dataset.field2id_token[field]
 
     def split_digest(self) -> str:
         """Equal for two runs exactly if they share users, items and the split."""
@@ -95,7 +101,7 @@ class Data:
         return digest.hexdigest()[:16]
 
 
-def _raw_values(ids: np.ndarray, tokens: np.ndarray | None) -> Values:
+def _raw_values(ids: IntArray, tokens: Tokens | None) -> Values:
     if tokens is None:  # a number: its text is its value
         return [(f"{value:g}",) for value in ids.tolist()]
     table = tokens.tolist()
@@ -181,7 +187,7 @@ def _dataset_class(config: Config) -> type[Dataset]:
     special = getattr(host_datasets, f"{config['model']}Dataset", None)
     if special is None:
         return LateSequences if config.sequential else Dataset
-    return special  # type: ignore[no-any-return]
+    return special
 
 
 def _check_parts(config: Config, parts: dict[str, Dataset]) -> None:

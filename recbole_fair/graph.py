@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -17,14 +19,21 @@ def normalised_adjacency(interactions: sp.spmatrix) -> Tensor:
     adjacency = sp.bmat([[None, block], [block.T, None]], format="csr")
     degree = np.asarray(adjacency.sum(axis=1)).ravel()
     scale = sp.diags(np.divide(1.0, np.sqrt(degree), out=np.zeros_like(degree), where=degree > 0))
-    normalised = (scale @ adjacency @ scale).tocsr().astype(np.float32)
-    return torch.sparse_csr_tensor(
-        torch.from_numpy(normalised.indptr.astype(np.int64)),
-        torch.from_numpy(normalised.indices.astype(np.int64)),
-        torch.from_numpy(normalised.data),
-        size=normalised.shape,
-        check_invariants=False,
-    )
+    return sparse_tensor(scale @ adjacency @ scale)
+
+
+def sparse_tensor(matrix: sp.spmatrix) -> Tensor:
+    """A scipy matrix as a float32 CSR tensor."""
+    rows = matrix.tocsr().astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(
+            torch.from_numpy(rows.indptr.astype(np.int64)),
+            torch.from_numpy(rows.indices.astype(np.int64)),
+            torch.from_numpy(rows.data),
+            size=rows.shape,
+            check_invariants=False,
+        )
 
 
 class _SymmetricProduct(torch.autograd.Function):
@@ -38,13 +47,18 @@ class _SymmetricProduct(torch.autograd.Function):
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[None, Tensor]:
         # Through apply, so that a second derivative (BiFair's implicit gradient) is possible.
-        return None, _SymmetricProduct.apply(ctx.matrix, gradients[0])  # type: ignore[attr-defined, no-any-return, no-untyped-call]
+        return None, symmetric_product(ctx.matrix, gradients[0])  # type: ignore[attr-defined]
+
+
+def symmetric_product(matrix: Tensor, dense: Tensor) -> Tensor:
+    """A @ x for a sparse symmetric A, differentiable in x."""
+    return _SymmetricProduct.apply(matrix, dense)  # type: ignore[no-untyped-call]
 
 
 def propagate(adjacency: Tensor, nodes: Tensor, layers: int) -> Tensor:
     """Mean of layers 0..L of x_{l+1} = A x_l (LightGCN Eq. 4, with equal layer weights)."""
     summed, current = nodes, nodes
     for _ in range(layers):
-        current = _SymmetricProduct.apply(adjacency, current)  # type: ignore[no-untyped-call]
+        current = symmetric_product(adjacency, current)
         summed = summed + current
     return summed / (layers + 1)

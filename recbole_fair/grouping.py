@@ -14,7 +14,7 @@ from recbole_fair.groups import Groups
 def item_groups(config: Config, data: Data, name: str, key: str = "item_groups") -> Groups:
     """pop, genre (the data set's genre_field) or any item field."""
     if name == "pop":
-        tokens = data.tokens(data.dataset.iid_field)
+        tokens = data.tokens(data.dataset.iid_field).tolist()
         return groups.popularity(data.item_counts(), tokens, float(config["popular_share"]))
     field = config["genre_field"] if name == "genre" else name
     if field is None:

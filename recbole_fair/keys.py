@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cache
+from math import isnan
 from typing import Any
 
 from recbole_fair import yamls
@@ -62,8 +63,7 @@ def _check_bounds(key: str, value: Any, rule: Mapping[str, Any]) -> None:
     lower, upper = rule.get("above", rule.get("min")), rule.get("below", rule.get("max"))
     too_low = lower is not None and (value <= lower if "above" in rule else value < lower)
     too_high = upper is not None and (value >= upper if "below" in rule else value > upper)
-    # Written so that nan, which compares false with everything, is refused as well.
-    if too_low or too_high or value != value:
+    if too_low or too_high or isnan(value):
         raise UsageError(f"{key}={value!r}: out of bounds, allowed is {_interval(rule)}" + _about(rule))
 
 

@@ -80,14 +80,62 @@ _OURS = (
 )
 
 # Which of RecBole's models run here, and why the others do not: docs/host-models.md.
-_GENERAL = (
-    "ADMMSLIM AsymKNN CDAE ConvNCF DGCF DiffRec DMF EASE ENMF FISM GCMC ItemKNN LDiffRec LINE MacridVAE MultiDAE "
-    "NAIS NCEPLRec NCL NeuMF NGCF NNCF Pop RaCT RecVAE SGL SimpleX SLIMElastic SpectralCF"
-).split()
-_SEQUENTIAL = (
-    "BERT4Rec Caser CORE FEARec FOSSIL FPMC GCSAN GRU4Rec GRU4RecCPR HGN HRM LightSANs NARM NextItNet NPE RepeatNet "
-    "SASRec SASRecCPR SHAN SINE SRGNN STAMP TransRec"
-).split()
+_GENERAL = [
+    "ADMMSLIM",
+    "AsymKNN",
+    "CDAE",
+    "ConvNCF",
+    "DGCF",
+    "DiffRec",
+    "DMF",
+    "EASE",
+    "ENMF",
+    "FISM",
+    "GCMC",
+    "ItemKNN",
+    "LDiffRec",
+    "LINE",
+    "MacridVAE",
+    "MultiDAE",
+    "NAIS",
+    "NCEPLRec",
+    "NCL",
+    "NeuMF",
+    "NGCF",
+    "NNCF",
+    "Pop",
+    "RaCT",
+    "RecVAE",
+    "SGL",
+    "SimpleX",
+    "SLIMElastic",
+    "SpectralCF",
+]
+_SEQUENTIAL = [
+    "BERT4Rec",
+    "Caser",
+    "CORE",
+    "FEARec",
+    "FOSSIL",
+    "FPMC",
+    "GCSAN",
+    "GRU4Rec",
+    "GRU4RecCPR",
+    "HGN",
+    "HRM",
+    "LightSANs",
+    "NARM",
+    "NextItNet",
+    "NPE",
+    "RepeatNet",
+    "SASRec",
+    "SASRecCPR",
+    "SHAN",
+    "SINE",
+    "SRGNN",
+    "STAMP",
+    "TransRec",
+]
 
 _HOSTS = (
     _host("general", "BPR", alias="MF", infonce=f"{_INFONCE}MF"),
@@ -135,7 +183,9 @@ def _strategy(name: str | None) -> Row | None:
     if name is None:
         return None
     if name not in STRATEGIES:
-        raise UsageError(f"strategy={name!r}: no such strategy.{nearest(name, STRATEGIES)} Known: {', '.join(STRATEGIES)}")
+        raise UsageError(
+            f"strategy={name!r}: no such strategy.{nearest(name, STRATEGIES)} Known: {', '.join(STRATEGIES)}"
+        )
     return STRATEGIES[name]
 
 

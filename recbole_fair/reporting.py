@@ -97,8 +97,10 @@ def _number(value: float) -> float | int:
 def group_rows(
     config: Config, figures: UserFigures, item_groups: Sequence[Groups], user_groups: Sequence[Groups]
 ) -> list[dict[str, Any]]:
-    """One row a group. A user group shows the mean of each metric; an item group the mean over the users with a test
-    item in it of hits / test items (bifair.md Eq. 1 with Recall as the utility).
+    """One row a group.
+
+    A user group shows the mean of each metric over its users; an item group the mean, over the users with a test
+    item in it, of hits / test items (bifair.md Eq. 1 with Recall as the utility).
     """
     rows = []
     for groups in user_groups:
@@ -147,6 +149,8 @@ def write_lists(folder: Path, loaded: Data, figures: UserFigures) -> None:
     )
     write_table(folder / "recommendations.tsv", ["user_id", "item_id", "rank", "score"], rows, "\t")
     splits = (
-        (users[user], items[item], phase) for phase in loaded.parts for user, item in zip(*loaded.pairs(phase), strict=True)
+        (users[user], items[item], phase)
+        for phase in loaded.parts
+        for user, item in zip(*loaded.pairs(phase), strict=True)
     )
     write_table(folder / "interactions.tsv", ["user_id", "item_id", "split"], splits, "\t")

@@ -31,6 +31,7 @@ class Result:
     versions: dict[str, str] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
+    base: str | None = None  # the folder of the run this one stands on
     warnings: list[str] = field(default_factory=list)
     run_dir: str = ""
 
@@ -41,7 +42,9 @@ class Result:
                 if value is not None and not math.isfinite(value):
                     part[name] = None
                     self.warnings.append(f"{name} is undefined")
-        storage.write_json(folder / "result.json", {key: value for key, value in asdict(self).items() if key != "run_dir"})
+        storage.write_json(
+            folder / "result.json", {key: value for key, value in asdict(self).items() if key != "run_dir"}
+        )
 
     @classmethod
     def read(cls, folder: Path) -> Result:
@@ -56,7 +59,10 @@ class Result:
 
     def table(self) -> str:
         """Validation and test figures side by side."""
-        rows = [("metric", "valid", "test"), *((name, _shown(self.valid.get(name)), _shown(value)) for name, value in self.test.items())]
+        rows = [
+            ("metric", "valid", "test"),
+            *((name, _shown(self.valid.get(name)), _shown(value)) for name, value in self.test.items()),
+        ]
         widths = [max(len(row[column]) for row in rows) for column in range(3)]
         lines = [f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}" for row in rows]
         title = f"{self.model} on {self.dataset}, seed {self.seed} ({self.status})"

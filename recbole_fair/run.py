@@ -16,7 +16,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 import torch
 
 from recbole_fair import checkpoint, data, grouping, registry, reporting, rundir
@@ -62,6 +61,21 @@ def run(
             return _Run(config, folder, fingerprint, base, quiet, on_epoch).execute()
 
 
+def open_run(folder: Path) -> tuple[Config, Data, FairTrainer]:
+    """A finished run's configuration, data and trainer with its best weights loaded, to score or probe with."""
+    if not finished(folder):
+        raise UsageError(f"{folder}: no finished run; give the folder that holds its result.json")
+    config = Config(config_files=[folder / "config.yaml"], overrides={"base": Result.read(folder).base})
+    fingerprint = data.fingerprint(config.folder, config["dataset"])
+    with _untouched_generators():
+        state = _Run(config, folder, fingerprint, _base_run(config, quiet=True), quiet=True, on_epoch=None)
+        loaded, trainer = state.prepare()
+        trainer.eval_collector.data_collect(loaded.train)
+        trainer.load_best(folder, {"model": config.name, "data": fingerprint})
+        trainer.model.eval()
+    return config, loaded, trainer
+
+
 def _base_run(config: Config, quiet: bool) -> Result | None:
     """The run that this one stands on: a folder, or the row's own kind of base, found by hash or made."""
     row = config.choice.model
@@ -105,7 +119,12 @@ class _Run:
         digest = config.hash(fingerprint, base.config_hash if base else "")
         strategy = config.choice.strategy
         self.result = Result(
-            config.name, strategy.name if strategy else None, config["dataset"], config["seed"], digest, run_dir=str(folder)
+            config.name,
+            strategy.name if strategy else None,
+            config["dataset"],
+            config["seed"],
+            digest,
+            run_dir=str(folder),
         )
 
     def execute(self) -> Result:
@@ -125,19 +144,13 @@ class _Run:
         return result
 
     def _stages(self) -> None:
-        with self._timed("data"):
-            loaded = data.load(self.config)
-            item_groups, user_groups = grouping.reported(self.config, loaded)
-        self.result.data = reporting.data_facts(loaded, self.fingerprint)
-        with self._timed("encode"):
-            self._prepare_vectors(loaded)
-        init_seed(self.config["seed"], self.config["reproducibility"])
-        trainer = self._trainer(loaded)
+        loaded, trainer = self.prepare()
         with self._timed("train"):
             about = self._train(trainer, loaded)
         with self._timed("evaluate"):
             self.result.valid = trainer.evaluate(loaded.valid, load_best_model=False, show_progress=self.bars)
             self.result.test = trainer.evaluate(loaded.test, load_best_model=False, show_progress=self.bars)
+        item_groups, user_groups = self.groups
         figures = user_figures(trainer.evaluator, loaded.test, self.config["topk"], item_groups)
         reporting.write_users(self.folder, loaded, figures, user_groups)
         self.result.groups = reporting.group_rows(self.config, figures, item_groups, user_groups)
@@ -146,6 +159,17 @@ class _Run:
         if self.config["save_recommendations"]:
             reporting.write_lists(self.folder, loaded, figures)
         logger.info("best epoch %s", about.get("epoch"))
+
+    def prepare(self) -> tuple[Data, FairTrainer]:
+        """Everything that stands before training: data, groups, item vectors, model and its trainer."""
+        with self._timed("data"):
+            loaded = data.load(self.config)
+            self.groups = grouping.reported(self.config, loaded)
+        self.result.data = reporting.data_facts(loaded, self.fingerprint)
+        with self._timed("encode"):
+            self._prepare_vectors(loaded)
+        init_seed(self.config["seed"], self.config["reproducibility"])
+        return loaded, self._trainer(loaded)
 
     def _prepare_vectors(self, loaded: Data) -> None:
         if self.config["item_encoder"] is None:
@@ -181,7 +205,7 @@ class _Run:
         groups = grouping.fair_group(self.config, loaded)
         counts = torch.from_numpy(loaded.item_counts()).float()
         view = TrainingView(self.config, groups, self.config["ITEM_ID_FIELD"], counts)
-        return registry.load(row.target)(view)  # type: ignore[no-any-return]
+        return registry.load(row.target)(view)
 
     def _train(self, trainer: FairTrainer, loaded: Data) -> dict[str, Any]:
         """Train from the beginning, from a resume point, or not at all; end with the best weights loaded."""

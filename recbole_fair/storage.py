@@ -24,10 +24,12 @@ def write_bytes(path: Path, content: bytes) -> None:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(partial, path)
+        partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise UsageError(f"{path}: cannot be written ({error.strerror}); free space or choose another run_dir") from error
+        raise UsageError(
+            f"{path}: cannot be written ({error.strerror}); free space or choose another run_dir"
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -58,8 +60,10 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], about: Mappin
     from safetensors.torch import save
 
     # safetensors refuses tensors that share memory; a copy is what a checkpoint means anyway.
-    content = save({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()},
-                   metadata={"about": json.dumps(about)})
+    content = save(
+        {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()},
+        metadata={"about": json.dumps(about)},
+    )
     write_bytes(path, content)
     return hashlib.sha256(content).hexdigest()
 
@@ -73,7 +77,8 @@ def read_tensors(path: Path, sha256: str | None = None) -> tuple[dict[str, torch
             raise UsageError(f"{path}: was changed since it was written (sha256 differs); restore it or run again")
         with safe_open(path, framework="pt") as stream:
             about = json.loads((stream.metadata() or {})["about"])
-            return {name: stream.get_tensor(name) for name in stream.keys()}, about
+            names = stream.keys()
+            return {name: stream.get_tensor(name) for name in names}, about
     except FileNotFoundError as error:
         raise UsageError(f"{path}: no such file; the run was not finished or its weights were removed") from error
     except (SafetensorError, KeyError, ValueError, OSError) as error:

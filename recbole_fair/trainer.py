@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import torch
@@ -24,7 +23,7 @@ from recbole_fair.strategies.base import Strategy
 EpochCallback = Callable[[int, float], None]
 
 
-class FairTrainer(Trainer):  # type: ignore[misc]
+class FairTrainer(Trainer):
     """Mixed over the host trainer of a model by `trainer_for`; `about` identifies the run in its files."""
 
     folder: Path
@@ -73,7 +72,7 @@ class FairTrainer(Trainer):  # type: ignore[misc]
         self._loader = train_data
         if self.resumed_to_end:
             return self.best_valid_score, self.best_valid_result
-        return super().fit(train_data, valid_data, callback_fn=self._after_epoch, **options)  # type: ignore[no-any-return]
+        return super().fit(train_data, valid_data, callback_fn=self._after_epoch, **options)
 
     def _after_epoch(self, epoch: int, valid_score: float) -> None:
         """The host calls this after every judged epoch, with early stopping already updated."""
@@ -184,12 +183,12 @@ def _progress(batches: Any, label: str, show: bool) -> Iterator[Any]:
 
 
 def _refuse_missing_kernels(model: torch.nn.Module) -> None:
-    """A kernel that torch lacks raises NotImplementedError, which the host reads as "predict item by item" (trap 22)."""
+    """A kernel that torch lacks raises NotImplementedError; the host would predict item by item instead (trap 22)."""
     predict = model.full_sort_predict
 
     def guarded(interaction: Any) -> torch.Tensor:
         try:
-            return predict(interaction)  # type: ignore[operator, no-any-return]
+            return predict(interaction)  # type: ignore[operator]
         except NotImplementedError as error:
             if error.args:  # the host's own is raised bare
                 raise RuntimeError(f"{type(model).__name__}: {error}") from error

@@ -25,7 +25,9 @@ def for_items(config: Config, data: Data, progress: bool) -> tuple[npt.NDArray[n
     """Vectors [I, W] with row 0 (padding) zero, and which encoder really made them."""
     fields = config["item_text"]
     if not fields:
-        raise UsageError(f"item_text: {config.name} needs item texts; set item_text to item fields of {config['dataset']}")
+        raise UsageError(
+            f"item_text: {config.name} needs item texts; set item_text to item fields of {config['dataset']}"
+        )
     columns = [data.values(field, "item_text") for field in ([fields] if isinstance(fields, str) else fields)]
     texts = item_texts(columns)[1:]
     tokens = [str(token) for token in data.tokens(data.dataset.iid_field)[1:]]

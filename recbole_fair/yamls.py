@@ -24,12 +24,14 @@ class Loader(yaml.SafeLoader):
     """SafeLoader that refuses anchors and duplicate keys, and reads `1e-3` as a number."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
+        """PyYAML's hook for every node: an alias could blow a small file up to any size."""
         if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
+            event = self.peek_event()  # type: ignore[no-untyped-call]
             raise yaml.composer.ComposerError(None, None, "anchors and aliases are not read here", event.start_mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
+        """PyYAML's hook for every mapping: it would let the last of two equal keys win."""
         seen = set()
         for key_node, _ in node.value:
             if key_node.value in seen:

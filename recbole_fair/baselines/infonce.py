@@ -21,4 +21,4 @@ class InfoNCELightGCN(Contrastive, LightGCN):
 
     def vectors(self) -> tuple[Tensor, Tensor]:
         """The propagated embeddings."""
-        return self.forward()  # type: ignore[no-any-return]
+        return self.forward()

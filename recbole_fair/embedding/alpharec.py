@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_fair.contrastive import Contrastive
-from recbole_fair.graph import normalised_adjacency, propagate
+from recbole_fair.graph import normalised_adjacency, propagate, sparse_tensor
 from recbole_fair.host import GeneralRecommender, InputType
 
 
@@ -25,14 +25,7 @@ def mean_over_history(interactions: Any) -> Tensor:
     """The sparse matrix M [U, I] with M z = the mean of z over each user's training items."""
     matrix = (interactions.tocsr() != 0).astype("float32")
     counts = matrix.sum(axis=1).A1.clip(min=1)
-    scaled = matrix.multiply(1.0 / counts[:, None]).tocsr()
-    return torch.sparse_csr_tensor(
-        torch.from_numpy(scaled.indptr.astype("int64")),
-        torch.from_numpy(scaled.indices.astype("int64")),
-        torch.from_numpy(scaled.data.astype("float32")),
-        size=scaled.shape,
-        check_invariants=False,
-    )
+    return sparse_tensor(matrix.multiply(1.0 / counts[:, None]))
 
 
 class TextRecommender(Contrastive, GeneralRecommender):

@@ -32,7 +32,7 @@ class UserFigures:
     relevant: dict[str, Column]
 
 
-class FullCollector(Collector):  # type: ignore[misc]
+class FullCollector(Collector):
     """The host's collector with one top-K pass that also keeps lists and their scores.
 
     The host sorts once for each need, and fails on needs that are no tensors (trap 23: counts and counters).
@@ -65,7 +65,7 @@ class FullCollector(Collector):  # type: ignore[misc]
         return collected
 
 
-class KeepingEvaluator(Evaluator):  # type: ignore[misc]
+class KeepingEvaluator(Evaluator):
     """The host's evaluator, which keeps what it judged for figures per user."""
 
     judged: DataStruct | None = None

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from recbole_fair import losses
@@ -51,7 +50,7 @@ class Strategy:
     def backward(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Leave the gradients of one batch in the parameters; return the losses to log."""
         loss = total(model.calculate_loss(batch))  # type: ignore[operator]
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         return {"loss": loss.detach()}
 
     def end_epoch(self, epoch: int) -> dict[str, float]:

@@ -1,0 +1,50 @@
+"""Lists from a trained model: the same that the test evaluation judges (training and validation items left out)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from recbole_fair.config import Config
+from recbole_fair.data import Data
+from recbole_fair.errors import UsageError
+from recbole_fair.registry import nearest
+from recbole_fair.texts import item_texts
+from recbole_fair.trainer import FairTrainer
+
+
+def titles(config: Config, data: Data) -> dict[str, str]:
+    """Raw item id to its text; empty where the data set names no text."""
+    fields = config["item_text"] or []
+    columns = [data.values(field, "item_text") for field in ([fields] if isinstance(fields, str) else fields)]
+    tokens = [str(token) for token in data.tokens(data.dataset.iid_field)]
+    return dict(zip(tokens, item_texts(columns), strict=True)) if columns else {}
+
+
+@torch.no_grad()
+def top_items(
+    data: Data, trainer: FairTrainer, users: Sequence[str], k: int
+) -> Iterator[tuple[str, list[tuple[str, float]]]]:
+    """For each raw user id its k best items and their scores."""
+    rows = _rows_of(data, users)
+    trainer.tot_item_num = data.dataset.item_num
+    trainer.item_tensor = data.test.dataset.get_item_feature().to(trainer.device)
+    _, scores, _, _ = trainer._full_sort_batch_eval(data.test.collate_fn(rows))
+    values, items = scores.topk(min(k, scores.shape[1] - 1), dim=1)
+    tokens = data.tokens(data.dataset.iid_field)
+    for user, best, score in zip(users, items.tolist(), values.tolist(), strict=True):
+        pairs = zip(best, score, strict=True)
+        yield user, [(str(tokens[item]), value) for item, value in pairs if value > float("-inf")]
+
+
+def _rows_of(data: Data, users: Sequence[str]) -> list[int]:
+    """Places of raw user ids in the test loader."""
+    table = data.dataset.field2token_id[data.dataset.uid_field]
+    place = {user: row for row, user in enumerate(data.test.uid_list.tolist())}
+    for user in users:
+        if user not in table:
+            raise UsageError(f"--users={user}: the data set has no such user.{nearest(user, table)}")
+        if table[user] not in place:
+            raise UsageError(f"--users={user}: has no test items, so the run made no list for this user")
+    return [place[table[user]] for user in users]
