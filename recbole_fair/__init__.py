@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from recbole_fair.config import Config
     from recbole_fair.result import Result
-    from recbole_fair.run import run
+    from recbole_fair.runner import run
 
 __version__ = "0.1.0"
 __all__ = ["Config", "Result", "run"]
 
-_HOMES = {"Config": "recbole_fair.config", "Result": "recbole_fair.result", "run": "recbole_fair.run"}
+_HOMES = {"Config": "recbole_fair.config", "Result": "recbole_fair.result", "run": "recbole_fair.runner"}
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Any
 
 from recbole_fair import yamls
-from recbole_fair.errors import UsageError
+from recbole_fair.errors import TrainingError, UsageError
 from recbole_fair.registry import nearest
 
 SWITCHES = frozenset({"quiet", "debug", "help", "cite", "clear"})
@@ -90,6 +90,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"recbole-fair: {error}", file=sys.stderr)
         return 2
+    except TrainingError as error:
+        if "--debug" in argv:
+            raise
+        print(f"recbole-fair: {error}", file=sys.stderr)
+        return 1
     except BrokenPipeError:
         return 0
     except KeyboardInterrupt:

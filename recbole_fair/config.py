@@ -82,13 +82,13 @@ class Config(HostConfig):
         self.choice = registry.resolve(given["model"], given.get("strategy"))
         self.name = self.choice.name
         self.folder = data_folder(given["dataset"], Path(given.get("data_path") or "dataset_atomic"))
-        target = self.choice.model.target_for(given)
+        target, self.family = self.choice.model.under(given)
         return super()._get_model_and_dataset(registry.load(target), given["dataset"])
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         row = self.choice.model
         super()._load_internal_config_dict(row.host or model, model_class, dataset)
-        layers = ["overall", f"dataset/{dataset}", f"family/{row.family}", f"model/{row.name}"]
+        layers = ["overall", f"dataset/{dataset}", f"family/{self.family}", f"model/{row.name}"]
         if self.choice.strategy:
             layers.append(f"strategy/{self.choice.strategy.name}")
         for layer in layers:

@@ -3,3 +3,7 @@
 
 class UsageError(ValueError):
     """A request that cannot be met: the message names the file or key, the value and the remedy."""
+
+
+class TrainingError(ArithmeticError):
+    """Training broke down (NaN or infinite losses); the last good checkpoint is kept."""

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -203,7 +203,8 @@ def _hub_answers() -> bool:
     if constants.HF_HUB_OFFLINE:
         return False
     try:
-        urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=_PROBE_SECONDS).close()
+        request = Request(constants.ENDPOINT, method="HEAD")  # noqa: S310 - the hub's address, or who set HF_ENDPOINT
+        urlopen(request, timeout=_PROBE_SECONDS).close()  # noqa: S310
     except HTTPError:  # an answer, if an unfriendly one
         return True
     except OSError:
@@ -266,6 +267,13 @@ def _digest(folder: Path) -> str:
 
 
 def _sha256(path: Path) -> str:
+    """The hash of a file, computed once a process as long as the file stays as it is: weights are large."""
+    state = path.stat()
+    return _hash_as_of(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache
+def _hash_as_of(path: Path, size: int, modified: int) -> str:  # noqa: ARG001 - they are the cache's key
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

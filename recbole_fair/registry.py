@@ -35,13 +35,13 @@ class Row:
     base: str = ""
     variants: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
-    def target_for(self, settings: Mapping[str, Any]) -> str:
-        """The class path under these settings: a matching variant, else `target`."""
+    def under(self, settings: Mapping[str, Any]) -> tuple[str, str]:
+        """Class path and family under these settings: a matching variant's (its family is the value), else our own."""
         for condition, target in self.variants.items():
             key, _, value = condition.partition("=")
             if str(settings.get(key)) == value:
-                return target
-        return self.target
+                return target, value
+        return self.target, self.family
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,35 +12,45 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from recbole_fair import storage, yamls
-from recbole_fair.config import Config, config_hash
+from recbole_fair import storage
+from recbole_fair.config import Config
 from recbole_fair.errors import UsageError
+from recbole_fair.result import finished
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _LOG_FORMAT = "%(asctime)s %(levelname)s  %(message)s"
 
 
-def default_folder(config: Config, digest: str) -> Path:
-    """runs/<dataset>/<model>/<config hash>-s<seed>, under `run_dir` when that is given as the run's own folder."""
+def folder_for(config: Config, digest: str) -> Path:
+    """`run_dir` if it is given, else runs/<dataset>/<model>/<config hash>-s<seed>; evaluations only, beside it."""
     if config["run_dir"]:
         return Path(config["run_dir"])
-    return Path("runs") / config["dataset"] / config.name / f"{digest}-s{config['seed']}"
+    suffix = "-loaded" if config["load"] else ""
+    return Path("runs") / config["dataset"] / config.name / f"{digest}-s{config['seed']}{suffix}"
 
 
-def claim(folder: Path, config: Config, fingerprint: str, base: str) -> None:
-    """Make the folder this run's: create it, or check that it is of the same hash and seed, or refuse."""
-    path = folder / "config.yaml"
+def claim(folder: Path, config: Config, digest: str) -> None:
+    """Make the folder this run's: create it, or check that it is of the same hash and seed, or refuse.
+
+    A finished run may be claimed again (its result is shown), an unfinished one only with `resume`.
+    """
+    path = folder / "run.json"
+    identity = {"config_hash": digest, "seed": config["seed"]}
     if path.exists():
-        stored = yamls.read_mapping(path)
-        same_hash = config_hash(stored, fingerprint, base) == config.hash(fingerprint, base)
-        if not same_hash or stored.get("seed") != config["seed"]:
-            what = "seed" if same_hash else "configuration or data"
-            raise UsageError(f"{folder}: holds a run of another {what}; choose another run_dir, or remove the folder")
-        if not config["resume"]:
+        stored = storage.read_json(path)
+        for key, value in identity.items():
+            if stored.get(key) != value:
+                raise UsageError(
+                    f"{folder}: holds a run of another {key} ({stored.get(key)}, this one has {value});"
+                    " choose another run_dir, or remove the folder"
+                )
+        if not config["resume"] and not finished(folder):
             raise UsageError(f"{folder}: holds an unfinished run of this configuration; go on with --resume=True")
     elif folder.exists() and any(entry.name != ".lock" for entry in folder.iterdir()):
         raise UsageError(f"{folder}: is not empty and holds no run; choose another run_dir")
-    storage.write_text(path, config.as_yaml())
+    else:
+        storage.write_text(folder / "config.yaml", config.as_yaml())
+        storage.write_json(path, identity)
 
 
 @contextmanager
@@ -82,7 +92,7 @@ def logging_to(folder: Path, level: str, quiet: bool) -> Iterator[None]:
     for handler in handlers:
         root.addHandler(handler)
     try:
-        with _host_warnings_once():
+        with host_warnings_silenced():
             yield
     finally:
         for handler in handlers:
@@ -92,7 +102,7 @@ def logging_to(folder: Path, level: str, quiet: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _host_warnings_once() -> Iterator[None]:
+def host_warnings_silenced() -> Iterator[None]:
     """RecBole warns of its own idioms (chained fillna, torch.cuda.amp) at every call; a run needs none of that.
 
     They are listed in docs/host-models.md. Warnings raised in our own modules pass.

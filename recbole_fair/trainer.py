@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from recbole_fair import checkpoint, storage
 from recbole_fair.config import Config
-from recbole_fair.errors import UsageError
+from recbole_fair.errors import TrainingError, UsageError
 from recbole_fair.host import Trainer, get_trainer
 from recbole_fair.strategies.base import Strategy
 
@@ -61,11 +61,16 @@ class FairTrainer(Trainer):
             logged = self.strategy.backward(self.model, batch.to(self.device))  # type: ignore[union-attr]
         for name, value in logged.items():
             if not torch.isfinite(value).all():
-                raise FloatingPointError(f"epoch {epoch}, batch {number}: {name} is {value.tolist()}")
+                raise TrainingError(_broken(f"epoch {epoch}, batch {number}: {name} is {value.tolist()}"))
         if self.clip_grad_norm:
             clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
         self.optimizer.step()
         return logged
+
+    def _check_nan(self, loss: torch.Tensor) -> None:
+        if not torch.isfinite(loss):
+            epoch = max(self.train_loss_dict, default=-1) + 1
+            raise TrainingError(_broken(f"epoch {epoch}: the training loss is {loss.item()}"))
 
     def fit(self, train_data: Any, valid_data: Any = None, **options: Any) -> tuple[float, dict[str, float]]:
         """The host's fit from the last resume point, if there is one."""
@@ -176,6 +181,10 @@ def trainer_for(
     trainer: FairTrainer = mixed(config, model)
     trainer.folder, trainer.about, trainer.strategy = folder, about, strategy
     return trainer
+
+
+def _broken(what: str) -> str:
+    return f"{what}; lower learning_rate or set clip_grad_norm. The best epoch so far is kept"
 
 
 def _progress(batches: Any, label: str, show: bool) -> Iterator[Any]:

@@ -19,7 +19,7 @@ def main(arguments: Arguments) -> int:
     if arguments.options:
         raise UsageError(f"recommend: takes --users and --k, not {', '.join(arguments.options)}")
     from recbole_fair import recommending
-    from recbole_fair.run import open_run
+    from recbole_fair.runner import open_run
 
     config, data, trainer = open_run(Path(arguments.words[0]))
     titles = recommending.titles(config, data)

@@ -26,7 +26,7 @@ def main(arguments: Arguments) -> int:
         return 0
     if arguments.words:
         raise UsageError(f"{arguments.words[0]!r}: expected --key=value")
-    from recbole_fair.run import run
+    from recbole_fair.runner import run
 
     files = str(arguments.take("config_files") or "").split()
     result = run(config_files=files, quiet="quiet" in arguments.switches, **arguments.options)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
@@ -26,7 +26,7 @@ from recbole_fair.evaluation.collector import FullCollector, KeepingEvaluator, u
 from recbole_fair.host import init_seed
 from recbole_fair.result import Result, finished
 from recbole_fair.strategies.base import Strategy, TrainingView
-from recbole_fair.trainer import FairTrainer, trainer_for
+from recbole_fair.trainer import EpochCallback, FairTrainer, trainer_for
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def run(
     *,
     config_files: Sequence[str | Path] = (),
     quiet: bool = True,
-    on_epoch: Callable[[int, float], None] | None = None,
+    on_epoch: EpochCallback | None = None,
     **keys: Any,
 ) -> Result:
     """Train and judge one recommender; `keys` are configuration keys, as on the command line.
@@ -47,33 +47,27 @@ def run(
     """
     if keys.get("load"):
         config_files = [Path(keys["load"]) / "config.yaml", *config_files]
-    config = Config(model, dataset, config_files, keys)
-    fingerprint = data.fingerprint(config.folder, config["dataset"])
-    base = _base_run(config, quiet)
-    folder = rundir.default_folder(config, config.hash(fingerprint, base.config_hash if base else ""))
-    if config["load"] and not config["run_dir"]:
-        folder = folder.with_name(f"{folder.name}-loaded")
-    with rundir.locked(folder):
-        rundir.claim(folder, config, fingerprint, base.config_hash if base else "")
-        if finished(folder):
-            return Result.read(folder)
-        with rundir.logging_to(folder, config["state"], quiet), _untouched_generators():
-            return _Run(config, folder, fingerprint, base, quiet, on_epoch).execute()
+    work = _Run(Config(model, dataset, config_files, keys), quiet, on_epoch)
+    with rundir.locked(work.folder):
+        rundir.claim(work.folder, work.config, work.digest)
+        if finished(work.folder):
+            return Result.read(work.folder)
+        with rundir.logging_to(work.folder, work.config["state"], quiet), _untouched_generators():
+            return work.execute()
 
 
 def open_run(folder: Path) -> tuple[Config, Data, FairTrainer]:
     """A finished run's configuration, data and trainer with its best weights loaded, to score or probe with."""
     if not finished(folder):
         raise UsageError(f"{folder}: no finished run; give the folder that holds its result.json")
-    config = Config(config_files=[folder / "config.yaml"], overrides={"base": Result.read(folder).base})
-    fingerprint = data.fingerprint(config.folder, config["dataset"])
-    with _untouched_generators():
-        state = _Run(config, folder, fingerprint, _base_run(config, quiet=True), quiet=True, on_epoch=None)
-        loaded, trainer = state.prepare()
+    given = {"base": Result.read(folder).base, "run_dir": str(folder)}
+    work = _Run(Config(config_files=[folder / "config.yaml"], overrides=given), quiet=True, on_epoch=None)
+    with rundir.host_warnings_silenced(), _untouched_generators():
+        loaded, trainer = work.prepare()
         trainer.eval_collector.data_collect(loaded.train)
-        trainer.load_best(folder, {"model": config.name, "data": fingerprint})
+        trainer.load_best(folder, {"model": work.config.name, "data": work.fingerprint})
         trainer.model.eval()
-    return config, loaded, trainer
+    return work.config, loaded, trainer
 
 
 def _base_run(config: Config, quiet: bool) -> Result | None:
@@ -110,22 +104,16 @@ def _untouched_generators() -> Iterator[None]:
 class _Run:
     """One run's state while it works; each stage is timed and a failure is recorded before it is raised."""
 
-    def __init__(
-        self, config: Config, folder: Path, fingerprint: str, base: Result | None, quiet: bool, on_epoch: Any
-    ) -> None:
-        self.config, self.folder, self.fingerprint, self.base = config, folder, fingerprint, base
-        self.on_epoch = on_epoch
+    def __init__(self, config: Config, quiet: bool, on_epoch: EpochCallback | None) -> None:
+        self.config, self.on_epoch = config, on_epoch
+        self.fingerprint = data.fingerprint(config.folder, config["dataset"])
+        self.base = _base_run(config, quiet)
+        self.digest = config.hash(self.fingerprint, self.base.config_hash if self.base else "")
+        self.folder = rundir.folder_for(config, self.digest)
         self.bars = reporting.bars_wanted(quiet) and bool(config["show_progress"])
-        digest = config.hash(fingerprint, base.config_hash if base else "")
-        strategy = config.choice.strategy
-        self.result = Result(
-            config.name,
-            strategy.name if strategy else None,
-            config["dataset"],
-            config["seed"],
-            digest,
-            run_dir=str(folder),
-        )
+        strategy = config.choice.strategy.name if config.choice.strategy else None
+        self.result = Result(config.name, strategy, config["dataset"], config["seed"], self.digest)
+        self.result.run_dir, self.result.base = str(self.folder), self.base.run_dir if self.base else None
 
     def execute(self) -> Result:
         """All stages; the result is written whether they succeed or fail."""
@@ -189,7 +177,7 @@ class _Run:
         strategy = self._strategy(loaded)
         if strategy:
             strategy.prepare(model)
-        about = {"model": config.name, "config_hash": self.result.config_hash, "seed": config["seed"],
+        about = {"model": config.name, "config_hash": self.digest, "seed": config["seed"],
                  "data": self.fingerprint}  # fmt: skip
         config["checkpoint_dir"] = str(self.folder)
         trainer = trainer_for(config, model, folder=self.folder, about=about, strategy=strategy)

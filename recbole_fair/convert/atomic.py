@@ -1,0 +1,124 @@
+"""The one writer of atomic files: what RecBole reads back is what was meant.
+
+RecBole 1.2.1 reads with pandas' python engine, default quoting and default NA words, then splits token_seq fields at
+blanks (recbole/data/dataset/dataset.py, `_load_feat`). The mapping that makes up for it, as small as it can be:
+
+- a field with a tab, a double quote, CR or LF is quoted as CSV has it: the exact text comes back;
+- a field that is an NA word ("None", "NA", "nan", ...), or one followed by blanks, gets one blank more at its end:
+  `"None"` comes back as `"None "`, never as a missing value, and no two values fall together;
+- a blank inside an element of a token_seq is written as a no-break space (U+00A0);
+- NUL becomes U+FFFD: RecBole keeps tokens in numpy strings, which lose NULs at their end;
+- a missing value is an empty field, which RecBole reads as `[PAD]` (a float: as the mean of its column).
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recbole_fair.convert.tables import Kind
+from recbole_fair.errors import UsageError
+
+# pandas' default NA words, the empty field apart (a test compares them with pandas' own list).
+NA_WORDS = (
+    "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+    "NULL", "NaN", "None", "n/a", "nan", "null",
+)  # fmt: skip
+NO_BREAK_SPACE = "\u00a0"
+_NA = re.compile(rf"(?:{'|'.join(map(re.escape, NA_WORDS))}) *")
+_UNSAFE = r'[\t\r\n"\x00]|\A(?:' + "|".join(re.escape(word) for word in NA_WORDS) + r") *\z"
+# Python's csv module, through which RecBole reads, refuses longer fields.
+MAX_FIELD = csv.field_size_limit() - 2
+
+
+def meant(value: str) -> str:
+    """A value as RecBole will hand it out.
+
+    >>> meant("None"), meant("None "), meant("Nonesuch")
+    ('None ', 'None  ', 'Nonesuch')
+    """
+    value = value.replace("\0", "\ufffd")
+    return f"{value} " if _NA.fullmatch(value) else value
+
+
+def element(value: str) -> str:
+    """An element of a token_seq as RecBole will hand it out."""
+    return value.replace("\0", "\ufffd").replace(" ", NO_BREAK_SPACE)
+
+
+def _field(value: str) -> str:
+    """The text of a field, quoted where it must be."""
+    value = meant(value)
+    if not any(sign in value for sign in '\t\r\n"'):
+        return value
+    return '"' + value.replace('"', '""') + '"'
+
+
+def _sequence(words: list[str] | None) -> str | None:
+    return None if words is None else " ".join(element(word) for word in words if word)
+
+
+def fields(column: pa.Array, kind: Kind) -> pa.Array:
+    """A column as the texts of its fields; only the few values that need care leave arrow."""
+    if kind == "float":
+        return pc.fill_null(pc.cast(column, pa.string()), "")
+    if kind == "token_seq":
+        column = pa.array([_sequence(words) for words in column.to_pylist()], pa.string())
+    column = pc.fill_null(column, "")
+    unsafe = pc.match_substring_regex(column, _UNSAFE)
+    if not pc.any(unsafe).as_py():
+        return column
+    careful = [_field(value) for value in column.filter(unsafe).to_pylist()]
+    return pc.replace_with_mask(column, unsafe, pa.array(careful, pa.string()))
+
+
+class AtomicFile:
+    """One atomic file in the making; `starts` says at which byte and row each batch begins, for the read-back."""
+
+    def __init__(self, path: Path, columns: Mapping[str, Kind]) -> None:
+        self.path = path
+        self.columns = columns
+        self.rows = 0
+        self.missing = dict.fromkeys(columns, 0)
+        self.starts: list[tuple[int, int]] = []
+        self._stream: IO[bytes] = path.open("xb")
+        self._stream.write(header(columns))
+
+    def __enter__(self) -> AtomicFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._stream.close()
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append the rows of a batch."""
+        texts = [fields(batch[name], kind) for name, kind in self.columns.items()]
+        for name, text in zip(self.columns, texts, strict=True):
+            self._check_length(name, text)
+            self.missing[name] += pc.sum(pc.equal(pc.binary_length(text), 0)).as_py() or 0
+        lines = pc.binary_join_element_wise(*texts, "\t")
+        whole = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(lines)], pa.int32()), lines), "\n")
+        self.starts.append((self.rows, self._stream.tell()))
+        self._stream.write(whole[0].as_buffer())
+        self._stream.write(b"\n")
+        self.rows += len(batch)
+
+    def _check_length(self, name: str, texts: pa.Array) -> None:
+        longest = pc.max(pc.binary_length(texts)).as_py() or 0
+        if longest > MAX_FIELD:
+            raise UsageError(
+                f"{self.path.name}, from row {self.rows + 1}: a {name} of {longest} bytes; RecBole reads at most"
+                f" {MAX_FIELD}. Shorten it in the raw file"
+            )
+
+
+def header(columns: Mapping[str, Kind]) -> bytes:
+    """The first line of an atomic file."""
+    return ("\t".join(f"{name}:{kind}" for name, kind in columns.items()) + "\n").encode()

@@ -1,0 +1,166 @@
+"""The raw files: found in one folder, plain or gzip, read in blocks of whole lines with their line numbers."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+
+from recbole_fair.convert.ledger import BadLine, Ledger
+from recbole_fair.convert.tables import Row
+from recbole_fair.errors import UsageError
+
+BLOCK_BYTES = 4 << 20
+# No published line is near this; without a bound a file without line ends would be read into memory whole.
+MAX_LINE_BYTES = 16 << 20
+_UNREADABLE = (OSError, EOFError, zlib.error)
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """One file of a source; `.gz` is decompressed on the way."""
+
+    path: Path
+    encoding: str = "utf-8"
+
+    def blocks(self) -> Iterator[tuple[int, bytes]]:
+        """Whole lines, each ending in LF, in blocks; with the number of each block's first line."""
+        number, rest = 1, b""
+        for part in self._parts():
+            whole, newline, rest = (rest + part).rpartition(b"\n")
+            if len(rest) > MAX_LINE_BYTES:
+                raise UsageError(f"{self.path}: has a line of more than {MAX_LINE_BYTES} bytes; expected lines of text")
+            if newline:
+                yield number, _unix(whole + newline)
+                number += whole.count(b"\n") + 1
+        if rest:
+            yield number, _unix(rest + b"\n")
+        elif number == 1:
+            raise UsageError(f"{self.path}: is empty; get the file again (dataset_atomic/README.md)")
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Single lines without their end, numbered from 1."""
+        for first, block in self.blocks():
+            yield from enumerate(block[:-1].split(b"\n"), start=first)
+
+    def text(self, line: bytes) -> str:
+        """A line in the encoding of its source."""
+        try:
+            return line.decode(self.encoding)
+        except UnicodeDecodeError as error:
+            raise BadLine(f"bytes that are not {self.encoding}") from error
+
+    def describe(self) -> dict[str, object]:
+        """Name, size and sha256 of the file as it lies there."""
+        try:
+            with self.path.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            return {"name": self.path.name, "size": self.path.stat().st_size, "sha256": digest}
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    def _parts(self) -> Iterator[bytes]:
+        try:
+            with self._open() as stream:
+                while part := stream.read(BLOCK_BYTES):
+                    yield part
+        except _UNREADABLE as error:
+            raise self._unreadable(error) from error
+
+    def _open(self) -> IO[bytes]:
+        return gzip.open(self.path) if self.path.suffix == ".gz" else self.path.open("rb")  # type: ignore[return-value]
+
+    def _unreadable(self, error: Exception) -> UsageError:
+        kind = "a whole gzip file" if self.path.suffix == ".gz" else "a readable file"
+        return UsageError(f"{self.path}: cannot be read to its end ({error}); expected {kind}: get it again")
+
+
+def _unix(block: bytes) -> bytes:
+    return block.replace(b"\r\n", b"\n") if b"\r" in block else block
+
+
+@dataclass
+class RawFolder:
+    """The folder that --raw names; remembers which of its files were used."""
+
+    path: Path
+    used: dict[str, RawFile] = field(default_factory=dict)
+
+    def find(self, *names: str) -> list[str]:
+        """Which of these files are there, plain or as .gz."""
+        return [found for name in names for found in (name, f"{name}.gz") if (self.path / found).is_file()]
+
+    def file(self, name: str, encoding: str = "utf-8") -> RawFile:
+        """The one file of this name; refused where it is missing, or there both plain and compressed."""
+        found = self.find(name)
+        if not found:
+            raise UsageError(
+                f"{self.path / name}: no such file (nor {name}.gz); put it there,"
+                " or see dataset_atomic/README.md for how to get it"
+            )
+        if len(found) > 1:
+            raise UsageError(f"{self.path}: has both {' and '.join(found)}; leave only the one to be read")
+        self.used[found[0]] = RawFile(self.path / found[0], encoding)
+        return self.used[found[0]]
+
+
+def parsed(
+    file: RawFile, parse: Callable[[str], Row], expected: str, ledger: Ledger, header: str | None = None
+) -> Iterator[Row]:
+    """Rows of a small table, one a line; `parse` raises BadLine with the reason it cannot read a line."""
+    for number, line in file.lines():
+        if number == 1 and header is not None:
+            check_header(file, line, header)
+            continue
+        ledger.count(file.path)
+        try:
+            yield parse(file.text(line))
+        except BadLine as error:
+            ledger.reject(file.path, number, str(error), expected, line.decode("ascii", "backslashreplace"))
+
+
+def check_header(file: RawFile, line: bytes, header: str) -> None:
+    """Another header means another layout: no line can be trusted then."""
+    if line.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace") != header:
+        raise UsageError(f"{file.path}, line 1: another layout; expected the header {header[:200]!r}")
+
+
+def accepted(
+    file: RawFile, parse: Callable[[bytes], pa.RecordBatch], expected: str, ledger: Ledger
+) -> Iterator[pa.RecordBatch]:
+    """Batches of a big file: `parse` reads a block of lines at once, or raises BadLine.
+
+    A block with a bad line is halved until that line stands alone, so what is accepted does not depend on the
+    neighbours, and the fast parser is the only judge.
+    """
+    for first, block in file.blocks():
+        ledger.count(file.path, block.count(b"\n"))
+        parts = list(_halved(file, first, block, parse, expected, ledger))
+        if parts:
+            yield parts[0] if len(parts) == 1 else pa.Table.from_batches(parts).combine_chunks().to_batches()[0]
+
+
+def _halved(
+    file: RawFile,
+    first: int,
+    block: bytes,
+    parse: Callable[[bytes], pa.RecordBatch],
+    expected: str,
+    ledger: Ledger,
+) -> Iterator[pa.RecordBatch]:
+    try:
+        yield parse(block)
+        return
+    except BadLine as error:
+        if block.count(b"\n") == 1:
+            ledger.reject(file.path, first, str(error), expected, block[:-1].decode("ascii", "backslashreplace"))
+            return
+    cut = block.rfind(b"\n", 0, len(block) // 2) + 1 or block.find(b"\n") + 1
+    yield from _halved(file, first, block[:cut], parse, expected, ledger)
+    yield from _halved(file, first + block.count(b"\n", 0, cut), block[cut:], parse, expected, ledger)
