@@ -5,6 +5,7 @@ No time and no path of this machine stands in it, so the same raw files give the
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,12 @@ def describe(
         },
         "written": {file.path.name: _written(file) for file in files},
     }
+
+
+def write(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Put the manifest beside the files that it describes."""
+    text = json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / NAME).write_text(text + "\n", "utf-8")
 
 
 def _written(file: AtomicFile) -> dict[str, Any]:

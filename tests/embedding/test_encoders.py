@@ -73,6 +73,13 @@ def minilm() -> Path:
     return Path(package.get_model_path())
 
 
+@pytest.fixture(scope="module")
+def bare_minilm(minilm: Path) -> Any:
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(str(minilm), device="cpu")
+
+
 def one_at_a_time(folder: Path, texts: list[str], pooling: str, max_length: int = 64) -> np.ndarray:
     """No batch, no padding, no mask: the causal model's own hidden states."""
     import torch
@@ -188,19 +195,17 @@ def test_the_causal_model_keeps_its_output_layer(llama: Path) -> None:
 
 
 @pytest.mark.parametrize("pooling", [None, "mean", "last"])
-def test_minilm_is_the_bare_library(pooling: str | None, minilm: Path, tmp_path: Path) -> None:
+def test_minilm_is_the_bare_library(pooling: str | None, bare_minilm: Any) -> None:
     import torch
-    from sentence_transformers import SentenceTransformer
 
     encoder = make_encoder("all-MiniLM-L6-v2", pooling=pooling)
     vectors = encoder.encode(TEXTS)
     assert vectors.shape == (len(TEXTS), encoder.width) == (len(TEXTS), 384)
-    bare = SentenceTransformer(str(minilm), device="cpu")
     if pooling == "last":
-        states = [bare.encode(text, output_value="token_embeddings")[-1] for text in TEXTS]
+        states = [bare_minilm.encode(text, output_value="token_embeddings")[-1] for text in TEXTS]
         expected = torch.nn.functional.normalize(torch.stack(states), dim=1).numpy()
     else:
-        expected = np.stack([bare.encode(text) for text in TEXTS])
+        expected = np.stack([bare_minilm.encode(text) for text in TEXTS])
     np.testing.assert_allclose(vectors, expected, atol=1e-5)
 
 

@@ -1,0 +1,72 @@
+"""One conversion from start to end: read, write, account for, read back, publish."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from recbole_fair.convert import filters, manifest, readback, sources
+from recbole_fair.convert.atomic import AtomicFile
+from recbole_fair.convert.folder import staged
+from recbole_fair.convert.index import Index
+from recbole_fair.convert.ledger import Ledger
+from recbole_fair.convert.raw import RawFolder
+from recbole_fair.convert.sides import completed
+from recbole_fair.convert.tables import Table, Tables
+from recbole_fair.errors import UsageError
+from recbole_fair.registry import load
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `recbole-fair convert` was asked for; `options` are those of the source's reader."""
+
+    source: str
+    raw: Path
+    out: Path
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    drop: bool = False
+    rules: Path | None = None
+    verify: str = "full"
+
+
+def convert(request: Request) -> dict[str, Any]:
+    """Write OUT/NAME and return its manifest; on any refusal OUT is as it was."""
+    source = sources.find(request.source)
+    if not request.raw.is_dir():
+        raise UsageError(f"--raw={request.raw}: no such folder; it must hold {', '.join(source.files)}")
+    raw, options = RawFolder(request.raw), {**source.preset, **request.options}
+    tables: Tables = load(source.reader)(raw, options)
+    with staged(request.out, request.name) as folder:
+        filtered = filters.apply(tables, request.rules, request.drop) if request.rules else None
+        ledger, index = Ledger(request.drop), Index()
+        tables, files = _write(folder, filtered.tables if filtered else tables, ledger, index)
+        facts = manifest.describe(source, options, raw, ledger, index, files)
+        if filtered:
+            facts["filters"] = filtered.account
+        manifest.write(folder, facts)
+        readback.verify(folder, tables, files, request)
+    return facts
+
+
+def _write(folder: Path, tables: Tables, ledger: Ledger, index: Index) -> tuple[Tables, list[AtomicFile]]:
+    """The three files; users and items come last, because every one that is rated gets a row."""
+    files = [_write_table(folder, "inter", tables.inter, ledger, index)]
+    if not files[0].rows:
+        raise UsageError(f"{folder.name}: no interaction is left; rows: {ledger.account()}")
+    tables = replace(tables, user=completed(tables.user, index.users), item=completed(tables.item, index.items))
+    files += [_write_table(folder, suffix, table, ledger) for suffix, table in tables.items() if suffix != "inter"]
+    return tables, files
+
+
+def _write_table(folder: Path, suffix: str, table: Table, ledger: Ledger, index: Index | None = None) -> AtomicFile:
+    ledger.reading = suffix
+    with AtomicFile(folder / f"{folder.name}.{suffix}", table.columns) as file:
+        for part in table.stream(ledger):
+            if index is not None:
+                index.add(part)
+            file.write(part)
+    return file
