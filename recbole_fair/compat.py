@@ -44,7 +44,9 @@ def restore_dok_update() -> None:
 
 def _chained_fillna_works() -> bool:
     frame = pd.DataFrame({"value": [np.nan]})
-    frame["value"].fillna(0, inplace=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pandas warns of exactly the idiom that is being tested
+        frame["value"].fillna(0, inplace=True)
     return not bool(frame["value"].isna().any())
 
 
@@ -85,10 +87,8 @@ def restore_chained_fillna() -> None:
     Without it an empty genre list crashes the load and an unknown attribute stays NaN instead of becoming id 0
     (upstream issue 2155).
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pandas warns of exactly the idiom that is being tested
-        if _chained_fillna_works():
-            return
+    if _chained_fillna_works():
+        return
     from recbole.data.dataset import dataset as host
 
     if not isinstance(host.pd, _PandasThatFills):

@@ -63,6 +63,7 @@ class Data:
     train: Any
     valid: Any
     test: Any
+    rows_read: int  # interactions in the file, before any filter
 
     def pairs(self, phase: str) -> tuple[IntArray, IntArray]:
         """User and item ids of a part's interactions."""
@@ -180,7 +181,14 @@ def load(config: Config) -> Data:
     if isinstance(built[0], LateSequences):
         built[0].augment()
     train = get_dataloader(config, "train")(config, built[0], samplers[0], shuffle=config["shuffle"])
-    return Data(dataset, parts, train, *evaluation)
+    rows = _count_rows(config.folder / f"{config['dataset']}.inter")
+    return Data(dataset, parts, train, *evaluation, rows_read=rows)
+
+
+def _count_rows(path: Path) -> int:
+    """Lines after the header; RecBole's reader skips empty ones."""
+    with path.open("rb") as stream:
+        return sum(1 for line in stream if line.strip()) - 1
 
 
 def _dataset_class(config: Config) -> type[Dataset]:

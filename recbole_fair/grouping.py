@@ -32,10 +32,12 @@ def _field_groups(config: Config, data: Data, kind: str, name: str, field: str, 
     values = data.values(field, key)
     if len(values) != (data.dataset.user_num if kind == "user" else data.dataset.item_num):
         raise UsageError(f"{key}={name!r}: is not a {kind} field")
-    if bins := (config["group_bins"] or {}).get(field):
+    bins = (config["group_bins"] or {}).get(field, {})
+    if bins:
         values = groups.binned(values, bins, field)
     multi = config["item_group_multi"] if kind == "item" else "all"
-    return groups.by_value(kind, name, values, multi=multi, unknown=config["unknown_values"] or ())
+    unknown = config["unknown_values"] or ()
+    return groups.by_value(kind, name, values, multi=multi, unknown=unknown, names=tuple(bins))
 
 
 def reported(config: Config, data: Data) -> tuple[list[Groups], list[Groups]]:
@@ -52,5 +54,5 @@ def fair_group(config: Config, data: Data) -> Groups:
         raise UsageError("fair_group: a strategy needs item groups; set fair_group=pop or to an item field")
     found = item_groups(config, data, names[0], "fair_group")
     if len(found.names) < 2:
-        raise UsageError(f"fair_group={names[0]!r}: has {len(found.names)} group; a strategy needs at least two")
+        raise UsageError(f"fair_group={names[0]!r}: {len(found.names)} group(s); a strategy needs at least two")
     return found

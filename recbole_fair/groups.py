@@ -57,12 +57,23 @@ def popularity(counts: npt.NDArray[np.int64], tokens: Sequence[str], share: floa
     return Groups("item", "pop", ("popular", "rest"), membership)
 
 
-def by_value(kind: str, field: str, values: Values, *, multi: str = "all", unknown: Sequence[str] = ()) -> Groups:
-    """One group a value of a field; an id with several values counts in each (`multi="first"`: in its first)."""
+def by_value(
+    kind: str,
+    field: str,
+    values: Values,
+    *,
+    multi: str = "all",
+    unknown: Sequence[str] = (),
+    names: Sequence[str] = (),
+) -> Groups:
+    """One group a value of a field; an id with several values counts in each (`multi="first"`: in its first).
+
+    `names` fixes the groups and their order, empty ones included (young before old); else they are the values found.
+    """
     ignored = {str(value) for value in unknown}
     known = [tuple(value for value in entry if value not in ignored) for entry in values]
     known = [entry[:1] if multi == "first" else entry for entry in known]
-    names = tuple(sorted({value for entry in known for value in entry}, key=_natural))
+    names = tuple(names) or tuple(sorted({value for entry in known for value in entry}, key=_natural))
     column = {name: place for place, name in enumerate(names)}
     membership = np.zeros((len(values), len(names)), dtype=bool)
     for row, entry in enumerate(known):

@@ -61,6 +61,17 @@ def data_facts(loaded: Data, fingerprint: str) -> dict[str, Any]:
     }
 
 
+def data_warnings(loaded: Data) -> list[str]:
+    """Interactions that RecBole left out without a word (trap 10)."""
+    dropped = loaded.rows_read - len(loaded.dataset.inter_feat)
+    if not dropped:
+        return []
+    return [
+        f"{dropped} of {loaded.rows_read} interactions are not used: a filter (val_interval, ..._inter_num_interval)"
+        " left them out, or their user or item has no row in .user or .item"
+    ]
+
+
 def parameter_counts(model: torch.nn.Module) -> dict[str, int]:
     """All parameters, and those that are trained."""
     counts = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]

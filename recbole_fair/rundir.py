@@ -29,8 +29,8 @@ def folder_for(config: Config, digest: str) -> Path:
     return Path("runs") / config["dataset"] / config.name / f"{digest}-s{config['seed']}{suffix}"
 
 
-def claim(folder: Path, config: Config, digest: str) -> None:
-    """Make the folder this run's: create it, or check that it is of the same hash and seed, or refuse.
+def claim(folder: Path, config: Config, digest: str) -> bool:
+    """Make the folder this run's: create it (True), or check that it is of the same hash and seed, or refuse.
 
     A finished run may be claimed again (its result is shown), an unfinished one only with `resume`.
     """
@@ -51,6 +51,16 @@ def claim(folder: Path, config: Config, digest: str) -> None:
     else:
         storage.write_text(folder / "config.yaml", config.as_yaml())
         storage.write_json(path, identity)
+        return True
+    return False
+
+
+def unclaim(folder: Path) -> None:
+    """Undo a fresh claim: a run that was refused before it trained leaves nothing to remove by hand."""
+    for name in ("config.yaml", "run.json", "run.log", ".lock"):
+        (folder / name).unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 @contextmanager

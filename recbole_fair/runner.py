@@ -49,11 +49,16 @@ def run(
         config_files = [Path(keys["load"]) / "config.yaml", *config_files]
     work = _Run(Config(model, dataset, config_files, keys), quiet, on_epoch)
     with rundir.locked(work.folder):
-        rundir.claim(work.folder, work.config, work.digest)
+        fresh = rundir.claim(work.folder, work.config, work.digest)
         if finished(work.folder):
             return Result.read(work.folder)
-        with rundir.logging_to(work.folder, work.config["state"], quiet), _untouched_generators():
-            return work.execute()
+        try:
+            with rundir.logging_to(work.folder, work.config["state"], quiet), _untouched_generators():
+                return work.execute()
+        except UsageError:
+            if fresh:
+                rundir.unclaim(work.folder)
+            raise
 
 
 def open_run(folder: Path) -> tuple[Config, Data, FairTrainer]:
@@ -122,6 +127,8 @@ class _Run:
         reporting.describe(result, config)
         try:
             self._stages()
+        except UsageError:
+            raise
         except Exception as error:
             result.status, result.error = "failed", f"{type(error).__name__}: {error}"
             result.save(self.folder)
@@ -154,6 +161,7 @@ class _Run:
             loaded = data.load(self.config)
             self.groups = grouping.reported(self.config, loaded)
         self.result.data = reporting.data_facts(loaded, self.fingerprint)
+        self.result.warnings += reporting.data_warnings(loaded)
         with self._timed("encode"):
             self._prepare_vectors(loaded)
         init_seed(self.config["seed"], self.config["reproducibility"])

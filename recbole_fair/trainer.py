@@ -108,7 +108,7 @@ class FairTrainer(Trainer):
     @property
     def resumed_to_end(self) -> bool:
         """Whether the resume point lies at the end of training."""
-        return self.start_epoch >= self.epochs or (self.start_epoch > 0 and self.cur_step > self.stopping_step)
+        return self.start_epoch > 0 and (self.start_epoch >= self.epochs or self.cur_step > self.stopping_step)
 
     def save_resume_point(self, epoch: int, finished: bool) -> None:
         """Everything a later process needs to go on exactly as this one would."""

@@ -81,7 +81,7 @@ def toy_keys(root: Path, run_dir: Path, model: str, **more: Any) -> dict[str, An
 @pytest.fixture
 def toy(toy_root: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """`toy(model, **more)`: keys for a run in a fresh folder."""
-    return lambda model, **more: toy_keys(toy_root, tmp_path / "run", model, **more)
+    return lambda model, **more: {**toy_keys(toy_root, tmp_path / "run", model), **more}
 
 
 @pytest.fixture

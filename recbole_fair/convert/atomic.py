@@ -15,15 +15,16 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv as arrow_csv
 
-from recbole_fair.convert.tables import Kind
+from recbole_fair.convert.tables import ARROW, Kind
 from recbole_fair.errors import UsageError
 
 # pandas' default NA words, the empty field apart (a test compares them with pandas' own list).
@@ -122,3 +123,30 @@ class AtomicFile:
 def header(columns: Mapping[str, Kind]) -> bytes:
     """The first line of an atomic file."""
     return ("\t".join(f"{name}:{kind}" for name, kind in columns.items()) + "\n").encode()
+
+
+def read_header(path: Path) -> dict[str, Kind]:
+    """Fields and kinds of an atomic file."""
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            columns = dict(column.split(":") for column in stream.readline(1 << 16).rstrip("\n").split("\t"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}, line 1: not the header of an atomic file ({error}); expected field:type") from error
+    if strange := [name for name, kind in columns.items() if kind not in ARROW]:
+        raise UsageError(f"{path}, line 1: {strange[0]}:{columns[strange[0]]}; RecBole knows {', '.join(ARROW)}")
+    return columns  # type: ignore[return-value]
+
+
+def read_parts(path: Path, only: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+    """An atomic file by our own reader, in a stream: the texts of its fields, by the names of the columns."""
+    columns = {f"{name}:{kind}": name for name, kind in read_header(path).items() if not only or name in only}
+    parse = arrow_csv.ParseOptions(delimiter="\t", newlines_in_values=True, ignore_empty_lines=False)
+    convert = arrow_csv.ConvertOptions(
+        include_columns=list(columns), column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False
+    )
+    try:
+        with arrow_csv.open_csv(path, arrow_csv.ReadOptions(block_size=16 << 20), parse, convert) as reader:
+            for part in reader:
+                yield part.rename_columns(list(columns.values()))
+    except pa.ArrowInvalid as error:
+        raise UsageError(f"{path}: not an atomic file ({error}); convert it again") from error

@@ -38,17 +38,17 @@ def convert(request: Request) -> dict[str, Any]:
     source = sources.find(request.source)
     if not request.raw.is_dir():
         raise UsageError(f"--raw={request.raw}: no such folder; it must hold {', '.join(source.files)}")
-    raw, options = RawFolder(request.raw), {**source.preset, **request.options}
-    tables: Tables = load(source.reader)(raw, options)
+    raw = RawFolder(request.raw)
+    tables: Tables = load(source.reader)(raw, request.options)
     with staged(request.out, request.name) as folder:
         filtered = filters.apply(tables, request.rules, request.drop) if request.rules else None
         ledger, index = Ledger(request.drop), Index()
         tables, files = _write(folder, filtered.tables if filtered else tables, ledger, index)
-        facts = manifest.describe(source, options, raw, ledger, index, files)
+        facts = manifest.describe(source, request.options, raw, ledger, index, files)
         if filtered:
             facts["filters"] = filtered.account
         manifest.write(folder, facts)
-        readback.verify(folder, tables, files, request)
+        readback.verify(folder, tables, files, request.drop, request.verify)
     return facts
 
 
@@ -65,7 +65,7 @@ def _write(folder: Path, tables: Tables, ledger: Ledger, index: Index) -> tuple[
 def _write_table(folder: Path, suffix: str, table: Table, ledger: Ledger, index: Index | None = None) -> AtomicFile:
     ledger.reading = suffix
     with AtomicFile(folder / f"{folder.name}.{suffix}", table.columns) as file:
-        for part in table.stream(ledger):
+        for part in table.parts(ledger):
             if index is not None:
                 index.add(part)
             file.write(part)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
-from recbole_fair.convert.ledger import BadLine
+from recbole_fair.convert.ledger import BadLineError
 
 # What arrow says, and what someone who reads the refusal needs to know.
 _REASONS = {
@@ -31,9 +31,9 @@ class Delimited:
     alphabet: bytes = b""
 
     def parse(self, block: bytes) -> pa.RecordBatch:
-        """The rows of a block, columns in our order; BadLine if one of its lines is not in this layout."""
-        if self.alphabet and (strange := block.translate(None, self.alphabet)):
-            raise BadLine(f"characters that do not belong there ({strange[:8].decode('ascii', 'backslashreplace')})")
+        """The rows of a block, columns in our order; BadLineError if one of its lines is not in this layout."""
+        if self.alphabet and block.translate(None, self.alphabet):
+            raise BadLineError("characters that do not belong there")
         lines = block.count(b"\n")
         if len(self.separator) > 1:  # arrow splits at single bytes; a tab of the file's own is not in the alphabet
             block = block.replace(self.separator, b"\t")
@@ -45,9 +45,10 @@ class Delimited:
                 arrow_csv.ConvertOptions(column_types=dict(self.columns), null_values=[], strings_can_be_null=False),
             )
         except pa.ArrowInvalid as error:
-            raise BadLine(next((text for sign, text in _REASONS.items() if sign in str(error)), str(error))) from error
+            reasons = (text for sign, text in _REASONS.items() if sign in str(error))
+            raise BadLineError(next(reasons, "another layout")) from error
         if len(table) != lines:
-            raise BadLine("an empty line")
+            raise BadLineError("an empty line")
         self._check(table)
         return table.select([name for name in _ORDER if name in self.columns]).combine_chunks().to_batches()[0]
 
@@ -65,11 +66,11 @@ def check_ids(*columns: pa.ChunkedArray) -> None:
     """Refuse ids that are missing or blank."""
     for column in columns:
         if column.null_count or pc.any(pc.match_substring_regex(column, r"\A\s*\z")).as_py():
-            raise BadLine("an empty id")
+            raise BadLineError("an empty id")
 
 
 def check_range(column: pa.ChunkedArray, name: str, low: float, high: float) -> None:
     """Refuse numbers out of their published range; written so that nan, which compares false, is refused as well."""
     inside = pc.and_(pc.greater_equal(column, low), pc.less_equal(column, high))
     if column.null_count or not pc.all(inside).as_py():
-        raise BadLine(f"a {name} that is not from {low:g} to {high:g}")
+        raise BadLineError(f"a {name} that is not from {low:g} to {high:g}")

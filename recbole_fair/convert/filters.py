@@ -87,11 +87,12 @@ def _value_intervals(rules: Mapping[str, Any], inter: Table, path: Path) -> dict
 def _first_pass(inter: Table, intervals: Mapping[str, str], timed: bool, drop: bool) -> _Seen:
     index, inside, times, ledger = Index(), [], [], Ledger(drop)
     ledger.reading = "inter"
-    for part in inter.stream(ledger):
+    for part in inter.parts(ledger):
         index.add(part)
-        inside.append(np.logical_and.reduce(
-            [np.ones(len(part), bool), *(within(_numbers(part, field), text, f"val_interval.{field}") for field, text in intervals.items())]
-        ))
+        good = np.ones(len(part), bool)
+        for field, text in intervals.items():
+            good &= within(_numbers(part, field), text, f"val_interval.{field}")
+        inside.append(good)
         if timed and "timestamp" in inter.columns:
             times.append(_numbers(part, "timestamp"))
     return _Seen(index, np.concatenate(inside or [np.empty(0, bool)]), np.concatenate(times) if times else None)
@@ -112,7 +113,7 @@ def _decide(seen: _Seen, rules: Mapping[str, Any], path: Path) -> tuple[Mask, di
         keep &= seen.inside
         dropped["val_interval"] = before - int(keep.sum())
     before = int(keep.sum())
-    keep = _core(keep, users, items, rules.get("user_inter_num_interval"), rules.get("item_inter_num_interval"))
+    keep = _core(keep, {"user_inter_num_interval": users, "item_inter_num_interval": items}, rules)
     dropped["inter_num_interval"] = before - int(keep.sum())
     if not keep.any():
         raise UsageError(f"{path}: these filters leave no interaction (dropped: {dropped}); loosen them")
@@ -130,14 +131,14 @@ def _one_of_each(pairs: Codes, times: npt.NDArray[np.float64] | None, which: str
     return keep
 
 
-def _core(keep: Mask, users: Codes, items: Codes, user_rule: str | None, item_rule: str | None) -> Mask:
+def _core(keep: Mask, sides: Mapping[str, Codes], rules: Mapping[str, Any]) -> Mask:
     """Drop users and items out of their interval until none is."""
     while True:
         good = keep.copy()
-        for codes, rule, key in ((users, user_rule, "user_inter_num_interval"), (items, item_rule, "item_inter_num_interval")):
-            if rule is not None and len(codes):
+        for key, codes in sides.items():
+            if key in rules and len(codes):
                 counts = np.bincount(codes[keep], minlength=int(codes.max()) + 1)
-                good &= within(counts.astype(np.float64), rule, key)[codes]
+                good &= within(counts.astype(np.float64), rules[key], key)[codes]
         if good.sum() == keep.sum():
             return keep
         keep = good
@@ -150,7 +151,7 @@ def _names(names: list[str], codes: Codes) -> Set[str]:
 def _masked(inter: Table, keep: Mask) -> Table:
     def stream(ledger: Ledger) -> Iterator[pa.RecordBatch]:
         row = 0
-        for part in inter.stream(ledger):
+        for part in inter.parts(ledger):
             yield part.filter(pa.array(keep[row : row + len(part)]))
             row += len(part)
 

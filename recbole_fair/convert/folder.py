@@ -21,7 +21,7 @@ def target(out: Path, name: str) -> Path:
         raise UsageError(f"name={name!r}: a data set's name is letters, digits, '.', '_', '+' and '-'")
     folder = out / name
     if folder.is_symlink():
-        raise UsageError(f"{folder}: is a symbolic link, so the files would lie elsewhere; remove it or choose another --name")
+        raise UsageError(f"{folder}: is a symbolic link, so the files would lie elsewhere; remove it")
     if folder.exists() and not (folder / manifest.NAME).is_file():
         raise UsageError(f"{folder}: exists and was not written by convert; choose another --name or remove it")
     return folder
@@ -41,7 +41,8 @@ def staged(out: Path, name: str) -> Iterator[Path]:
         _publish(fresh, folder)
     except OSError as error:
         where = error.filename or folder
-        raise UsageError(f"{where}: {error.strerror or error}; nothing is left in {out}. Free space or choose another --out") from error
+        reason = f"{where}: {error.strerror or error}; no part of {name} is left in {out}"
+        raise UsageError(f"{reason}. Free space or choose another --out") from error
     finally:
         if staging is not None:
             shutil.rmtree(staging, ignore_errors=True)

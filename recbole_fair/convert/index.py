@@ -33,7 +33,7 @@ class IdMap:
         """The numbers of a column's ids; arrow finds the distinct ones, so that Python sees each once a batch."""
         encoded, known = column.dictionary_encode(), self._codes
         numbers = [known.setdefault(name, len(known)) for name in encoded.dictionary.to_pylist()]
-        return np.array(numbers, dtype=np.int64)[encoded.indices.to_numpy()]
+        return np.array(numbers, dtype=np.int64)[encoded.indices.to_numpy()]  # type: ignore[no-any-return]
 
 
 class Index:

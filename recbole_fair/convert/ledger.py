@@ -10,7 +10,7 @@ from recbole_fair.errors import UsageError
 _SHOWN = 60
 
 
-class BadLine(ValueError):
+class BadLineError(ValueError):
     """A line that is not what its source promises; the message is the reason it is counted under."""
 
 

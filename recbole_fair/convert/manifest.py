@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from recbole_fair import __version__, storage
@@ -22,12 +22,18 @@ _DUPLICATES = "all kept, in the order of the file; `rm_dup_inter: first` in a da
 
 
 def describe(
-    source: Source, options: Mapping[str, Any], raw: RawFolder, ledger: Ledger, index: Index, files: Iterable[AtomicFile]
+    source: Source,
+    options: Mapping[str, Any],
+    raw: RawFolder,
+    ledger: Ledger,
+    index: Index,
+    files: Iterable[AtomicFile],
 ) -> dict[str, Any]:
     """Everything a third party needs to judge and to repeat a conversion."""
     return {
         "source": source.name,
-        "options": dict(options),
+        # A file among the options stands by its name: where it lies is nobody's business.
+        "options": {key: PurePath(str(value)).name for key, value in options.items()},
         "converter": f"recbole_fair {__version__}",
         "publisher": source.publisher,
         "homepage": source.homepage,

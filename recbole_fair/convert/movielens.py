@@ -13,12 +13,12 @@ from typing import Any
 import pyarrow as pa
 
 from recbole_fair.convert.delimited import Delimited
-from recbole_fair.convert.ledger import BadLine, Ledger
+from recbole_fair.convert.ledger import BadLineError, Ledger
 from recbole_fair.convert.raw import RawFile, RawFolder, accepted, parsed
 from recbole_fair.convert.tables import Kind, Row, Table, Tables, batches
 
 _INTER: Mapping[str, Kind] = {"user_id": "token", "item_id": "token", "rating": "float", "timestamp": "float"}
-_USER: Mapping[str, Kind] = {name: "token" for name in ("user_id", "age", "gender", "occupation", "zip_code")}
+_USER: Mapping[str, Kind] = dict.fromkeys(("user_id", "age", "gender", "occupation", "zip_code"), "token")
 _RATINGS = {"user_id": pa.string(), "item_id": pa.string(), "rating": pa.int64(), "timestamp": pa.int64()}
 # Until 2100: a digit too many is noticed.
 _RANGES = {"rating": (1.0, 5.0), "timestamp": (0.0, 4102444800.0)}
@@ -71,17 +71,17 @@ def _table(file: RawFile, parse: Callable[[str], Row], expected: str, columns: M
 def _fields(line: str, separator: str, width: int) -> list[str]:
     fields = line.split(separator)
     if len(fields) != width:
-        raise BadLine("the wrong number of fields")
+        raise BadLineError("the wrong number of fields")
     if not fields[0].isdecimal():
-        raise BadLine("an id that is no number")
+        raise BadLineError("an id that is no number")
     return fields
 
 
 def _user(user: str, age: str, gender: str, occupation: str, zip_code: str) -> Row:
     if gender not in {"M", "F"}:
-        raise BadLine("a gender other than M and F")
+        raise BadLineError("a gender other than M and F")
     if not age.isdecimal():
-        raise BadLine("an age that is no number")
+        raise BadLineError("an age that is no number")
     return user, age, gender, occupation or None, zip_code or None
 
 
@@ -103,7 +103,7 @@ def _movie_1m(line: str) -> Row:
 def _movie_100k(line: str) -> Row:
     item, title, released, _, _, *flags = _fields(line, "|", 5 + len(_GENRES))
     if not set(flags) <= {"0", "1"}:
-        raise BadLine("a genre flag other than 0 and 1")
+        raise BadLineError("a genre flag other than 0 and 1")
     year = _YEAR.search(title)
     genres = [genre for genre, flag in zip(_GENRES, flags, strict=True) if flag == "1"]
     return item, title or None, year.group(1) if year else released[-4:] or None, genres

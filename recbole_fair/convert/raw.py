@@ -8,15 +8,15 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import pyarrow as pa
 
-from recbole_fair.convert.ledger import BadLine, Ledger
+from recbole_fair.convert.ledger import BadLineError, Ledger
 from recbole_fair.convert.tables import Row
 from recbole_fair.errors import UsageError
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 1 << 20
 # No published line is near this; without a bound a file without line ends would be read into memory whole.
 MAX_LINE_BYTES = 16 << 20
 _UNREADABLE = (OSError, EOFError, zlib.error)
@@ -54,7 +54,7 @@ class RawFile:
         try:
             return line.decode(self.encoding)
         except UnicodeDecodeError as error:
-            raise BadLine(f"bytes that are not {self.encoding}") from error
+            raise BadLineError(f"bytes that are not {self.encoding}") from error
 
     def describe(self) -> dict[str, object]:
         """Name, size and sha256 of the file as it lies there."""
@@ -113,7 +113,7 @@ class RawFolder:
 def parsed(
     file: RawFile, parse: Callable[[str], Row], expected: str, ledger: Ledger, header: str | None = None
 ) -> Iterator[Row]:
-    """Rows of a small table, one a line; `parse` raises BadLine with the reason it cannot read a line."""
+    """Rows of a small table, one a line; `parse` raises BadLineError with the reason it cannot read a line."""
     for number, line in file.lines():
         if number == 1 and header is not None:
             check_header(file, line, header)
@@ -121,7 +121,7 @@ def parsed(
         ledger.count(file.path)
         try:
             yield parse(file.text(line))
-        except BadLine as error:
+        except BadLineError as error:
             ledger.reject(file.path, number, str(error), expected, line.decode("ascii", "backslashreplace"))
 
 
@@ -134,7 +134,7 @@ def check_header(file: RawFile, line: bytes, header: str) -> None:
 def accepted(
     file: RawFile, parse: Callable[[bytes], pa.RecordBatch], expected: str, ledger: Ledger
 ) -> Iterator[pa.RecordBatch]:
-    """Batches of a big file: `parse` reads a block of lines at once, or raises BadLine.
+    """Batches of a big file: `parse` reads a block of lines at once, or raises BadLineError.
 
     A block with a bad line is halved until that line stands alone, so what is accepted does not depend on the
     neighbours, and the fast parser is the only judge.
@@ -157,7 +157,7 @@ def _halved(
     try:
         yield parse(block)
         return
-    except BadLine as error:
+    except BadLineError as error:
         if block.count(b"\n") == 1:
             ledger.reject(file.path, first, str(error), expected, block[:-1].decode("ascii", "backslashreplace"))
             return

@@ -8,7 +8,8 @@ rows, and a seeded sample of the written batches, byte for byte, goes through Re
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as arrow_csv
 
-from recbole_fair.convert.atomic import AtomicFile, element, header, meant
+from recbole_fair.convert.atomic import AtomicFile, element, header, meant, read_parts
 from recbole_fair.convert.ledger import Ledger
 from recbole_fair.convert.tables import Table, Tables
 from recbole_fair.errors import UsageError
@@ -27,7 +27,6 @@ FULL_ROWS = 2_000_000
 SAMPLE_ROWS = 200_000
 MODES = ("full", "sample")
 _SEED = 2020
-_PADDING = "[PAD]"
 
 
 def verify(folder: Path, tables: Tables, files: Sequence[AtomicFile], drop: bool, mode: str) -> None:
@@ -51,10 +50,19 @@ def _load(folder: Path) -> Any:
     from recbole_fair.config import Config
     from recbole_fair.host import Dataset
 
-    off = ("load_col", "val_interval", "rm_dup_inter", "user_inter_num_interval", "item_inter_num_interval", "threshold")
-    overrides = {**dict.fromkeys(off), "filter_inter_by_user_or_item": False, "data_path": str(folder.parent)}
-    overrides |= {"eval_args": {"order": "RO"}, "encoding": "utf-8", "field_separator": "\t", "seq_separator": " "}
-    return Dataset(Config("MF", folder.name, overrides=overrides))
+    overrides = {
+        **dict.fromkeys(("load_col", "val_interval", "rm_dup_inter", "threshold")),
+        **dict.fromkeys(("user_inter_num_interval", "item_inter_num_interval"), "[0,inf)"),
+        "filter_inter_by_user_or_item": False,
+        "data_path": str(folder.parent),
+        "eval_args": {"order": "RO"},
+        "encoding": "utf-8",
+        "field_separator": "\t",
+        "seq_separator": " ",
+    }
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")  # the host's chained fillna
+        return Dataset(Config("MF", folder.name, overrides=overrides))
 
 
 class _Comparison:
@@ -77,7 +85,8 @@ class _Comparison:
                 done += len(part)
             row += len(part)
         if row != self.file.rows or (not self.by_id and done != len(self.feat)):
-            raise UsageError(f"{self.file.path.name}: {row} rows meant, {self.file.rows} written, {len(self.feat)} read")
+            counts = f"{row} rows were meant, {self.file.rows} written, {len(self.feat)} read"
+            raise UsageError(f"{self.file.path.name}: {counts}. This is a fault of the converter: please report it")
 
     def _rows_of(self, part: pa.RecordBatch, done: int) -> npt.NDArray[np.int64]:
         if not self.by_id:
@@ -115,8 +124,28 @@ def _same_numbers(wanted: pa.Array, read: npt.NDArray[Any]) -> npt.NDArray[np.bo
     return np.isnan(numbers) | (np.abs(numbers - read) <= np.spacing(np.abs(numbers)))  # type: ignore[no-any-return]
 
 
-def count_rows(path: Path) -> int:
-    """Rows of an atomic file by our own reader, in a stream."""
-    parse = arrow_csv.ParseOptions(delimiter="\t", newlines_in_values=True, ignore_empty_lines=False)
-    with arrow_csv.open_csv(path, parse_options=parse, convert_options=_AS_TEXT(path)) as reader:
-        return sum(len(part) for part in reader)
+def _check_count(file: AtomicFile) -> None:
+    first = next(iter(file.columns))
+    if (read := sum(len(part) for part in read_parts(file.path, [first]))) != file.rows:
+        raise UsageError(f"{file.path.name}: {file.rows} rows were written, {read} are there; write it again")
+
+
+def _sample(file: AtomicFile) -> set[int]:
+    """Numbers of seeded batches with about SAMPLE_ROWS rows."""
+    each = max(1, file.rows // max(1, len(file.starts)))
+    wanted = min(len(file.starts), max(1, SAMPLE_ROWS // each))
+    return set(random.Random(_SEED).sample(range(len(file.starts)), wanted))  # noqa: S311 (which rows to check)
+
+
+def _write_sample(folder: Path, files: Sequence[AtomicFile], chosen: Sequence[set[int]]) -> Path:
+    """A small data set of the chosen batches, their bytes as they lie on the disk."""
+    sample = folder.parent / "sample" / folder.name
+    sample.mkdir(parents=True)
+    for file, places in zip(files, chosen, strict=True):
+        starts = [start for _, start in file.starts] + [file.path.stat().st_size]
+        with file.path.open("rb") as whole, (sample / file.path.name).open("wb") as part:
+            part.write(header(file.columns))
+            for place in sorted(places):
+                whole.seek(starts[place])
+                part.write(whole.read(starts[place + 1] - starts[place]))
+    return sample

@@ -19,7 +19,7 @@ def completed(table: Table, rated: IdMap) -> Table:
 
     def stream(ledger: Ledger) -> Iterator[pa.RecordBatch]:
         seen: set[str] = set()
-        for part in table.stream(ledger):
+        for part in table.parts(ledger):
             once = _first_of_each(part, seen)
             ledger.note("listed again: the first row is kept", len(part) - len(once))
             ledger.note("never rated: kept", sum(name not in rated for name in once[0].to_pylist()))
@@ -48,7 +48,9 @@ def restricted(table: Table, wanted: Container[str]) -> Table:
     """Only the rows of these ids."""
 
     def stream(ledger: Ledger) -> Iterator[pa.RecordBatch]:
-        for part in table.stream(ledger):
-            yield part.filter(pa.array([name in wanted for name in part[0].to_pylist()], pa.bool_()))
+        for part in table.parts(ledger):
+            kept = part.filter(pa.array([name in wanted for name in part[0].to_pylist()], pa.bool_()))
+            ledger.note("without an interaction after the filter: left out", len(part) - len(kept))
+            yield kept
 
     return Table(table.columns, stream)

@@ -32,6 +32,10 @@ class Table:
     columns: Mapping[str, Kind]
     stream: Stream
 
+    def parts(self, ledger: Ledger) -> Iterator[pa.RecordBatch]:
+        """The batches that hold rows."""
+        return (part for part in self.stream(ledger) if len(part))
+
 
 @dataclass(frozen=True)
 class Tables:

@@ -1,0 +1,190 @@
+"""`convert --check NAME`: what a converted data set holds, and the first thing that would go wrong in a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recbole_fair import groups, yamls
+from recbole_fair.config import data_folder, merge
+from recbole_fair.convert.atomic import read_header, read_parts
+from recbole_fair.convert.index import Index
+from recbole_fair.convert.readback import FULL_ROWS
+from recbole_fair.convert.tables import Kind
+from recbole_fair.errors import UsageError
+from recbole_fair.groups import Groups, Values
+
+# RecBole keeps the tokens of a field in one numpy array of fixed width, four bytes a character.
+_TOKEN_BYTES = 4
+_TOO_MANY_BYTES = 4 << 30
+
+
+@dataclass(frozen=True)
+class _Side:
+    """The users or the items: their columns as texts."""
+
+    path: Path
+    kinds: Mapping[str, Kind]
+    columns: Mapping[str, pa.ChunkedArray]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()))) if self.columns else 0
+
+    def missing(self) -> dict[str, int]:
+        """Empty fields by column."""
+        empty = {name: pc.sum(pc.equal(column, "")).as_py() or 0 for name, column in self.columns.items()}
+        return {name: rows for name, rows in empty.items() if rows}
+
+    def values(self, field: str) -> Values:
+        """Raw values of a field, with the padding row that `groups` expects."""
+        words = self.columns[field].to_pylist()
+        if self.kinds[field] == "token_seq":
+            return [(), *(tuple(filter(None, text.split(" "))) for text in words)]
+        return [(), *((text,) if text else () for text in words)]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A data set as it lies on the disk, and the settings a run would have for it."""
+
+    name: str
+    folder: Path
+    out: Path
+    index: Index
+    rows: int
+    inter: Mapping[str, Kind]
+    sides: Mapping[str, _Side]
+    settings: Mapping[str, Any]
+
+
+def check(name: str, out: Path) -> str:
+    """A report in a few lines."""
+    found = _read(name, out)
+    lines = [*_sizes(found), *_missing(found), *_groups(found)]
+    problem = next(_problems(found), None)
+    lines.append(f"would go wrong first: {problem}" if problem else "nothing that would go wrong was found")
+    return "\n".join(lines)
+
+
+def _read(name: str, out: Path) -> _Found:
+    folder = data_folder(name, out)
+    inter = read_header(folder / f"{name}.inter")
+    index, rows = Index(), 0
+    for part in read_parts(folder / f"{name}.inter", ["user_id", "item_id"]):
+        index.add(part.select(["user_id", "item_id"]))
+        rows += len(part)
+    sides = {suffix: _side(folder / f"{name}.{suffix}") for suffix in ("user", "item")}
+    settings = yamls.packaged("overall.yaml")
+    merge(settings, yamls.packaged(f"dataset/{name}.yaml"))
+    return _Found(name, folder, out, index, rows, inter, sides, settings)
+
+
+def _side(path: Path) -> _Side:
+    if not path.is_file():
+        return _Side(path, {}, {})
+    kinds = read_header(path)
+    table = pa.Table.from_batches(read_parts(path), pa.schema([(name, pa.string()) for name in kinds]))
+    return _Side(path, kinds, {name: table[name] for name in kinds})
+
+
+def _sizes(found: _Found) -> Iterator[str]:
+    users, items = len(found.index.users), len(found.index.items)
+    density = found.rows / (users * items) if users and items else 0.0
+    yield f"{found.folder}: {users} users, {items} items, {found.rows} interactions, density {density:.6f}"
+    for suffix, side in found.sides.items():
+        rated = users if suffix == "user" else items
+        yield f"  .{suffix}: {len(side)} rows, {rated} of them with interactions"
+    duplicates = found.index.duplicates()
+    yield f"  duplicates: {duplicates['pairs']} pairs come again, in {duplicates['rows']} rows"
+
+
+def _missing(found: _Found) -> Iterator[str]:
+    for suffix, side in found.sides.items():
+        for field, rows in side.missing().items():
+            yield f"  .{suffix} {field}: {rows} of {len(side)} missing ({rows / len(side):.1%})"
+
+
+def _groups(found: _Found) -> Iterator[str]:
+    for grouping in _groupings(found):
+        sizes = grouping.membership.sum(axis=0).tolist()
+        listed = ", ".join(f"{name} {size}" for name, size in zip(grouping.names, sizes, strict=True))
+        yield f"  {grouping.kind} groups by {grouping.field}: {listed or 'none'}; in no group: {grouping.unknown}"
+
+
+def _groupings(found: _Found) -> Iterator[Groups]:
+    """The groups of the data set's yaml, over the rows of its tables; popularity depends on the split of a run."""
+    for name in found.settings["user_groups"]:
+        if set(name.split("*")) <= found.sides["user"].columns.keys():
+            parts = [_grouping(found, "user", field, field) for field in name.split("*")]
+            yield parts[0] if len(parts) == 1 else groups.product(parts)
+    for name in found.settings["item_groups"]:
+        field = found.settings["genre_field"] if name == "genre" else name
+        if field in found.sides["item"].columns:
+            yield _grouping(found, "item", name, field)
+
+
+def _grouping(found: _Found, kind: str, name: str, field: str) -> Groups:
+    values = found.sides[kind].values(field)
+    if bins := found.settings["group_bins"].get(field):
+        values = groups.binned(values, bins, field)
+    return groups.by_value(kind, name, values, unknown=found.settings["unknown_values"])
+
+
+def _problems(found: _Found) -> Iterator[str]:
+    """What would go wrong, in the order in which a run would meet it."""
+    yield from _absent_columns(found)
+    yield from _absent_rows(found)
+    if found.settings["eval_args"]["order"] == "TO" and "timestamp" not in found.inter:
+        yield "there is no timestamp, and the default split goes by time; set eval_args.order=RO"
+    yield from _wide_texts(found)
+    if found.rows <= FULL_ROWS:
+        yield from _host_refusal(found)
+
+
+def _absent_columns(found: _Found) -> Iterator[str]:
+    kinds = {"inter": found.inter, **{suffix: side.kinds for suffix, side in found.sides.items()}}
+    for suffix, fields in (found.settings["load_col"] or {}).items():
+        for field in fields:
+            if field not in kinds.get(suffix, {}):
+                yield f"load_col names {field!r}, which {found.name}.{suffix} does not have"
+
+
+def _absent_rows(found: _Found) -> Iterator[str]:
+    for suffix, rated in (("user", found.index.users), ("item", found.index.items)):
+        side = found.sides[suffix]
+        listed = set(side.columns[f"{suffix}_id"].to_pylist()) if side.columns else set(rated.names())
+        if absent := [name for name in rated.names() if name not in listed]:
+            yield f"{len(absent)} rated ids have no row in {side.path.name}: RecBole drops their interactions"
+
+
+def _wide_texts(found: _Found) -> Iterator[str]:
+    for side in found.sides.values():
+        for field, column in side.columns.items():
+            longest = pc.max(pc.utf8_length(column)).as_py() or 0
+            needed = _TOKEN_BYTES * longest * len(side)
+            if side.kinds[field] == "token" and needed > _TOO_MANY_BYTES:
+                yield (
+                    f"the longest {field} has {longest} characters, so RecBole needs {needed / 2**30:.0f} GiB for this"
+                    " column; convert with --filter, or leave it out of load_col"
+                )
+
+
+def _host_refusal(found: _Found) -> Iterator[str]:
+    """Load it, as a run would."""
+    from recbole_fair.config import Config
+    from recbole_fair.host import Dataset
+
+    try:
+        config = Config("MF", found.name, overrides={"data_path": str(found.out)})
+        dataset = Dataset(config)
+    except (UsageError, ValueError, KeyError, TypeError, AssertionError, IndexError) as error:
+        yield f"RecBole cannot load it: {error}"
+        return
+    smallest = min(dataset.user_num, dataset.item_num) - 1
+    if smallest < 1 or dataset.item_num - 1 <= max(config["topk"]):
+        yield f"after the filters only {dataset.user_num - 1} users and {dataset.item_num - 1} items are left"

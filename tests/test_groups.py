@@ -1,0 +1,126 @@
+"""Groups against plain loops, and what must hold whatever the data."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recbole_fair import data, groups, grouping
+from recbole_fair.config import Config
+from recbole_fair.errors import UsageError
+
+Toy = Callable[..., dict[str, Any]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 9), min_size=2, max_size=40), st.floats(0.01, 0.9))
+def test_popularity_is_the_stated_cut(counts: list[int], share: float) -> None:
+    counts[0] = 0  # padding
+    tokens = ["[PAD]", *(f"i{number:02d}" for number in range(1, len(counts)))]
+    found = groups.popularity(np.array(counts), tokens, share)
+    seen = [item for item, count in enumerate(counts) if count]
+    size = max(1, int(share * len(seen)))
+    expected = sorted(seen, key=lambda item: (-counts[item], tokens[item]))[:size]
+    assert np.flatnonzero(found.membership[:, 0]).tolist() == sorted(expected)
+    assert found.membership.sum() == len(seen)
+
+
+def test_popularity_does_not_depend_on_numbering() -> None:
+    """Trap 12: ids are in the order of first appearance, so ties must go by raw id."""
+    first = groups.popularity(np.array([0, 4, 4, 4]), ["[PAD]", "a", "b", "c"], 0.4)
+    second = groups.popularity(np.array([0, 4, 4, 4]), ["[PAD]", "c", "b", "a"], 0.4)
+    assert first.membership[1, 0] and second.membership[3, 0]
+
+
+def test_several_values_count_in_each_or_the_first() -> None:
+    values = [(), ("drama", "war"), ("war",), ("unknown",), ()]
+    found = groups.by_value("item", "genre", values, unknown=["unknown"])
+    assert found.names == ("drama", "war")
+    assert found.membership.tolist() == [[False] * 2, [True, True], [False, True], [False] * 2, [False] * 2]
+    assert found.unknown == 2
+    assert groups.by_value("item", "genre", values, multi="first").membership[1].sum() == 1
+
+
+def test_products_are_intersections_and_keep_empty_ones() -> None:
+    gender = groups.by_value("user", "gender", [(), ("F",), ("M",), ("M",)])
+    age = groups.by_value("user", "age", [(), ("old",), ("young",), ()])
+    found = groups.product([gender, age])
+    assert found.names == ("F*old", "F*young", "M*old", "M*young")
+    assert found.field == "gender*age"
+    assert found.membership.sum(0).tolist() == [1, 0, 0, 1]
+    assert found.of(2) == ["M*young"]
+
+
+@pytest.mark.parametrize(
+    ("bins", "value", "name"),
+    [
+        ({"a": "[0,35)", "b": "[35,inf)"}, "35", ("b",)),
+        ({"a": "(0,35]"}, "35", ("a",)),
+        ({"a": "(0,35]"}, "0", ()),
+        ({"a": [0, 1], "b": [2]}, "1", ("a",)),
+        ({"a": [0, 1]}, "5", ()),
+        ({"a": ["x y"]}, "x y", ("a",)),
+    ],
+)
+def test_bins(bins: dict[str, Any], value: str, name: tuple[str, ...]) -> None:
+    assert groups.binned([(value,)], bins, "f") == [name]
+
+
+@pytest.mark.parametrize("bins", [{"a": "0-35"}, {"a": "[9,1]"}, {"a": "[x,y]"}])
+def test_malformed_bins_are_refused(bins: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"group_bins\.age"):
+        groups.binned([("1",)], bins, "age")
+
+
+def test_an_interval_over_words_is_refused() -> None:
+    with pytest.raises(UsageError, match="'young' is no number"):
+        groups.binned([("young",)], {"a": "[0,9]"}, "age")
+
+
+def test_numbers_are_ordered_as_numbers() -> None:
+    assert groups.by_value("user", "age", [("18",), ("2",), ("x",)]).names == ("2", "18", "x")
+
+
+def test_groups_of_a_data_set(toy: Toy) -> None:
+    config = Config(overrides=toy("Pop", group_bins={"age": {"young": "[0,40)", "old": "[40,inf)"}}))
+    loaded = data.load(config)
+    items = grouping.item_groups(config, loaded, "genre")
+    assert Counter(items.names) == Counter(["comic", "drawn", "noir"])
+    assert items.membership.sum(0).tolist() == [10, 10, 14]
+    users = grouping.user_groups(config, loaded, "gender*age")
+    assert users.names == ("F*young", "F*old", "M*young", "M*old"), "bins keep their declared order"
+    assert users.membership.sum(0).tolist() == [19, 10, 0, 12]
+    assert users.unknown == 1
+    head = grouping.item_groups(config, loaded, "pop")
+    counts = loaded.item_counts()
+    assert counts.sum() == len(loaded.pairs("train")[0]), "training interactions only"
+    assert counts[head.membership[:, 0]].min() >= counts[head.membership[:, 1]].max()
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"item_groups": ["colour"]}, "item_groups='colour'"),
+        ({"user_groups": ["gendr"]}, "Did you mean 'gender'"),
+        ({"user_groups": ["genre"]}, "is not a user field"),
+        ({"item_groups": ["genre"], "genre_field": None}, "has no genre"),
+        ({"model": "ReweightMF", "fair_group": "genre", "group_bins": {"genre": {"all": ["comic"]}}}, "1 group(s)"),
+        ({"model": "ReweightMF", "item_groups": []}, "needs item groups"),
+        ({"model": "ReweightEASE"}, "closed form"),
+        ({"model": "ReweightPop"}, "closed form"),
+        ({"model": "ReweightNCL"}, "training loop of its own"),
+        ({"model": "ReweightMultVAE"}, "no losses per sample"),
+    ],
+)
+def test_impossible_groups_and_pairs_are_refused_before_training(
+    run_toy: Callable[..., Any], keys: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        run_toy(keys.pop("model", "Pop"), **keys)
+    assert says in str(caught.value)
