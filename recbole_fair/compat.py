@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -50,23 +51,54 @@ def _chained_fillna_works() -> bool:
     return not bool(frame["value"].isna().any())
 
 
-class _PandasThatFills:
-    """pandas as the host's dataset module sees it: sequence columns arrive without missing values."""
+def _agg_len_works() -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return not np.isscalar(pd.Series([[1], [2, 3]]).agg(len))
+
+
+class _HostSeries(pd.Series):
+    """A column whose `agg(len)` is the length of each entry, as before pandas 3, and not of the column."""
+
+    @property
+    def _constructor(self) -> type[pd.Series]:
+        return _HostSeries
+
+    def agg(self, func: Any = None, axis: Any = 0, *args: Any, **kwargs: Any) -> Any:
+        return self.apply(len) if func is len else super().agg(func, axis, *args, **kwargs)
+
+
+class _HostFrame(pd.DataFrame):
+    @property
+    def _constructor(self) -> type[pd.DataFrame]:
+        return _HostFrame
+
+    @property
+    def _constructor_sliced(self) -> type[pd.Series]:
+        return _HostSeries
+
+
+class _HostPandas:
+    """pandas as the host's dataset module sees it; pandas itself stays as it is for everyone else."""
+
+    DataFrame = _HostFrame
 
     def __getattr__(self, name: str) -> Any:
         return getattr(pd, name)
 
     @staticmethod
     def read_csv(*args: Any, **kwargs: Any) -> pd.DataFrame:
+        """Columns of sequences arrive without missing values: the host fills them by a chained `fillna`."""
         frame = pd.read_csv(*args, **kwargs)
         for column in frame.columns[frame.columns.str.endswith("_seq")]:
             frame[column] = frame[column].fillna("")
-        return frame
+        return _HostFrame(frame)
 
 
 def _fill_by_assignment(fill_rest: Callable[[Any], None]) -> Callable[[Any], None]:
     """Wrap `Dataset._fill_nan` so that tokens and floats are filled by assignment before the host looks."""
 
+    @wraps(fill_rest)
     def fill_nan(dataset: Any) -> None:
         for feat_name in dataset.feat_name_list:
             feat = getattr(dataset, feat_name)
@@ -81,18 +113,18 @@ def _fill_by_assignment(fill_rest: Callable[[Any], None]) -> Callable[[Any], Non
     return fill_nan
 
 
-def restore_chained_fillna() -> None:
-    """Fill missing values where pandas 3 made the host's chained in-place `fillna` a silent no-op.
+def restore_pandas_idioms() -> None:
+    """Give the host the pandas idioms that pandas 3 ended: chained in-place `fillna` (upstream issue 2155), `agg(len)`.
 
-    Without it an empty genre list crashes the load and an unknown attribute stays NaN instead of becoming id 0
-    (upstream issue 2155).
+    Without the first, an item without metadata gets a huge negative id instead of 0; without the second, no column
+    of sequences (genres, title words) loads.
     """
-    if _chained_fillna_works():
+    if _chained_fillna_works() and _agg_len_works():
         return
     from recbole.data.dataset import dataset as host
 
-    if not isinstance(host.pd, _PandasThatFills):
-        host.pd = _PandasThatFills()
+    if not isinstance(host.pd, _HostPandas):
+        host.pd = _HostPandas()
         host.Dataset._fill_nan = _fill_by_assignment(host.Dataset._fill_nan)
 
 
@@ -117,5 +149,5 @@ def apply() -> None:
     """Install every shim that this environment needs; safe to call again."""
     restore_numpy_aliases()
     restore_dok_update()
-    restore_chained_fillna()
+    restore_pandas_idioms()
     silence_tensorboard()

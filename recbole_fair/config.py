@@ -215,6 +215,11 @@ def _check_evaluation(values: Mapping[str, Any]) -> None:
     arguments = values["eval_args"]
     if unknown := set(arguments) - {"split", "order", "group_by", "mode"}:
         raise UsageError(f"eval_args: unknown {sorted(unknown)}; it has split, order, group_by and mode")
+    modes = arguments.get("mode", "full")
+    if set(modes.values() if isinstance(modes, dict) else [modes]) != {"full"}:
+        raise UsageError(
+            f"eval_args.mode={modes!r}: only full ranking; RecBole draws uniN candidates anew on every pass"
+        )
     if "TS" in (arguments.get("split") or {}) and arguments.get("order") != "TO":
         raise UsageError("eval_args: a TS split needs `order: TO` (RecBole mixes past and future with RO)")
     if values.get("threshold") and "full" in str(arguments.get("mode")):

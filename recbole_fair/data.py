@@ -182,7 +182,7 @@ def load(config: Config) -> Data:
         built[0].augment()
     train = get_dataloader(config, "train")(config, built[0], samplers[0], shuffle=config["shuffle"])
     rows = _count_rows(config.folder / f"{config['dataset']}.inter")
-    return Data(dataset, parts, train, *evaluation, rows_read=rows)
+    return Data(dataset, parts, train, evaluation[0], evaluation[1], rows)
 
 
 def _count_rows(path: Path) -> int:

@@ -15,21 +15,25 @@ from recbole.data import dataset as host_datasets
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.dataset import Dataset, SequentialDataset
 from recbole.data.interaction import Interaction, cat_interactions
+from recbole.evaluator import register as metric_register
+from recbole.evaluator.base_metric import AbstractMetric, TopkMetric
 from recbole.evaluator.collector import Collector, DataStruct
 from recbole.evaluator.evaluator import Evaluator
 from recbole.model.abstract_recommender import AbstractRecommender, GeneralRecommender
 from recbole.model.general_recommender import BPR, LightGCN
 from recbole.sampler import Sampler
 from recbole.trainer import Trainer
-from recbole.utils import FeatureType, InputType, ModelType, get_trainer, init_seed, set_color
+from recbole.utils import EvaluatorType, FeatureType, InputType, ModelType, get_trainer, init_seed, set_color
 
 __all__ = [
     "BPR",
+    "AbstractMetric",
     "AbstractRecommender",
     "Collector",
     "DataStruct",
     "Dataset",
     "Evaluator",
+    "EvaluatorType",
     "FeatureType",
     "FullSortEvalDataLoader",
     "GeneralRecommender",
@@ -40,6 +44,7 @@ __all__ = [
     "ModelType",
     "Sampler",
     "SequentialDataset",
+    "TopkMetric",
     "Trainer",
     "cat_interactions",
     "create_samplers",
@@ -47,6 +52,7 @@ __all__ = [
     "get_trainer",
     "host_datasets",
     "init_seed",
+    "metric_register",
     "recbole",
     "set_color",
 ]

@@ -145,23 +145,24 @@ _HOSTS = (
     *(_host("sequential", name, needs="timestamps") for name in _SEQUENTIAL),
 )
 
-MODELS: Mapping[str, Row] = MappingProxyType({row.name: row for row in (*_OURS, *_HOSTS)})
+_models: dict[str, Row] = {row.name: row for row in (*_OURS, *_HOSTS)}
+MODELS: Mapping[str, Row] = MappingProxyType(_models)
 ALIASES: Mapping[str, str] = MappingProxyType({"BPR": "MF", "MultiVAE": "MultVAE"})
 
-STRATEGIES: Mapping[str, Row] = MappingProxyType(
-    {
-        row.name: row
-        for row in (
-            Row(
-                "Reweight",
-                "recbole_fair.strategies.reweight:Reweight",
-                "strategy",
-                "Reweight",
-                "item groups; per-sample losses",
-            ),
-        )
-    }
-)
+_PER_SAMPLE = "item groups; losses per sample"
+
+_strategies: dict[str, Row] = {
+    row.name: row
+    for row in (Row("Reweight", "recbole_fair.strategies.reweight:Reweight", "strategy", "Reweight", _PER_SAMPLE),)
+}
+STRATEGIES: Mapping[str, Row] = MappingProxyType(_strategies)
+
+
+def add(row: Row) -> None:
+    """Add a row of your own for this process; a name that is taken is refused (docs/authoring.md)."""
+    if row.name in MODELS or row.name in STRATEGIES:
+        raise UsageError(f"{row.name!r}: is taken; choose another name")
+    (_strategies if row.family == "strategy" else _models)[row.name] = row
 
 
 def resolve(model: str, strategy: str | None = None) -> Choice:

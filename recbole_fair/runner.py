@@ -91,8 +91,9 @@ def _base_run(config: Config, quiet: bool) -> Result | None:
 
 # What a base made by `base: auto` takes over from the run that asks for it.
 _BASE_KEYS = frozenset(
-    {"seed", "split_seed", "epochs", "max_train_prompts", "max_eval_prompts", "eval_args", "load_col", "val_interval",
-     "user_inter_num_interval", "item_inter_num_interval", "data_path", "group_bins", "sensitive_attribute", "cache_dir"}
+    {"seed", "split_seed", "epochs", "max_train_prompts", "max_eval_prompts", "eval_args", "load_col",
+     "val_interval", "user_inter_num_interval", "item_inter_num_interval", "data_path", "group_bins",
+     "sensitive_attribute", "cache_dir"}
 )  # fmt: skip
 
 

@@ -82,6 +82,8 @@ def test_eval_args_merge_by_key_others_whole() -> None:
         ({"valid_metric": "NDCG"}, "valid_metric"),
         ({"eval_args": {"spilt": {}}}, "eval_args: unknown ['spilt']"),
         ({"eval_args": {"split": {"TS": [0.8, 0.1, 0.1]}, "order": "RO"}}, "needs `order: TO`"),
+        ({"eval_args": {"mode": "uni100"}}, "only full ranking"),
+        ({"eval_args": {"mode": {"valid": "full", "test": "pop10"}}}, "only full ranking"),
         ({"threshold": {"rating": 3}}, "threshold"),
         ({"dataset": "nowhere"}, "no folder"),
         ({"dataset": "../toy"}, "a data set's name is"),
@@ -167,7 +169,7 @@ def test_host_lists_are_not_changed_for_the_whole_process(toy: Toy) -> None:
     assert dataset_arguments == before
 
 
-def test_ml_100k_yaml_is_complete_without_the_host_key(toy: Toy) -> None:
+def test_subclasses_of_host_models_keep_the_hosts_keys(toy: Toy) -> None:
     """Trap 4: a class without a yaml of its name gets None for every hyper-parameter."""
     made = config(toy, rec_loss="infonce", model="LightGCN")
     assert type(made.model_class) is type
@@ -215,7 +217,7 @@ def _host_keys() -> set[str]:
 
 
 def test_defaults_pass_their_own_checks() -> None:
-    for file in sorted(yamls.PROPERTIES.glob("*/*.yaml")) + [yamls.PROPERTIES / "overall.yaml"]:
+    for file in [*sorted(yamls.PROPERTIES.glob("*/*.yaml")), yamls.PROPERTIES / "overall.yaml"]:
         for key, value in yamls.read_mapping(file).items():
             if value is not None:
                 keys.check_value(key, value, value)
@@ -234,7 +236,7 @@ def test_prefixes_resolve_longest_first(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_importing_the_package_and_listing_models_loads_nothing_heavy() -> None:
-    heavy = "torch transformers peft ray recbole matplotlib sentence_transformers pandas scipy".split()
+    heavy = ["torch", "transformers", "peft", "ray", "recbole", "matplotlib", "sentence_transformers", "pandas"]
     code = (
         "import sys, recbole_fair; from recbole_fair.cli import main; main(['models']); main(['run', '--help']);"
         f"print(sorted(set({heavy}) & set(sys.modules)), file=sys.stderr)"

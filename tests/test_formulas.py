@@ -94,7 +94,9 @@ def test_user_vectors_are_means_over_training_items(interactions: sp.csr_matrix)
 
 
 @pytest.mark.parametrize("dense", [True, False])
-def test_negatives_are_uniform_over_what_the_user_has_not(interactions: sp.csr_matrix, dense: bool, monkeypatch: Any) -> None:
+def test_negatives_are_uniform_over_what_the_user_has_not(
+    interactions: sp.csr_matrix, dense: bool, monkeypatch: Any
+) -> None:
     from recbole_fair import sampling
 
     monkeypatch.setattr(sampling, "_DENSE_CELLS", 1 << 28 if dense else 0)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_fair import data, groups, grouping
+from recbole_fair import data, grouping, groups
 from recbole_fair.config import Config
 from recbole_fair.errors import UsageError
 

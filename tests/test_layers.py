@@ -14,7 +14,8 @@ LAYERS = [
     {"errors", "groups", "texts", "losses", "graph", "sampling", "hf", "adversary", "evaluation.functions",
      "evaluation.bootstrap", "yamls", "storage", "compat", "llm.prompts", "llm.curriculum", "llm.losses"},
     {"contrastive", "host", "embedding", "llm", "p5", "baselines", "strategies"},
-    {"keys", "config", "data", "grouping", "checkpoint", "trainer", "evaluation", "rundir", "result", "reporting", "vectors"},
+    {"keys", "config", "data", "grouping", "checkpoint", "trainer", "evaluation", "rundir", "result",
+     "reporting", "vectors"},
     {"registry"},
     {"runner", "recommending", "tune", "compare", "cli", "commands", "convert", "report"},
 ]  # fmt: skip
@@ -27,7 +28,9 @@ HOST = {"host", "compat"}
 
 def modules() -> list[tuple[str, Path]]:
     paths = sorted(path for path in PACKAGE.rglob("*.py"))
-    return [(".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"), path) for path in paths]
+    return [
+        (".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"), path) for path in paths
+    ]
 
 
 def imports(path: Path) -> set[str]:
@@ -49,7 +52,7 @@ def layer_of(module: str) -> int | None:
         if module in names:
             return number
     for number, names in enumerate(LAYERS):
-        if module.split(".")[0] in names:
+        if module.split(".", maxsplit=1)[0] in names:
             return number
     return None
 
@@ -68,7 +71,7 @@ def test_imports_go_downwards(module: str, path: Path) -> None:
             assert own >= 2, f"{module} asks the registry"
             continue
         assert layer_of(target) <= own, f"{module} (layer {own}) imports {target}"
-        first, other = module.split(".")[0], target.split(".")[0]
+        first, other = module.split(".", maxsplit=1)[0], target.split(".")[0]
         assert first == other or not {first, other} <= set(SEPARATE), f"{module} imports {target}"
 
 
@@ -89,5 +92,7 @@ def test_nothing_is_unpickled_or_evaluated() -> None:
                 called = node.func
                 assert not (isinstance(called, ast.Name) and called.id in forbidden), f"{module}:{node.lineno}"
                 name = called.attr if isinstance(called, ast.Attribute) else ""
-                owner = called.value.id if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) else ""
+                owner = (
+                    called.value.id if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) else ""
+                )
                 assert (owner, name) not in {("torch", "load"), ("yaml", "unsafe_load"), ("os", "system")}, module

@@ -29,6 +29,7 @@ def read(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
         return list(csv.DictReader(stream, delimiter=delimiter))
 
 
+@pytest.mark.newest
 def test_the_run_directory_is_as_fixed(run_toy: Callable[..., Any]) -> None:
     result = run_toy("MF", save_recommendations=True)
     folder = Path(result.run_dir)
@@ -49,6 +50,7 @@ def test_the_run_directory_is_as_fixed(run_toy: Callable[..., Any]) -> None:
     assert {row["metric"] for row in read(folder / "history.csv")} >= {"loss", "valid ndcg@5"}
 
 
+@pytest.mark.newest
 def test_figures_follow_from_the_saved_lists_by_a_double_loop(run_toy: Callable[..., Any]) -> None:
     """Recall, NDCG, HR, MRR and group utilities by code that shares nothing with the package."""
     result = run_toy("LightGCN", save_recommendations=True)
@@ -174,9 +176,7 @@ def test_a_run_leaves_the_process_as_it_was(toy: Toy, tmp_path: Path, monkeypatc
 def test_all_seeds_share_one_split(toy: Toy, tmp_path: Path) -> None:
     """Traps 13 and 18: and so do all kinds of models, whatever they draw before."""
     kinds = {"MF": 1, "SASRec": 2, "MultVAE": 3, "AlphaRec": 4, "EASE": 5}
-    results = [
-        run(**toy(model, seed=seed, epochs=1, run_dir=str(tmp_path / model))) for model, seed in kinds.items()
-    ]
+    results = [run(**toy(model, seed=seed, epochs=1, run_dir=str(tmp_path / model))) for model, seed in kinds.items()]
     assert len({result.data["split"] for result in results}) == 1
     other = run(**toy("MF", split_seed=1, epochs=1, eval_args={"order": "RO"}, run_dir=str(tmp_path / "ro")))
     assert other.data["split"] != results[0].data["split"]
@@ -214,6 +214,7 @@ SCENARIOS = [
 ]
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: f"{scenario.model}-{scenario.kill_at}")
 def test_a_killed_run_resumes_to_the_same_figures(scenario: Scenario, toy: Toy, tmp_path: Path) -> None:
     """A real SIGKILL in a process of its own; 30 of them over a whole run: benchmarks/kill_and_resume.py."""
@@ -251,7 +252,9 @@ def test_epochs_zero_judges_an_untrained_model(run_toy: Callable[..., Any]) -> N
 
 def test_the_command_line_end_to_end(toy_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "r"
-    words = f"--model Pop --dataset=toy --data_path={toy_root} --topk=[3] --valid_metric=NDCG@3 --run_dir={folder} --quiet"
+    words = (
+        f"--model Pop --dataset=toy --data_path={toy_root} --topk=[3] --valid_metric=NDCG@3 --run_dir={folder} --quiet"
+    )
     assert cli.main(words.split()) == 0
     out = capsys.readouterr().out
     assert "ndcg@3" in out and str(folder) in out

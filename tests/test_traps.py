@@ -119,7 +119,9 @@ def test_21_autoencoders_keep_their_loader_of_users(toy: Toy) -> None:
     assert type(loaded(toy, "MultVAE").train).__name__ == "UserDataLoader"
 
 
-def test_22_a_missing_kernel_stops_instead_of_predicting_item_by_item(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_22_a_missing_kernel_stops_instead_of_predicting_item_by_item(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from recbole.model.general_recommender import BPR
 
     def no_kernel(self: Any, interaction: Any) -> torch.Tensor:
@@ -248,3 +250,15 @@ def test_unwanted_python_packages_are_not_imported_for_a_listing() -> None:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert len(done.stdout.splitlines()) >= len(registry.MODELS)
+
+
+def test_15_users_with_one_row_are_not_judged(toy_root: Path, toy: Toy, tmp_path: Path) -> None:
+    root = copy_toy(
+        toy_root,
+        tmp_path / "more",
+        {".inter": lambda text: text + "lonely\tc1\t5\t999\n", ".user": lambda text: text + "lonely\tF\t30\n"},
+    )
+    result = runner.run(**toy("Pop", data_path=root))
+    users = (Path(result.run_dir) / "users.csv").read_text().splitlines()
+    assert result.data["users"] == 43
+    assert len(users) == 1 + 42 and not any(line.startswith("lonely") for line in users)

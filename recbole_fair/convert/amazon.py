@@ -12,17 +12,15 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import unescape
-from typing import Any, TypeGuard
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.json as arrow_json
 
 from recbole_fair.convert.atomic import MAX_FIELD
-from recbole_fair.convert.delimited import Delimited, check_ids, check_range
+from recbole_fair.convert.delimited import Delimited
 from recbole_fair.convert.ledger import BadLineError, Ledger
 from recbole_fair.convert.raw import RawFile, RawFolder, accepted, parsed
-from recbole_fair.convert.tables import Kind, Row, Table, Tables, array, batches
+from recbole_fair.convert.tables import Kind, Row, Table, Tables, batches
 from recbole_fair.errors import UsageError
 
 _INTER: Mapping[str, Kind] = {"user_id": "token", "item_id": "token", "rating": "float", "timestamp": "float"}
@@ -108,66 +106,31 @@ def _csv_ratings(file: RawFile, layout: _Layout) -> Table:
 
 
 def _json_ratings(file: RawFile, layout: _Layout) -> Table:
+    # Python's own parser: arrow's crashes the process on a line that is `null` (pyarrow 19).
     expected = f"a JSON object with {layout.user}, {layout.item}, {layout.rating} from 0 to 5 and {layout.time}"
-    return Table(_INTER, lambda ledger: accepted(file, lambda block: _reviews(block, layout), expected, ledger))
+
+    def stream(ledger: Ledger) -> Iterator[pa.RecordBatch]:
+        return batches(parsed(file, lambda text: _review(_record(text), layout), expected, ledger), _INTER)
+
+    return Table(_INTER, stream)
 
 
-def _reviews(block: bytes, layout: _Layout) -> pa.RecordBatch:
-    """A block of reviews through arrow; a line on its own through Python, which takes what arrow is too strict for.
-
-    (Real review texts end in half an emoji: a lone surrogate, valid for Python's reader only.)
-    """
-    lines = block.count(b"\n")
-    fields = {layout.user: pa.string(), layout.item: pa.string(), layout.rating: pa.float64(), layout.time: pa.int64()}
-    try:
-        table = arrow_json.read_json(
-            pa.BufferReader(block),
-            arrow_json.ReadOptions(block_size=len(block) + 1),
-            arrow_json.ParseOptions(explicit_schema=pa.schema(fields), unexpected_field_behavior="ignore"),
-        )
-        if len(table) != lines:
-            raise BadLineError("an empty line")
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, BadLineError) as error:
-        if lines > 1:
-            raise BadLineError("some line of the block") from error
-        table = _one_review(block, layout)
-    return _as_interactions(table.select(list(fields)), layout.ticks)
-
-
-def _one_review(line: bytes, layout: _Layout) -> pa.Table:
-    record = _record(_decoded(line), literal=False)
+def _review(record: Mapping[str, Any], layout: _Layout) -> Row:
     user, item, rating, time = (record.get(name) for name in (layout.user, layout.item, layout.rating, layout.time))
-    if not isinstance(user, str) or not isinstance(item, str):
-        raise BadLineError("an id that is no text")
-    if not _is_number(rating) or not isinstance(time, int) or not _is_number(time):
-        raise BadLineError("a rating or a time that is no number")
-    columns = (array([user], "token"), array([item], "token"), pa.array([float(rating)]), pa.array([float(time)]))
-    return pa.table(columns, names=(layout.user, layout.item, layout.rating, layout.time))
+    if not isinstance(user, str) or not isinstance(item, str) or not user.strip() or not item.strip():
+        raise BadLineError("an empty id")
+    return user, item, _number(rating, "rating"), _number(time, "timestamp", layout.ticks)
 
 
-def _is_number(value: object) -> TypeGuard[float]:
-    """Not a truth value, and small enough to be a float that keeps its last digit."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 2**53
+def _number(value: object, name: str, ticks: int = 1) -> float:
+    low, high = _RANGES[name]
+    # nan, which compares false with everything, is refused as well.
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not low * ticks <= value <= high * ticks:
+        raise BadLineError(f"a {name} that is not from {low:g} to {high:g}")
+    return value / ticks
 
 
-def _as_interactions(table: pa.Table, ticks: int) -> pa.RecordBatch:
-    table = table.rename_columns(list(_INTER))
-    seconds = pc.cast(table["timestamp"], pa.float64())
-    table = table.set_column(3, "timestamp", pc.divide(seconds, float(ticks)))
-    check_ids(table["user_id"], table["item_id"])
-    for name, (low, high) in _RANGES.items():
-        check_range(table[name], name, low, high)
-    return table.combine_chunks().to_batches()[0]
-
-
-def _decoded(line: bytes) -> str:
-    try:
-        return line.decode()
-    except UnicodeDecodeError as error:
-        raise BadLineError("bytes that are not utf-8") from error
-
-
-def _record(text: str, literal: bool) -> dict[str, Any]:
+def _record(text: str, literal: bool = False) -> dict[str, Any]:
     """A line as a mapping: JSON, or where the layout has them a Python literal."""
     try:
         value = json.loads(text)

@@ -68,6 +68,8 @@ def _sequence(words: list[str] | None) -> str | None:
 
 def fields(column: pa.Array, kind: Kind) -> pa.Array:
     """A column as the texts of its fields; only the few values that need care leave arrow."""
+    if pa.types.is_dictionary(column.type):
+        return fields(column.dictionary, kind).take(column.indices)
     if kind == "float":
         return pc.fill_null(pc.cast(column, pa.string()), "")
     if kind == "token_seq":

@@ -14,7 +14,7 @@ from recbole_fair.convert.index import Index
 from recbole_fair.convert.ledger import Ledger
 from recbole_fair.convert.raw import RawFolder
 from recbole_fair.convert.sides import completed
-from recbole_fair.convert.tables import Table, Tables
+from recbole_fair.convert.tables import Table, Tables, with_distinct
 from recbole_fair.errors import UsageError
 from recbole_fair.registry import load
 
@@ -66,7 +66,10 @@ def _write_table(folder: Path, suffix: str, table: Table, ledger: Ledger, index:
     ledger.reading = suffix
     with AtomicFile(folder / f"{folder.name}.{suffix}", table.columns) as file:
         for part in table.parts(ledger):
-            if index is not None:
-                index.add(part)
-            file.write(part)
+            if index is None:
+                file.write(part)
+            else:
+                encoded = with_distinct(part)
+                index.add(encoded)
+                file.write(encoded)
     return file

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recbole_fair import groups, yamls
-from recbole_fair.config import data_folder, merge
+from recbole_fair.config import Config, data_folder, merge
 from recbole_fair.convert.atomic import read_header, read_parts
 from recbole_fair.convert.index import Index
-from recbole_fair.convert.readback import FULL_ROWS
-from recbole_fair.convert.tables import Kind
+from recbole_fair.convert.readback import FULL_ROWS, through_recbole
+from recbole_fair.convert.tables import Kind, with_distinct
 from recbole_fair.errors import UsageError
 from recbole_fair.groups import Groups, Values
 
@@ -76,7 +76,7 @@ def _read(name: str, out: Path) -> _Found:
     inter = read_header(folder / f"{name}.inter")
     index, rows = Index(), 0
     for part in read_parts(folder / f"{name}.inter", ["user_id", "item_id"]):
-        index.add(part.select(["user_id", "item_id"]))
+        index.add(with_distinct(part.select(["user_id", "item_id"])))
         rows += len(part)
     sides = {suffix: _side(folder / f"{name}.{suffix}") for suffix in ("user", "item")}
     settings = yamls.packaged("overall.yaml")
@@ -176,12 +176,9 @@ def _wide_texts(found: _Found) -> Iterator[str]:
 
 def _host_refusal(found: _Found) -> Iterator[str]:
     """Load it, as a run would."""
-    from recbole_fair.config import Config
-    from recbole_fair.host import Dataset
-
     try:
         config = Config("MF", found.name, overrides={"data_path": str(found.out)})
-        dataset = Dataset(config)
+        dataset = through_recbole(config)
     except (UsageError, ValueError, KeyError, TypeError, AssertionError, IndexError) as error:
         yield f"RecBole cannot load it: {error}"
         return

@@ -83,7 +83,7 @@ def _mapped(raw: RawFolder, values: Any, suffix: str, path: Path) -> _Mapped:
     name, separator = str(values["file"]), str(values.get("separator", ","))
     if PurePath(name).name != name:
         raise UsageError(f"{where}: file={name!r} leaves the --raw folder; put the file there")
-    if len(separator) != 1 or separator in "\r\n\"":
+    if len(separator) != 1 or separator in '\r\n"':
         raise UsageError(f"{where}: separator={separator!r}; expected one character, as in ';'")
     columns, needed = values["columns"], _IDS[suffix]
     if not isinstance(columns, dict) or tuple(columns)[: len(needed)] != needed:

@@ -15,8 +15,8 @@ from recbole_fair.convert.ledger import BadLineError
 _REASONS = {
     "columns, got": "the wrong number of fields",
     "invalid UTF8": "bytes that are not utf-8",
+    "conversion error to null": "half a separator",
     "conversion error": "a bad number",
-    "Empty CSV": "an empty line",
 }
 _ORDER = ("user_id", "item_id", "rating", "timestamp")
 
@@ -34,38 +34,36 @@ class Delimited:
         """The rows of a block, columns in our order; BadLineError if one of its lines is not in this layout."""
         if self.alphabet and block.translate(None, self.alphabet):
             raise BadLineError("characters that do not belong there")
-        lines = block.count(b"\n")
-        if len(self.separator) > 1:  # arrow splits at single bytes; a tab of the file's own is not in the alphabet
-            block = block.replace(self.separator, b"\t")
+        if block == b"\n":
+            raise BadLineError("an empty line")
         try:
-            table = arrow_csv.read_csv(
-                pa.BufferReader(block),
-                arrow_csv.ReadOptions(column_names=list(self.columns), block_size=len(block) + 1),
-                arrow_csv.ParseOptions(delimiter=self._delimiter, quote_char=False, ignore_empty_lines=False),
-                arrow_csv.ConvertOptions(column_types=dict(self.columns), null_values=[], strings_can_be_null=False),
-            )
+            table = arrow_csv.read_csv(pa.BufferReader(block), *self._options(len(block)))
         except pa.ArrowInvalid as error:
             reasons = (text for sign, text in _REASONS.items() if sign in str(error))
             raise BadLineError(next(reasons, "another layout")) from error
-        if len(table) != lines:
-            raise BadLineError("an empty line")
-        self._check(table)
-        return table.select([name for name in _ORDER if name in self.columns]).combine_chunks().to_batches()[0]
-
-    @property
-    def _delimiter(self) -> str:
-        return "\t" if len(self.separator) > 1 else self.separator.decode()
-
-    def _check(self, table: pa.Table) -> None:
-        check_ids(table["user_id"], table["item_id"])
+        for name in ("user_id", "item_id"):
+            self._check_ids(table[name])
         for name, (low, high) in self.ranges.items():
             check_range(table[name], name, low, high)
+        return table.select([name for name in _ORDER if name in self.columns]).combine_chunks().to_batches()[0]
 
+    def _options(self, size: int) -> tuple[object, ...]:
+        """Arrow splits at single bytes, so between the bytes of a longer separator lie columns that must be empty."""
+        types: dict[str, pa.DataType] = {}
+        for name, kind in self.columns.items():
+            types |= {f"{name} gap {place}": pa.null() for place in range(1, len(self.separator) if types else 1)}
+            types[name] = kind
+        return (
+            arrow_csv.ReadOptions(column_names=list(types), block_size=size + 1),
+            arrow_csv.ParseOptions(delimiter=self.separator[:1].decode(), quote_char=False, ignore_empty_lines=False),
+            arrow_csv.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=False),
+        )
 
-def check_ids(*columns: pa.ChunkedArray) -> None:
-    """Refuse ids that are missing or blank."""
-    for column in columns:
-        if column.null_count or pc.any(pc.match_substring_regex(column, r"\A\s*\z")).as_py():
+    def _check_ids(self, column: pa.ChunkedArray) -> None:
+        """Refuse ids that are missing or blank; an alphabet leaves no blanks to look for."""
+        if not pc.min(pc.binary_length(column)).as_py():
+            raise BadLineError("an empty id")
+        if not self.alphabet and pc.any(pc.match_substring_regex(column, r"\A\s*\z")).as_py():
             raise BadLineError("an empty id")
 
 

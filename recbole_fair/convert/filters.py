@@ -22,7 +22,7 @@ from recbole_fair import yamls
 from recbole_fair.convert.index import Codes, Index
 from recbole_fair.convert.ledger import Ledger
 from recbole_fair.convert.sides import restricted
-from recbole_fair.convert.tables import Table, Tables
+from recbole_fair.convert.tables import Table, Tables, with_distinct
 from recbole_fair.errors import UsageError
 
 KEYS = ("rm_dup_inter", "val_interval", "user_inter_num_interval", "item_inter_num_interval")
@@ -55,7 +55,7 @@ def read_rules(path: Path) -> dict[str, Any]:
     if rules.get("rm_dup_inter", "first") not in ("first", "last"):
         raise UsageError(f"{path}: rm_dup_inter={rules['rm_dup_inter']!r}; expected first or last")
     if not isinstance(rules.get("val_interval", {}), dict):
-        raise UsageError(f"{path}: val_interval maps a field to an interval, as in `rating: \"[3,inf)\"`")
+        raise UsageError(f'{path}: val_interval maps a field to an interval, as in `rating: "[3,inf)"`')
     return rules
 
 
@@ -88,7 +88,7 @@ def _first_pass(inter: Table, intervals: Mapping[str, str], timed: bool, drop: b
     index, inside, times, ledger = Index(), [], [], Ledger(drop)
     ledger.reading = "inter"
     for part in inter.parts(ledger):
-        index.add(part)
+        index.add(with_distinct(part))
         good = np.ones(len(part), bool)
         for field, text in intervals.items():
             good &= within(_numbers(part, field), text, f"val_interval.{field}")

@@ -29,15 +29,15 @@ class IdMap:
         """The ids by their number."""
         return list(self._codes)
 
-    def encode(self, column: pa.Array) -> Codes:
-        """The numbers of a column's ids; arrow finds the distinct ones, so that Python sees each once a batch."""
-        encoded, known = column.dictionary_encode(), self._codes
-        numbers = [known.setdefault(name, len(known)) for name in encoded.dictionary.to_pylist()]
-        return np.array(numbers, dtype=np.int64)[encoded.indices.to_numpy()]  # type: ignore[no-any-return]
+    def encode(self, column: pa.DictionaryArray) -> Codes:
+        """The numbers of a column's ids; arrow has found the distinct ones, so that Python sees each once a batch."""
+        known = self._codes
+        numbers = [known.setdefault(name, len(known)) for name in column.dictionary.to_pylist()]
+        return np.array(numbers, dtype=np.int64)[column.indices.to_numpy()]  # type: ignore[no-any-return]
 
 
 class Index:
-    """Users, items, pairs and value ranges of a stream of interactions."""
+    """Users, items, pairs and value ranges of a stream of interactions, their ids dictionary-encoded."""
 
     def __init__(self) -> None:
         self.users, self.items = IdMap(), IdMap()
@@ -49,7 +49,7 @@ class Index:
         users, items = self.users.encode(batch["user_id"]), self.items.encode(batch["item_id"])
         self._pairs.append(users << 32 | items)
         for name in batch.schema.names[2:]:
-            if not pa.types.is_string(batch[name].type):
+            if pa.types.is_integer(batch[name].type) or pa.types.is_floating(batch[name].type):
                 self._widen(name, batch[name])
 
     def pairs(self) -> tuple[Codes, Codes]:

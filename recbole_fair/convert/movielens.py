@@ -22,7 +22,7 @@ _USER: Mapping[str, Kind] = dict.fromkeys(("user_id", "age", "gender", "occupati
 _RATINGS = {"user_id": pa.string(), "item_id": pa.string(), "rating": pa.int64(), "timestamp": pa.int64()}
 # Until 2100: a digit too many is noticed.
 _RANGES = {"rating": (1.0, 5.0), "timestamp": (0.0, 4102444800.0)}
-_YEAR = re.compile(r"\((\d{4})\)\s*$")
+_YEAR = re.compile(r"\((\d{4})\)(?: \(V\))?\s*$")  # (V): published on video
 # Flags of u.item, in its order (u.genre).
 _GENRES = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
@@ -96,14 +96,18 @@ def _user_100k(line: str) -> Row:
 
 def _movie_1m(line: str) -> Row:
     item, title, genres = _fields(line, "::", 3)
-    year = _YEAR.search(title)
-    return item, title or None, year.group(1) if year else None, genres.split("|")
+    return item, title or None, _year(title), genres.split("|")
+
+
+def _year(title: str) -> str | None:
+    """1995 of a title like `Toy Story (1995)`."""
+    found = _YEAR.search(title)
+    return found.group(1) if found else None
 
 
 def _movie_100k(line: str) -> Row:
     item, title, released, _, _, *flags = _fields(line, "|", 5 + len(_GENRES))
     if not set(flags) <= {"0", "1"}:
         raise BadLineError("a genre flag other than 0 and 1")
-    year = _YEAR.search(title)
     genres = [genre for genre, flag in zip(_GENRES, flags, strict=True) if flag == "1"]
-    return item, title or None, year.group(1) if year else released[-4:] or None, genres
+    return item, title or None, _year(title) or _year(f"({released[-4:]})"), genres

@@ -16,7 +16,7 @@ from recbole_fair.convert.ledger import BadLineError, Ledger
 from recbole_fair.convert.tables import Row
 from recbole_fair.errors import UsageError
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 4 << 20
 # No published line is near this; without a bound a file without line ends would be read into memory whole.
 MAX_LINE_BYTES = 16 << 20
 _UNREADABLE = (OSError, EOFError, zlib.error)
@@ -29,24 +29,25 @@ class RawFile:
     path: Path
     encoding: str = "utf-8"
 
-    def blocks(self) -> Iterator[tuple[int, bytes]]:
-        """Whole lines, each ending in LF, in blocks; with the number of each block's first line."""
+    def blocks(self) -> Iterator[tuple[int, int, bytes]]:
+        """Whole lines, each ending in LF, in blocks: the number of the first line, how many lines, and their bytes."""
         number, rest = 1, b""
         for part in self._parts():
             whole, newline, rest = (rest + part).rpartition(b"\n")
             if len(rest) > MAX_LINE_BYTES:
                 raise UsageError(f"{self.path}: has a line of more than {MAX_LINE_BYTES} bytes; expected lines of text")
             if newline:
-                yield number, _unix(whole + newline)
-                number += whole.count(b"\n") + 1
+                lines = whole.count(b"\n") + 1
+                yield number, lines, _unix(whole + newline)
+                number += lines
         if rest:
-            yield number, _unix(rest + b"\n")
+            yield number, 1, _unix(rest + b"\n")
         elif number == 1:
             raise UsageError(f"{self.path}: is empty; get the file again (dataset_atomic/README.md)")
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """Single lines without their end, numbered from 1."""
-        for first, block in self.blocks():
+        for first, _, block in self.blocks():
             yield from enumerate(block[:-1].split(b"\n"), start=first)
 
     def text(self, line: bytes) -> str:
@@ -139,8 +140,8 @@ def accepted(
     A block with a bad line is halved until that line stands alone, so what is accepted does not depend on the
     neighbours, and the fast parser is the only judge.
     """
-    for first, block in file.blocks():
-        ledger.count(file.path, block.count(b"\n"))
+    for first, lines, block in file.blocks():
+        ledger.count(file.path, lines)
         parts = list(_halved(file, first, block, parse, expected, ledger))
         if parts:
             yield parts[0] if len(parts) == 1 else pa.Table.from_batches(parts).combine_chunks().to_batches()[0]

@@ -11,7 +11,7 @@ import random
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,36 +23,34 @@ from recbole_fair.convert.ledger import Ledger
 from recbole_fair.convert.tables import Table, Tables
 from recbole_fair.errors import UsageError
 
+if TYPE_CHECKING:
+    from recbole_fair.config import Config
+
 FULL_ROWS = 2_000_000
-SAMPLE_ROWS = 200_000
+SAMPLE_ROWS = 500_000
 MODES = ("full", "sample")
 _SEED = 2020
+# A name that no property file has: RecBole would apply the filters of the data set's own.
+_NEUTRAL = "read-back"
 
 
 def verify(folder: Path, tables: Tables, files: Sequence[AtomicFile], drop: bool, mode: str) -> None:
     """Compare every value, or the counts and a sample where that was asked for or the data are too big."""
     whole = mode == "full" and sum(file.rows for file in files) <= FULL_ROWS
-    if whole:
-        chosen = [set(range(len(file.starts))) for file in files]
-    else:
-        for file in files:
-            _check_count(file)
-        chosen = [_sample(file) for file in files]
-        folder = _write_sample(folder, files, chosen)
-    dataset = _load(folder)
+    chosen = [set(range(len(file.starts))) if whole else _sample(file) for file in files]
+    for file in files:
+        _check_count(file)
+    dataset = _load(_copy(folder, files, None if whole else chosen))
     feats = (dataset.inter_feat, dataset.user_feat, dataset.item_feat)
     for (suffix, table), file, places, feat in zip(tables.items(), files, chosen, feats, strict=True):
         _Comparison(dataset, feat, file, by_id=suffix != "inter").run(table, places, drop)
 
 
 def _load(folder: Path) -> Any:
-    """The data set through RecBole, every column, no filter."""
+    """Every column, no filter."""
     from recbole_fair.config import Config
-    from recbole_fair.host import Dataset
 
     overrides = {
-        **dict.fromkeys(("load_col", "val_interval", "rm_dup_inter", "threshold")),
-        **dict.fromkeys(("user_inter_num_interval", "item_inter_num_interval"), "[0,inf)"),
         "filter_inter_by_user_or_item": False,
         "data_path": str(folder.parent),
         "eval_args": {"order": "RO"},
@@ -60,9 +58,16 @@ def _load(folder: Path) -> Any:
         "field_separator": "\t",
         "seq_separator": " ",
     }
+    return through_recbole(Config("MF", folder.name, overrides=overrides))
+
+
+def through_recbole(config: Config) -> Any:
+    """A data set as RecBole loads it, without its own warnings (chained fillna, upstream issue 2155)."""
+    from recbole_fair.host import Dataset
+
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")  # the host's chained fillna
-        return Dataset(Config("MF", folder.name, overrides=overrides))
+        warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
+        return Dataset(config)
 
 
 class _Comparison:
@@ -137,15 +142,23 @@ def _sample(file: AtomicFile) -> set[int]:
     return set(random.Random(_SEED).sample(range(len(file.starts)), wanted))  # noqa: S311 (which rows to check)
 
 
-def _write_sample(folder: Path, files: Sequence[AtomicFile], chosen: Sequence[set[int]]) -> Path:
-    """A small data set of the chosen batches, their bytes as they lie on the disk."""
-    sample = folder.parent / "sample" / folder.name
-    sample.mkdir(parents=True)
-    for file, places in zip(files, chosen, strict=True):
-        starts = [start for _, start in file.starts] + [file.path.stat().st_size]
-        with file.path.open("rb") as whole, (sample / file.path.name).open("wb") as part:
-            part.write(header(file.columns))
-            for place in sorted(places):
-                whole.seek(starts[place])
-                part.write(whole.read(starts[place + 1] - starts[place]))
-    return sample
+def _copy(folder: Path, files: Sequence[AtomicFile], chosen: Sequence[set[int]] | None) -> Path:
+    """A data set under a neutral name: the files themselves, or the bytes of the chosen batches as they lie there."""
+    copy = folder.parent / "copy" / _NEUTRAL
+    copy.mkdir(parents=True)
+    for place, file in enumerate(files):
+        path = copy / f"{_NEUTRAL}{file.path.suffix}"
+        if chosen is None:
+            path.symlink_to(file.path.absolute())
+        else:
+            _copy_batches(file, chosen[place], path)
+    return copy
+
+
+def _copy_batches(file: AtomicFile, places: set[int], path: Path) -> None:
+    starts = [start for _, start in file.starts] + [file.path.stat().st_size]
+    with file.path.open("rb") as whole, path.open("wb") as part:
+        part.write(header(file.columns))
+        for place in sorted(places):
+            whole.seek(starts[place])
+            part.write(whole.read(starts[place + 1] - starts[place]))

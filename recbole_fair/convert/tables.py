@@ -22,6 +22,7 @@ Row = Sequence[Any]
 
 BATCH_ROWS = 1 << 16
 ARROW: Mapping[str, pa.DataType] = {"token": pa.string(), "token_seq": pa.list_(pa.string()), "float": pa.float64()}
+_IDS = 2  # interactions begin with user_id and item_id
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -35,6 +36,12 @@ class Table:
     def parts(self, ledger: Ledger) -> Iterator[pa.RecordBatch]:
         """The batches that hold rows."""
         return (part for part in self.stream(ledger) if len(part))
+
+
+def with_distinct(part: pa.RecordBatch) -> pa.RecordBatch:
+    """Interactions with their ids dictionary-encoded: what is done to an id is then done once a batch."""
+    arrays = [column.dictionary_encode() if place < _IDS else column for place, column in enumerate(part.columns)]
+    return pa.RecordBatch.from_arrays(arrays, names=part.schema.names)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
 """Every recommender of this project and of the tables, through the same contract."""
 
+import pytest
 from contracts import RecommenderContract
 
 
+@pytest.mark.newest
 class TestAlphaRec(RecommenderContract):
     model = "AlphaRec"
 
@@ -16,6 +18,7 @@ class TestReweightAlphaRec(RecommenderContract):
     keys = {"fair_group": "genre"}
 
 
+@pytest.mark.newest
 class TestReweightMF(RecommenderContract):
     model = "ReweightMF"
     keys = {"learning_rate": 0.05, "fair_group": "genre"}
@@ -31,6 +34,7 @@ class TestMFWithInfoNCE(RecommenderContract):
     keys = {"rec_loss": "infonce", "learning_rate": 0.05, "negatives": 8}
 
 
+@pytest.mark.newest
 class TestLightGCN(RecommenderContract):
     model = "LightGCN"
     keys = {"learning_rate": 0.05}
@@ -51,6 +55,7 @@ class TestSGL(RecommenderContract):
     keys = {"learning_rate": 0.05}
 
 
+@pytest.mark.newest
 class TestSASRec(RecommenderContract):
     model = "SASRec"
     keys = {"learning_rate": 0.01}
@@ -79,10 +84,12 @@ class _ClosedForm(RecommenderContract):
     predicts_pairs = True
 
 
+@pytest.mark.newest
 class TestEASE(_ClosedForm):
     model = "EASE"
 
 
+@pytest.mark.newest
 class TestItemKNN(_ClosedForm):
     model = "ItemKNN"
 

@@ -1,0 +1,59 @@
+"""What the documentation shows is run."""
+
+from __future__ import annotations
+
+import re
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from conftest import toy_keys
+
+from recbole_fair import registry
+from recbole_fair.host import metric_register
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = re.split(r"^## ", (DOCS / "authoring.md").read_text(), flags=re.M)[1:]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.splitlines()[0])
+def test_authoring_examples_run(page: str, toy_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(registry, "_models", dict(registry._models))
+    monkeypatch.setattr(registry, "_strategies", dict(registry._strategies))
+    monkeypatch.setattr(registry, "MODELS", registry._models)
+    monkeypatch.setattr(registry, "STRATEGIES", registry._strategies)
+    for name in ("metrics_dict", "metric_information", "metric_types"):
+        for key in ("firsthit",):
+            monkeypatch.delitem(getattr(metric_register, name), key, raising=False)
+    toy = toy_keys(toy_root, tmp_path / "run", "MF")
+    given = {key: value for key, value in toy.items() if key not in ("model", "dataset", "epochs", "metrics")}
+    example = "\n".join(re.findall(r"^```python\n(.*?)^```", page, flags=re.M | re.S))
+    assert example
+    # the example is a script of the reader's: its classes are found under __main__
+    main = types.ModuleType("__main__")
+    main.__dict__["toy"] = given
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    exec(compile(example, page.splitlines()[0], "exec"), main.__dict__)
+
+
+def test_every_link_of_the_documentation_leads_somewhere() -> None:
+    root = DOCS.parent
+    for page in (root / "README.md", *DOCS.glob("*.md")):
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_trap_has_its_line() -> None:
+    """docs/traps.md names, for each of the 31, a test that exists or the reason why none is needed."""
+    lines = (DOCS / "traps.md").read_text().splitlines()
+    rows = {int(found.group(1)): line for line in lines if (found := re.match(r"\| (\d+) \|", line))}
+    assert sorted(rows) == list(range(1, 32))
+    tests = "\n".join(path.read_text() for path in (DOCS.parent / "tests").rglob("*.py"))
+    for number, line in rows.items():
+        names = re.findall(r"`(test_\w+)`", line)
+        assert names or "not reached" in line, f"trap {number}"
+        for name in names:
+            assert f"def {name}(" in tests, f"trap {number}: {name}"
