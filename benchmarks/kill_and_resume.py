@@ -20,7 +20,7 @@ from recbole_fair import run
 
 MODELS = ("AlphaRec", "SASRec", "SGL")
 KILLS = [("epoch", when) for when in (1, 3, 5)] + [("batch", when) for when in (9, 15, 22, 30)]
-KILLS += [("checkpoint", when) for when in (2, 4, 6)]
+KILLS += [("checkpoint", when) for when in (3, 6, 9)]
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ if scenario["kill_at"] == "checkpoint":
         # half-way through a write: the new file lies beside the old one, not yet in its place
         if Path(target).suffix == ".safetensors":
             seen.append(target)
-            if len(seen) > 2 * scenario["when"]:
+            if len(seen) > scenario["when"]:
                 Path(self).write_bytes(Path(self).read_bytes()[: Path(self).stat().st_size // 2])
                 die()
         return real(self, target)

@@ -130,8 +130,11 @@ def book_crossing(raw: Path, rows: int = 300) -> Path:
     books = [
         f'"{10**8 + n}X";"Book \\"{n}\\" &amp; more";"A. Author";"19{50 + n}";"House";"u";"u";"u"' for n in range(31)
     ]
-    heads = ('"User-ID";"ISBN";"Book-Rating"', '"User-ID";"Location";"Age"',
-             '"ISBN";"Book-Title";"Book-Author";"Year-Of-Publication";"Publisher";"Image-URL-S";"Image-URL-M";"Image-URL-L"')  # fmt: skip
+    heads = (
+        '"User-ID";"ISBN";"Book-Rating"',
+        '"User-ID";"Location";"Age"',
+        '"ISBN";"Book-Title";"Book-Author";"Year-Of-Publication";"Publisher";"Image-URL-S";"Image-URL-M";"Image-URL-L"',
+    )
     for name, head, lines in zip(("Book-Ratings", "Users", "Books"), heads, (ratings, users, books), strict=True):
         write(raw / f"BX-{name}.csv", "\r\n".join([head, *lines]) + "\r\n")
     return raw

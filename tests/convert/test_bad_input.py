@@ -159,7 +159,7 @@ def test_sushi_files_of_different_length(convert: Callable[..., Path], tmp_path:
     scores = raw / "sushi3b.5000.10.score"
     lines = scores.read_text().splitlines(keepends=True)
     scores.write_text("".join(lines[:-1]))
-    with pytest.raises(UsageError, match="ends after line 39; sushi3.udata has 40 people"):
+    with pytest.raises(UsageError, match=r"ends after line 39; sushi3\.udata has 40 people"):
         convert("sushi", raw, on_error="drop")
     scores.write_text("".join([*lines, lines[0]]))
     with pytest.raises(UsageError, match="line 41: there is no readable line for this person"):
@@ -217,6 +217,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     )
     ran = subprocess.run(
         [sys.executable, "-c", code],
+        check=False,
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -228,9 +229,14 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "names"),
-    [({"on_error": "ignore"}, "choose one of stop, drop"), ({"verify": "no"}, "choose one of"), ({"colour": 1}, "no such option"),
-     ({"layout": "2014"}, "takes no such option"), ({"raww": "x"}, "Did you mean 'raw'")],
-)  # fmt: skip
+    [
+        ({"on_error": "ignore"}, "choose one of stop, drop"),
+        ({"verify": "no"}, "choose one of"),
+        ({"colour": 1}, "no such option"),
+        ({"layout": "2014"}, "takes no such option"),
+        ({"raww": "x"}, "Did you mean 'raw'"),
+    ],
+)
 def test_options_that_are_none(options: dict, names: str, convert: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=names):
         convert("ml-1m", mini.ml_1m(tmp_path / "raw"), **options)

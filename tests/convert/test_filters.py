@@ -20,11 +20,15 @@ from recbole_fair.convert.filters import within
 from recbole_fair.errors import UsageError
 
 RULES = {
-    "recipe": {"val_interval": {"rating": "[3,inf)"}, "user_inter_num_interval": "[4,inf)", "item_inter_num_interval": "[3,inf)"},
+    "recipe": {
+        "val_interval": {"rating": "[3,inf)"},
+        "user_inter_num_interval": "[4,inf)",
+        "item_inter_num_interval": "[3,inf)",
+    },
     "first": {"rm_dup_inter": "first"},
     "last": {"rm_dup_inter": "last", "val_interval": {"rating": "[1,2];(3,5]"}},
     "upper": {"user_inter_num_interval": "[2,9]"},
-}  # fmt: skip
+}
 
 
 def ratings(raw: Path, seed: int = 0) -> Path:

@@ -1,4 +1,4 @@
-"""Corrupted raw files: a clear refusal, a counted drop, or still a valid file; never a traceback, never half a folder."""
+"""Corrupted raw files: a refusal, a counted drop, or still a valid file; never a traceback, never half a folder."""
 
 from __future__ import annotations
 

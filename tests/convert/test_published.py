@@ -168,7 +168,27 @@ def test_ml_100k_from_the_packaged_copy(convert: Callable[..., Path], tmp_path: 
         s: [line.split("\t") for line in (packaged / f"ml-100k.{s}").read_text().splitlines()[1:]]
         for s in ("inter", "user", "item")
     }
-    genres = ["unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"]  # fmt: skip
+    genres = [
+        "unknown",
+        "Action",
+        "Adventure",
+        "Animation",
+        "Children's",
+        "Comedy",
+        "Crime",
+        "Documentary",
+        "Drama",
+        "Fantasy",
+        "Film-Noir",
+        "Horror",
+        "Musical",
+        "Mystery",
+        "Romance",
+        "Sci-Fi",
+        "Thriller",
+        "War",
+        "Western",
+    ]
     for row in rows["item"]:
         if not row[2].isdecimal():  # the packaged copy took "unkonwn" and the (V) of "... (1995) (V)" for years
             row[1], row[2] = ("unknown", "") if row[2] == "unkonwn" else (row[1].removesuffix(" (1995)"), "1995")
