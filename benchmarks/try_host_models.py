@@ -19,11 +19,10 @@ ONE = """
 import sys
 from recbole_fair import registry, run
 kind, name, folder = sys.argv[1:]
-known = dict(registry.MODELS)
-alias = registry.ALIASES.get(name, name)
-known.setdefault(alias, registry._host(kind, name))
-registry.MODELS = known
-result = run(name, "ml-100k", epochs=1, run_dir=folder)
+if registry.ALIASES.get(name, name) not in registry.MODELS:
+    registry.add(registry._host(kind, name))
+short = {"MAX_ITEM_LIST_LENGTH": 10} if kind == "sequential" else {}
+result = run(name, "ml-100k", epochs=1, run_dir=folder, **short)
 print(f"ndcg@20 {result.test['ndcg@20']:.4f}")
 """
 

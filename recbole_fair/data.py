@@ -180,9 +180,21 @@ def load(config: Config) -> Data:
     evaluation = [_ranking_loader(config, parts, phase, history) for phase in ("valid", "test")]
     if isinstance(built[0], LateSequences):
         built[0].augment()
-    train = get_dataloader(config, "train")(config, built[0], samplers[0], shuffle=config["shuffle"])
+    train = _training_loader(config, built[0], samplers[0])
     rows = _count_rows(config.folder / f"{config['dataset']}.inter")
     return Data(dataset, parts, train, evaluation[0], evaluation[1], rows)
+
+
+def _training_loader(config: Config, part: Dataset, sampler: Any) -> Any:
+    """The host's loader, or the model's own: anything with `__iter__`, `__len__`, `dataset` and `shuffle`.
+
+    A model whose batches are no rows of interactions (prompts by token budget) has a class method
+    `train_loader(config, part)`. If its loader draws from a `generator`, resume keeps that too.
+    """
+    own = getattr(config.model_class, "train_loader", None)
+    if own is not None:
+        return own(config, part)
+    return get_dataloader(config, "train")(config, part, sampler, shuffle=config["shuffle"])
 
 
 def _count_rows(path: Path) -> int:

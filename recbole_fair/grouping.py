@@ -47,6 +47,13 @@ def reported(config: Config, data: Data) -> tuple[list[Groups], list[Groups]]:
     return items, users
 
 
+def sensitive_groups(config: Config, data: Data) -> list[Groups]:
+    """One user grouping for each `sensitive_attribute`; refuses one that the data lacks."""
+    given = config["sensitive_attribute"] or []
+    names = [given] if isinstance(given, str) else given
+    return [user_groups(config, data, name, "sensitive_attribute") for name in names]
+
+
 def fair_group(config: Config, data: Data) -> Groups:
     """The item grouping that a strategy trains on: `fair_group`, else the first of `item_groups`."""
     names: list[Any] = [config["fair_group"]] if config["fair_group"] else list(config["item_groups"] or ())

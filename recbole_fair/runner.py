@@ -158,9 +158,11 @@ class _Run:
 
     def prepare(self) -> tuple[Data, FairTrainer]:
         """Everything that stands before training: data, groups, item vectors, model and its trainer."""
+        logger.info("data set %s from %s", self.config["dataset"], self.config.folder)
         with self._timed("data"):
             loaded = data.load(self.config)
             self.groups = grouping.reported(self.config, loaded)
+            grouping.sensitive_groups(self.config, loaded)  # refused now rather than after training
         self.result.data = reporting.data_facts(loaded, self.fingerprint)
         self.result.warnings += reporting.data_warnings(loaded)
         with self._timed("encode"):

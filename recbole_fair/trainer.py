@@ -115,7 +115,8 @@ class FairTrainer(Trainer):
         if not self.can_resume:
             return
         tensors, generators = checkpoint.random_state()
-        tensors["random.loader"] = self._loader.generator.get_state()
+        if generator := getattr(self._loader, "generator", None):
+            tensors["random.loader"] = generator.get_state()
         weights = checkpoint.model_state(self.model, self.initial_buffers)
         tensors.update({f"model.{name}": value for name, value in weights.items()})
         state = {
@@ -161,7 +162,8 @@ class FairTrainer(Trainer):
         self.best_valid_score, self.best_valid_result = about["best_valid_score"], about["best_valid_result"]
         self.train_loss_dict = {int(key): value for key, value in about["train_loss"].items()}
         self.history = [(epoch, name, value) for epoch, name, value in about["history"]]
-        train_data.generator.set_state(tensors["random.loader"])
+        if "random.loader" in tensors:
+            train_data.generator.set_state(tensors["random.loader"])
         checkpoint.set_random_state(tensors, about["random"])
         return True
 

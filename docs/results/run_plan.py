@@ -65,13 +65,19 @@ def lines_of(table: Row, runs: Path) -> Iterator[str]:
         cells = [cell([result.test[metric] for result in results]) for metric in table["metrics"]]
         seconds = statistics.median(result.seconds["train"] for result in results)
         yield f"| {label} | {' | '.join(cells)} | {len(results)} | {seconds:.0f} | {row.get('note', '')} |"
-    splits = {
-        result.data["split"]
-        for folder in runs.glob(f"{table['name']}/*")
-        if finished(folder)
-        for result in [Result.read(folder)]
-    }
-    yield f"\nSplit: {', '.join(sorted(splits)) or 'none'} (one value: every row was judged on the same split).\n"
+    yield f"\n{judged_alike(table, runs)}\n"
+    if "findings" in table:
+        yield f"{table['findings']}\n"
+
+
+def judged_alike(table: Row, runs: Path) -> str:
+    """Whether all rows of a table share data and split, from the runs themselves."""
+    results = [Result.read(folder) for folder in sorted(runs.glob(f"{table['name']}/*")) if finished(folder)]
+    facts = {(result.data["fingerprint"], result.data["split"]) for result in results}
+    if len(facts) == 1:
+        ((data, split),) = facts
+        return f"All {len(results)} runs share data {data} and split {split}."
+    return f"NOT COMPARABLE: {len(facts)} different data sets or splits."
 
 
 def main() -> None:
@@ -87,8 +93,8 @@ def main() -> None:
                 run(**keys)
             except UsageError as error:
                 print(f"  refused: {error}", flush=True)
-    text = "\n".join(line for table in plan["tables"] for line in lines_of(table, runs))
-    (HERE / "tables.md").write_text(text + "\n")
+    lines = [line for table in plan["tables"] for line in lines_of(table, runs)]
+    (HERE.parent / "results.md").write_text("\n".join(["# Results\n", f"{plan['preface']}\n", *lines]) + "\n")
 
 
 if __name__ == "__main__":
