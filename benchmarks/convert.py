@@ -88,14 +88,17 @@ def films(raw: Path, pairs: int) -> None:
 
 
 def make_amazon(raw: Path, rows: int) -> None:
-    """Ratings with a long tail of users and items, as real ids look; a hundredth of the items has metadata."""
+    """Ratings with a long tail of users and items, grouped by item as the published files are; ids as they look.
+
+    A hundredth of the items has metadata.
+    """
     raw.mkdir(parents=True)
     draw = np.random.default_rng(7)
     with (raw / "ratings_Books.csv").open("w") as stream:
         for start in range(0, rows, _CHUNK):
             size = min(_CHUNK, rows - start)
             users = (draw.beta(0.6, 1.2, size) * rows * 0.35).astype(int)
-            items = (draw.beta(0.4, 1.6, size) * rows * 0.1).astype(int)
+            items = np.sort(start // 10 + (draw.beta(0.4, 1.6, size) * size * 0.1).astype(int))
             pd.DataFrame({
                 "user": [f"A{user:013X}" for user in users],
                 "item": [f"B{item:09X}" for item in items],

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -106,18 +107,24 @@ def _unpacked(found: dict[str, torch.Tensor], device: torch.device) -> Any:
 
 
 def plain_state(model: torch.nn.Module) -> dict[str, Any]:
-    """Numbers and tensors that modules keep as plain attributes, such as the annealing step of the auto-encoders."""
+    """Numbers, arrays and tensors that modules keep as plain attributes (the annealing step of the auto-encoders)."""
     found = {}
     for path, module in model.named_modules():
         for name, value in vars(module).items():
             if _is_plain(value) and not name.startswith(("restore_", "training")):
-                found[f"{path}|{name}"] = value.clone() if isinstance(value, torch.Tensor) else value
+                found[f"{path}|{name}"] = value.clone() if isinstance(value, torch.Tensor) else copy(value)
     return found
 
 
 def _is_plain(value: Any) -> bool:
     if isinstance(value, torch.Tensor):
         return value.layout == torch.strided and value.grad_fn is None
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind in "iufb"
+    return _is_number(value) or (isinstance(value, list) and bool(value) and all(map(_is_number, value)))
+
+
+def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
@@ -129,6 +136,8 @@ def changed_plain_state(model: torch.nn.Module, initial: dict[str, Any]) -> dict
 def _same(value: Any, other: Any) -> bool:
     if isinstance(value, torch.Tensor) and isinstance(other, torch.Tensor):
         return torch.equal(value, other)
+    if isinstance(value, np.ndarray) and isinstance(other, np.ndarray):
+        return np.array_equal(value, other)
     return type(value) is type(other) and bool(value == other)
 
 
@@ -137,6 +146,9 @@ def load_plain_state(model: torch.nn.Module, state: dict[str, Any]) -> None:
     modules = dict(model.named_modules())
     for key, value in state.items():
         path, _, name = key.partition("|")
+        replaced = getattr(modules[path], name, None)
+        if isinstance(value, torch.Tensor) and isinstance(replaced, torch.Tensor):
+            value = value.to(replaced.device)  # noqa: PLW2901
         setattr(modules[path], name, value)
 
 
@@ -174,6 +186,11 @@ def flatten(value: Any, prefix: str, tensors: dict[str, torch.Tensor]) -> Any:
     if isinstance(value, torch.Tensor):
         tensors[prefix] = value
         return {"tensor": prefix}
+    if isinstance(value, np.ndarray):
+        tensors[prefix] = torch.from_numpy(value)
+        return {"ndarray": prefix}
+    if isinstance(value, list) and all(map(_is_number, value)):
+        return {"value": value}
     if isinstance(value, dict):
         return {"dict": [[key, flatten(entry, f"{prefix}.{key}", tensors)] for key, entry in value.items()]}
     if isinstance(value, (list, tuple)):
@@ -188,6 +205,8 @@ def unflatten(stored: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Any:
     ((kind, content),) = stored.items()
     if kind == "tensor":
         return tensors[content]
+    if kind == "ndarray":
+        return tensors[content].numpy()
     if kind == "dict":
         return {key: unflatten(entry, tensors) for key, entry in content}
     if kind == "value":

@@ -16,7 +16,7 @@ from recbole_fair import yamls
 from recbole_fair.errors import TrainingError, UsageError
 from recbole_fair.registry import nearest
 
-SWITCHES = frozenset({"quiet", "debug", "help", "cite", "clear"})
+SWITCHES = frozenset({"quiet", "debug", "help", "cite", "clear", "download"})
 
 
 @dataclass
@@ -31,6 +31,12 @@ class Arguments:
         """Remove and return an option that the sub-command itself reads."""
         return self.options.pop(key, default)
 
+    def refuse_rest(self, command: str, words: bool = True) -> None:
+        """Nothing that was typed is ignored."""
+        if self.options or (words and self.words):
+            rest = [*(f"--{key}" for key in self.options), *(self.words if words else [])]
+            raise UsageError(f"{command}: does not take {' '.join(rest)}; `recbole-fair {command} --help`")
+
 
 @dataclass(frozen=True)
 class Command:
@@ -42,6 +48,9 @@ class Command:
 
 COMMANDS = {
     "run": Command("recbole_fair.commands.run:main", "train and judge one model (the default)"),
+    "convert": Command(
+        "recbole_fair.commands.convert:main", "SOURCE --raw DIR: raw files to atomic files; --check NAME"
+    ),
     "models": Command("recbole_fair.commands.models:main", "list every name that --model takes; --cite: its reference"),
     "recommend": Command(
         "recbole_fair.commands.recommend:main", "RUN_DIR --users=1,2 --k=20: top items of a saved run"
@@ -50,6 +59,12 @@ COMMANDS = {
         "recbole_fair.commands.cache:main", "where cached item vectors lie and how big; --clear removes them"
     ),
 }
+
+
+def usage(name: str) -> str:
+    """The help of a sub-command: its own `usage()` if it has one, else its summary."""
+    module = import_module(COMMANDS[name].target.partition(":")[0])
+    return str(module.usage()) if hasattr(module, "usage") else f"recbole-fair {name}: {COMMANDS[name].summary}"
 
 
 def parse(argv: Sequence[str]) -> Arguments:
@@ -69,22 +84,23 @@ def parse(argv: Sequence[str]) -> Arguments:
             if not rest or rest[0].startswith("--"):
                 raise UsageError(f"--{key}: needs a value, as in --{key}=VALUE")
             text = rest.pop(0)
-        if key in given:
-            raise UsageError(f"--{key}: given twice; keep one")
+        if clash := next((other for other in given if _overlap(key, other)), None):
+            raise UsageError(f"--{key}: given twice (--{clash} before it); keep one")
         given.add(key)
         yamls.set_dotted(arguments.options, key, yamls.value_of(text, key))
     return arguments
+
+
+def _overlap(key: str, other: str) -> bool:
+    """The same key, or one of them part of the other, as eval_args and eval_args.order."""
+    return f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status: 0, or 2 for a request that cannot be met."""
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        name = argv.pop(0) if argv and not argv[0].startswith("-") else "run"
-        if name not in COMMANDS:
-            raise UsageError(f"{name!r}: no such sub-command.{nearest(name, COMMANDS)} Known: {', '.join(COMMANDS)}")
-        arguments = parse(argv)
-        return _command(name)(arguments)
+        return _dispatch(argv)
     except UsageError as error:
         if "--debug" in argv:
             raise
@@ -100,6 +116,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("recbole-fair: interrupted; a started run goes on with --resume=True", file=sys.stderr)
         return 130
+
+
+def _dispatch(argv: Sequence[str]) -> int:
+    name, rest = (argv[0], argv[1:]) if argv and not argv[0].startswith("-") else ("run", argv)
+    if name not in COMMANDS:
+        raise UsageError(f"{name!r}: no such sub-command.{nearest(name, COMMANDS)} Known: {', '.join(COMMANDS)}")
+    arguments = parse(rest)
+    if "help" in arguments.switches:
+        print(usage(name))
+        return 0
+    return _command(name)(arguments)
 
 
 def _command(name: str) -> Callable[[Arguments], int]:

@@ -26,6 +26,8 @@ _HOST_FOLDER = Path(recbole.__file__).parent
 _HOST_PROPERTIES = _HOST_FOLDER / "properties"
 _DATASET_NAME = re.compile(r"[\w][\w.+-]*")
 _TOPK_METRIC = re.compile(r"(\w+)@(\d+)(\[[\w*]+\])?")
+# How a run is called, not what it computes: never written to config.yaml, where they would be taken up again.
+_NOT_WRITTEN = frozenset({"MODEL_TYPE", "run_dir", "resume", "load", "base"})
 # Read by RecBole though no yaml of its names them.
 _HOST_KEYS_WITHOUT_DEFAULT = frozenset({"encoding", "double_tower", "convert_token_to_onehot", "token_num_threshold"})
 
@@ -102,7 +104,7 @@ class Config(HostConfig):
         if final.get("loss_type") == "CE" and "train_neg_sample_args" not in self.external_config_dict:
             final["train_neg_sample_args"] = None  # cross-entropy over all items draws no negatives
         final["metrics"], final["topk"] = _with_valid_metric(final)
-        self.effective = _plain({key: value for key, value in final.items() if key != "MODEL_TYPE"})
+        self.effective = _plain({key: value for key, value in final.items() if key not in _NOT_WRITTEN})
         _check_evaluation(final)
         return final
 
@@ -128,7 +130,7 @@ class Config(HostConfig):
     def _check_external(self) -> None:
         """Refuse unknown keys and wrong values; set aside keys that only other models read."""
         given, defaults = self.external_config_dict, self.internal_config_dict
-        known = {*defaults, *keys.declared(), *_HOST_KEYS_WITHOUT_DEFAULT}
+        known = {*defaults, *_HOST_KEYS_WITHOUT_DEFAULT, "model", "dataset"}
         if any(key not in known for key in given):
             keys.check_names(given, {*known, *_keys_of_all_models()})
         self.unused = [key for key in given if key not in known]
@@ -137,9 +139,9 @@ class Config(HostConfig):
         for key, value in given.items():
             keys.check_value(key, value, defaults.get(key))
 
-    def hash(self, fingerprint: str, base: str = "") -> str:
+    def hash(self, fingerprint: str, parents: Sequence[str] = ()) -> str:
         """`config_hash` of the effective values."""
-        return config_hash(self.effective, fingerprint, base)
+        return config_hash(self.effective, fingerprint, parents)
 
     def as_yaml(self) -> str:
         """The effective configuration, to be written beside the run and given again as a config file."""
@@ -158,10 +160,13 @@ class Config(HostConfig):
         return self["MODEL_TYPE"] == ModelType.SEQUENTIAL
 
 
-def config_hash(effective: Mapping[str, Any], fingerprint: str, base: str = "") -> str:
-    """Twelve hex digits of all that a run computes from: keys, data and the run it stands on; not its seed."""
+def config_hash(effective: Mapping[str, Any], fingerprint: str, parents: Sequence[str] = ()) -> str:
+    """Twelve hex digits of all that a run computes from: keys, data and its parents; not its seed.
+
+    Parents are digests of what else it reads: the run it stands on, weights it loads, its text encoder.
+    """
     values = {key: value for key, value in effective.items() if keys.hashed(key) and key != "seed"}
-    text = json.dumps([values, fingerprint, base], sort_keys=True, ensure_ascii=True)
+    text = json.dumps([values, fingerprint, list(parents)], sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -222,6 +227,9 @@ def _check_evaluation(values: Mapping[str, Any]) -> None:
         )
     if "TS" in (arguments.get("split") or {}) and arguments.get("order") != "TO":
         raise UsageError("eval_args: a TS split needs `order: TO` (RecBole mixes past and future with RO)")
+    unknown = set(values.get("clip_grad_norm") or {}) - {"max_norm", "norm_type"}
+    if unknown:
+        raise UsageError(f"clip_grad_norm: unknown {sorted(unknown)}; it has max_norm and norm_type")
     if values.get("threshold") and "full" in str(arguments.get("mode")):
         raise UsageError("threshold: full ranking counts every row as a like; filter with val_interval instead")
     if values.get("MODEL_TYPE") == ModelType.SEQUENTIAL and arguments.get("order") != "TO":
@@ -244,5 +252,5 @@ def _host_refusals() -> Iterator[None]:
         yield
     except UsageError:
         raise
-    except (ValueError, TypeError, NotImplementedError, RuntimeError) as error:
-        raise UsageError(f"configuration: {error}") from error
+    except (ValueError, TypeError, NotImplementedError, RuntimeError, AttributeError, LookupError) as error:
+        raise UsageError(f"configuration: {error or type(error).__name__}") from error

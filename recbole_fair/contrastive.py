@@ -19,7 +19,7 @@ _ALL_ITEMS_FACTOR = 64
 class Contrastive:
     """Mixin for a RecBole GeneralRecommender: a subclass says what its `vectors` are, this does the rest.
 
-    Loss (bifair.md 4.3): InfoNCE over `negatives` uniform negatives, scores cosine / temperature. Negatives exclude
+    Loss (BiFair, section 4.3): InfoNCE over `negatives` uniform negatives, scores cosine / temperature. These exclude
     the user's training items only; they are drawn on the device, because the host's loader would repeat every row
     256 times (trap 30).
     """
@@ -34,7 +34,7 @@ class Contrastive:
         self.temperature = float(config["temperature"])
         self.negatives = int(config["negatives"])
         self.uniform_users = config["user_sampling"] == "user"
-        self.pairs = PairSampler(dataset.inter_matrix(form="csr"))
+        self.sampler = PairSampler(dataset.inter_matrix(form="csr"))
         self.loss = SampledInfoNCE()
         self._scoring: tuple[Tensor, Tensor] | None = None
 
@@ -49,9 +49,11 @@ class Contrastive:
 
     def calculate_loss(self, interaction: Any) -> Tensor:
         """InfoNCE of one batch."""
-        users, positives = interaction[self.USER_ID], interaction[self.ITEM_ID]
         if self.uniform_users:
-            users, positives = self.pairs.pairs(len(users))
+            # In place, so that a strategy which looks at the batch sees the rows that are trained on.
+            drawn = self.sampler.pairs(len(interaction))
+            interaction.interaction[self.USER_ID], interaction.interaction[self.ITEM_ID] = drawn
+        users, positives = interaction[self.USER_ID], interaction[self.ITEM_ID]
         user_vectors, item_vectors = self.unit_vectors()
         chosen = user_vectors[users]  # [B, D]
         positive = (chosen * item_vectors[positives]).sum(1)
@@ -59,7 +61,7 @@ class Contrastive:
         return self.loss(positive / self.temperature, negative / self.temperature)
 
     def _negative_scores(self, users: Tensor, chosen: Tensor, item_vectors: Tensor) -> Tensor:
-        drawn = self.pairs.negatives(users, self.negatives)  # [B, n]
+        drawn = self.sampler.negatives(users, self.negatives)  # [B, n]
         if self.n_items <= _ALL_ITEMS_FACTOR * self.negatives:
             return (chosen @ item_vectors.T).gather(1, drawn)
         return torch.einsum("bd,bnd->bn", chosen, item_vectors[drawn])

@@ -43,7 +43,28 @@ _SUFFIXES = (".inter", ".user", ".item")
 _PHASES = ("train", "valid", "test")
 
 
-class LateSequences(SequentialDataset):
+class _KeepsNumbers:
+    """Keeps the numbers of .user and .item as they were read: RecBole fills gaps by means, then scales to [0, 1]."""
+
+    raw_numbers: dict[str, npt.NDArray[np.float64]]
+
+    def _fill_nan(self) -> None:
+        feats = [feat for feat in (self.user_feat, self.item_feat) if feat is not None]  # type: ignore[attr-defined]
+        kinds = self.field2type  # type: ignore[attr-defined]
+        self.raw_numbers = {
+            field: feat[field].to_numpy(dtype=float, copy=True)
+            for feat in feats
+            for field in feat
+            if kinds[field] == FeatureType.FLOAT
+        }
+        super()._fill_nan()  # type: ignore[misc]
+
+
+class RatingData(_KeepsNumbers, Dataset):
+    """RecBole's Dataset with the numbers it read."""
+
+
+class LateSequences(_KeepsNumbers, SequentialDataset):
     """RecBole's SequentialDataset, split like every other data set before its sequences are made."""
 
     def data_augmentation(self) -> None:
@@ -73,14 +94,14 @@ class Data:
     def values(self, field: str, key: str) -> Values:
         """Raw values of a token field for every user or item id; `key` is the setting that asked for it."""
         dataset = self.dataset
-        feats = {"user": dataset.user_feat, "item": dataset.item_feat}
-        for feat in feats.values():
-            if feat is not None and field in feat:
-                return _raw_values(feat[field].numpy(), dataset.field2id_token.get(field))
-        present = [name for feat in feats.values() if feat is not None for name in feat.columns]
-        raise UsageError(
-            f"{key}={field!r}: the data has no such user or item field.{nearest(field, present)} It has {present}"
-        )
+        if field in dataset.raw_numbers:
+            return [() if np.isnan(value) else (_number(value),) for value in dataset.raw_numbers[field].tolist()]
+        feats = [feat for feat in (dataset.user_feat, dataset.item_feat) if feat is not None]
+        for feat in feats:
+            if field in feat and field in dataset.field2id_token:
+                return _raw_values(feat[field].numpy(), dataset.field2id_token[field])
+        present = [name for feat in feats for name in feat.columns]
+        raise UsageError(f"{key}={field!r}: the data has no such field.{nearest(field, present)} It has {present}")
 
     def item_counts(self) -> IntArray:
         """Training interactions of each item."""
@@ -102,12 +123,15 @@ class Data:
         return digest.hexdigest()[:16]
 
 
-def _raw_values(ids: IntArray, tokens: Tokens | None) -> Values:
-    if tokens is None:  # a number: its text is its value
-        return [(f"{value:g}",) for value in ids.tolist()]
+def _raw_values(ids: IntArray, tokens: Tokens) -> Values:
     table = tokens.tolist()
     rows = ids.reshape(len(ids), -1).tolist()
     return [tuple(str(table[place]) for place in row if place) for row in rows]
+
+
+def _number(value: float) -> str:
+    """18.0 is the code 18; other numbers keep all their digits."""
+    return str(int(value)) if value.is_integer() else repr(value)
 
 
 def fingerprint(folder: Path, name: str) -> str:
@@ -168,8 +192,8 @@ def load(config: Config) -> Data:
         built = dataset.build()
     except UsageError:
         raise
-    except (ValueError, KeyError, AssertionError, TypeError, OSError) as error:
-        raise UsageError(f"{config.folder}: RecBole cannot load this data set: {error}") from error
+    except (ValueError, LookupError, AssertionError, TypeError, AttributeError, NotImplementedError, OSError) as error:
+        raise UsageError(f"{config.folder}: RecBole cannot load or split this data set: {error}") from error
     parts = dict(zip(_PHASES, built, strict=True))
     _check_parts(config, parts)
     for part in () if config["batch_features"] else built:
@@ -204,10 +228,11 @@ def _count_rows(path: Path) -> int:
 
 
 def _dataset_class(config: Config) -> type[Dataset]:
-    special = getattr(host_datasets, f"{config['model']}Dataset", None)
-    if special is None:
-        return LateSequences if config.sequential else Dataset
-    return special
+    if hasattr(host_datasets, f"{config['model']}Dataset"):
+        raise UsageError(
+            f"{config.name}: reads data in a form of its own (knowledge graphs), which is not offered here"
+        )
+    return LateSequences if config.sequential else RatingData
 
 
 def _check_parts(config: Config, parts: dict[str, Dataset]) -> None:

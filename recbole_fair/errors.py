@@ -5,5 +5,9 @@ class UsageError(ValueError):
     """A request that cannot be met: the message names the file or key, the value and the remedy."""
 
 
+class StorageError(UsageError):
+    """A file could not be written; what was written before is whole."""
+
+
 class TrainingError(ArithmeticError):
     """Training broke down (NaN or infinite losses); the last good checkpoint is kept."""

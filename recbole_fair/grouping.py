@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from recbole_fair import groups
 from recbole_fair.config import Config
 from recbole_fair.data import Data
@@ -42,21 +40,27 @@ def _field_groups(config: Config, data: Data, kind: str, name: str, field: str, 
 
 def reported(config: Config, data: Data) -> tuple[list[Groups], list[Groups]]:
     """The item and user groupings that a run reports."""
-    items = [item_groups(config, data, name) for name in config["item_groups"] or ()]
-    users = [user_groups(config, data, name) for name in config["user_groups"] or ()]
+    items = [item_groups(config, data, name) for name in _names(config, "item_groups")]
+    users = [user_groups(config, data, name) for name in _names(config, "user_groups")]
     return items, users
+
+
+def _names(config: Config, key: str) -> list[str]:
+    given = config[key] or []
+    names = [given] if isinstance(given, str) else list(given)
+    if wrong := [name for name in names if not isinstance(name, str) or not name]:
+        raise UsageError(f"{key}: {wrong[0]!r} is no name of a grouping")
+    return names
 
 
 def sensitive_groups(config: Config, data: Data) -> list[Groups]:
     """One user grouping for each `sensitive_attribute`; refuses one that the data lacks."""
-    given = config["sensitive_attribute"] or []
-    names = [given] if isinstance(given, str) else given
-    return [user_groups(config, data, name, "sensitive_attribute") for name in names]
+    return [user_groups(config, data, name, "sensitive_attribute") for name in _names(config, "sensitive_attribute")]
 
 
 def fair_group(config: Config, data: Data) -> Groups:
     """The item grouping that a strategy trains on: `fair_group`, else the first of `item_groups`."""
-    names: list[Any] = [config["fair_group"]] if config["fair_group"] else list(config["item_groups"] or ())
+    names = _names(config, "fair_group") or _names(config, "item_groups")
     if not names:
         raise UsageError("fair_group: a strategy needs item groups; set fair_group=pop or to an item field")
     found = item_groups(config, data, names[0], "fair_group")

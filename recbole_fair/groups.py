@@ -1,7 +1,7 @@
 """Who belongs to which group: popularity, any field, bins of a field, products of fields.
 
 Pure functions over arrays. Ids are RecBole's: row 0 is padding and belongs to no group. Unknown values belong to no
-group either; they are counted and reported, never dropped in silence (methods.md, "Definitions shared by all").
+group either; they are counted and reported, never dropped in silence (docs/methods.md).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def popularity(counts: npt.NDArray[np.int64], tokens: Sequence[str], share: floa
     [False, False, False, True]
     """
     seen = np.flatnonzero(counts > 0)
-    head_size = max(1, int(share * len(seen)))
+    head_size = max(1, int(share * len(seen) + 1e-9))  # .29 * 100 is 28.999... in binary
     by_count = sorted(seen.tolist(), key=lambda item: (-int(counts[item]), str(tokens[item])))
     membership = np.zeros((len(counts), 2), dtype=bool)
     membership[by_count[:head_size], 0] = True
@@ -90,6 +90,8 @@ def binned(values: Values, bins: Mapping[str, str | Sequence[Any]], field: str) 
     >>> binned([(), ("17",), ("40",)], {"young": "[0,35)", "old": [40, 41]}, "age")
     [(), ('young',), ('old',)]
     """
+    if not isinstance(bins, Mapping):
+        raise UsageError(f"group_bins.{field}={bins!r}: name each bin, as in {{young: '[0,35)', old: '[35,inf)'}}")
     holds = {name: _test_of(content, f"group_bins.{field}.{name}") for name, content in bins.items()}
     return [tuple(name for value in entry for name, test in holds.items() if test(value)) for entry in values]
 
@@ -98,10 +100,10 @@ _INTERVAL = re.compile(r"([\[(])\s*([^,]+),\s*([^,]+)([\])])")
 
 
 def _test_of(content: str | Sequence[Any], key: str) -> Callable[[str], bool]:
-    if not isinstance(content, str):
+    if isinstance(content, (list, tuple)):
         codes = {str(code) for code in content}
         return codes.__contains__
-    found = _INTERVAL.fullmatch(content.strip())
+    found = _INTERVAL.fullmatch(str(content).strip())
     try:
         low, high = (float(found.group(2)), float(found.group(3))) if found else (1.0, 0.0)
     except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from math import isnan
@@ -56,6 +57,8 @@ def check_value(key: str, value: Any, default: Any) -> None:
 
 
 def _check_bounds(key: str, value: Any, rule: Mapping[str, Any]) -> None:
+    if "pattern" in rule and isinstance(value, str) and not re.fullmatch(rule["pattern"], value):
+        raise UsageError(f"{key}={value!r}: not of the form {rule['pattern']}" + _about(rule))
     if "choices" in rule and value is not None and value not in rule["choices"]:
         raise UsageError(f"{key}={value!r}: choose one of {rule['choices']}" + _about(rule))
     if not _CHECKS["float"](value):

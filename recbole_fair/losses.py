@@ -22,7 +22,7 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def info_nce(positive: Tensor, negative: Tensor) -> Tensor:
-    """Sampled InfoNCE (van den Oord et al. 2018; the loss of bifair.md 4.3 and AlphaRec).
+    """Sampled InfoNCE (van den Oord et al. 2018; the loss of BiFair, section 4.3 and AlphaRec).
 
     l = -log( exp(s+) / (exp(s+) + sum_j exp(s-_j)) ), scores already divided by the temperature. The positive
     stands in the denominator too, as in AlphaRec's released code; computed by logsumexp.

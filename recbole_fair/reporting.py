@@ -111,7 +111,7 @@ def group_rows(
     """One row a group.
 
     A user group shows the mean of each metric over its users; an item group the mean, over the users with a test
-    item in it, of hits / test items (bifair.md Eq. 1 with Recall as the utility).
+    item in it, of hits / test items (BiFair, Eq. 1 with Recall as the utility).
     """
     rows = []
     for groups in user_groups:

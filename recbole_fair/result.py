@@ -13,7 +13,7 @@ from recbole_fair.errors import UsageError
 
 @dataclass
 class Result:
-    """The design's result.json. Values are not rounded; an undefined one is None and has a warning."""
+    """The stable content of result.json. Values are not rounded; an undefined one is None and has a warning."""
 
     model: str
     strategy: str | None
@@ -67,7 +67,20 @@ class Result:
         lines = [f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}" for row in rows]
         title = f"{self.model} on {self.dataset}, seed {self.seed} ({self.status})"
         notes = [f"warning: {note}" for note in self.warnings]
-        return "\n".join([title, *lines, *notes, f"run directory: {self.run_dir}"])
+        return "\n".join([title, *lines, *self._group_lines(), *notes, f"run directory: {self.run_dir}"])
+
+    def _group_lines(self) -> list[str]:
+        """One line a grouping: recall at the largest K by group; all of it stands in groups.csv."""
+        shown: dict[str, list[str]] = {}
+        for row in self.groups:
+            metric = max((key for key in row if key.startswith("recall@")), key=_k_of, default=None)
+            if metric is not None:
+                shown.setdefault(f"{row['field']} {metric}", []).append(f"{row['group']} {_shown(row[metric])}")
+        return [f"{label}: {', '.join(values)}" for label, values in shown.items()]
+
+
+def _k_of(key: str) -> int:
+    return int(key.rpartition("@")[2])
 
 
 def _shown(value: float | None) -> str:

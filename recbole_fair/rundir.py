@@ -18,6 +18,7 @@ from recbole_fair.errors import UsageError
 from recbole_fair.result import finished
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_IDENTITY = "run.json"  # hash and seed of the run that owns the folder
 _LOG_FORMAT = "%(asctime)s %(levelname)s  %(message)s"
 
 
@@ -34,7 +35,7 @@ def claim(folder: Path, config: Config, digest: str) -> bool:
 
     A finished run may be claimed again (its result is shown), an unfinished one only with `resume`.
     """
-    path = folder / "run.json"
+    path = folder / _IDENTITY
     identity = {"config_hash": digest, "seed": config["seed"]}
     if path.exists():
         stored = storage.read_json(path)
@@ -46,8 +47,6 @@ def claim(folder: Path, config: Config, digest: str) -> bool:
                 )
         if not config["resume"] and not finished(folder):
             raise UsageError(f"{folder}: holds an unfinished run of this configuration; go on with --resume=True")
-    elif folder.exists() and any(entry.name != ".lock" for entry in folder.iterdir()):
-        raise UsageError(f"{folder}: is not empty and holds no run; choose another run_dir")
     else:
         storage.write_text(folder / "config.yaml", config.as_yaml())
         storage.write_json(path, identity)
@@ -57,6 +56,8 @@ def claim(folder: Path, config: Config, digest: str) -> bool:
 
 def unclaim(folder: Path) -> None:
     """Undo a fresh claim: a run that was refused before it trained leaves nothing to remove by hand."""
+    if (folder / "model.safetensors").exists():
+        return
     for name in ("config.yaml", "run.json", "run.log", ".lock"):
         (folder / name).unlink(missing_ok=True)
     if not any(folder.iterdir()):
@@ -65,7 +66,9 @@ def unclaim(folder: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep a second process out of the folder; a killed process frees it by dying."""
+    """Keep a second process out of the folder; a killed process frees it by dying. A foreign folder is not touched."""
+    if folder.is_dir() and any(folder.iterdir()) and not any((folder / name).exists() for name in (_IDENTITY, ".lock")):
+        raise UsageError(f"{folder}: is not empty and holds no run; choose another run_dir")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR)

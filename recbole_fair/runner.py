@@ -9,19 +9,19 @@ leaves logging, random states and the environment as it found them.
 from __future__ import annotations
 
 import logging
-import random
+import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import torch
 
-from recbole_fair import checkpoint, data, grouping, registry, reporting, rundir
+from recbole_fair import checkpoint, data, grouping, registry, reporting, rundir, storage
 from recbole_fair.config import Config
 from recbole_fair.data import Data
-from recbole_fair.errors import UsageError
+from recbole_fair.errors import StorageError, UsageError
 from recbole_fair.evaluation.collector import FullCollector, KeepingEvaluator, user_figures
 from recbole_fair.host import init_seed
 from recbole_fair.result import Result, finished
@@ -47,18 +47,25 @@ def run(
     """
     if keys.get("load"):
         config_files = [Path(keys["load"]) / "config.yaml", *config_files]
-    work = _Run(Config(model, dataset, config_files, keys), quiet, on_epoch)
-    with rundir.locked(work.folder):
-        fresh = rundir.claim(work.folder, work.config, work.digest)
-        if finished(work.folder):
-            return Result.read(work.folder)
-        try:
-            with rundir.logging_to(work.folder, work.config["state"], quiet), _untouched_generators():
-                return work.execute()
-        except UsageError:
-            if fresh:
-                rundir.unclaim(work.folder)
-            raise
+    with _process_left_as_found():
+        work = _Run(Config(model, dataset, config_files, keys), quiet, on_epoch)
+        with rundir.locked(work.folder):
+            return _claimed(work, quiet)
+
+
+def _claimed(work: _Run, quiet: bool) -> Result:
+    """Show what is finished, do what is not; a request that cannot be met leaves a fresh folder as it was."""
+    fresh = rundir.claim(work.folder, work.config, work.digest)
+    if finished(work.folder):
+        work.write_missing_lists()
+        return Result.read(work.folder)
+    try:
+        with rundir.logging_to(work.folder, work.config["state"], quiet):
+            return work.execute()
+    except UsageError:
+        if fresh:
+            rundir.unclaim(work.folder)
+        raise
 
 
 def open_run(folder: Path) -> tuple[Config, Data, FairTrainer]:
@@ -66,13 +73,9 @@ def open_run(folder: Path) -> tuple[Config, Data, FairTrainer]:
     if not finished(folder):
         raise UsageError(f"{folder}: no finished run; give the folder that holds its result.json")
     given = {"base": Result.read(folder).base, "run_dir": str(folder)}
-    work = _Run(Config(config_files=[folder / "config.yaml"], overrides=given), quiet=True, on_epoch=None)
-    with rundir.host_warnings_silenced(), _untouched_generators():
-        loaded, trainer = work.prepare()
-        trainer.eval_collector.data_collect(loaded.train)
-        trainer.load_best(folder, {"model": work.config.name, "data": work.fingerprint})
-        trainer.model.eval()
-    return work.config, loaded, trainer
+    with _process_left_as_found():
+        work = _Run(Config(config_files=[folder / "config.yaml"], overrides=given), quiet=True, on_epoch=None)
+        return work.config, *work.restored()
 
 
 def _base_run(config: Config, quiet: bool) -> Result | None:
@@ -98,13 +101,18 @@ _BASE_KEYS = frozenset(
 
 
 @contextmanager
-def _untouched_generators() -> Iterator[None]:
-    python, tensors = random.getstate(), checkpoint.random_state()
+def _process_left_as_found() -> Iterator[None]:
+    """Random states, cuDNN's switches and CUDA_VISIBLE_DEVICES are the caller's; RecBole sets them all."""
+    tensors, states = checkpoint.random_state()
+    switches = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     try:
         yield
     finally:
-        checkpoint.set_random_state(*tensors)
-        random.setstate(python)
+        checkpoint.set_random_state(tensors, states)
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = switches
+        if visible is None:
+            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
 
 
 class _Run:
@@ -114,12 +122,26 @@ class _Run:
         self.config, self.on_epoch = config, on_epoch
         self.fingerprint = data.fingerprint(config.folder, config["dataset"])
         self.base = _base_run(config, quiet)
-        self.digest = config.hash(self.fingerprint, self.base.config_hash if self.base else "")
+        self.digest = config.hash(self.fingerprint, self._parents())
         self.folder = rundir.folder_for(config, self.digest)
         self.bars = reporting.bars_wanted(quiet) and bool(config["show_progress"])
         strategy = config.choice.strategy.name if config.choice.strategy else None
         self.result = Result(config.name, strategy, config["dataset"], config["seed"], self.digest)
         self.result.run_dir, self.result.base = str(self.folder), self.base.run_dir if self.base else None
+
+    def _parents(self) -> list[str]:
+        """Digests of what else the figures depend on: the run beneath, weights to judge, the text encoder."""
+        parents = [f"base {self.base.config_hash} s{self.base.seed}"] if self.base else []
+        if self.config["load"]:
+            parents.append(f"weights {storage.read_json(Path(self.config['load']) / 'model.json').get('sha256')}")
+        if self.config["item_encoder"]:
+            parents.append(f"encoder {self._encoder().identity}")
+        return parents
+
+    def _encoder(self) -> Any:
+        from recbole_fair import vectors  # sentence-transformers and its kin only for models that read texts
+
+        return vectors.encoder_of(self.config)
 
     def execute(self) -> Result:
         """All stages; the result is written whether they succeed or fail."""
@@ -128,16 +150,19 @@ class _Run:
         reporting.describe(result, config)
         try:
             self._stages()
-        except UsageError:
-            raise
         except Exception as error:
-            result.status, result.error = "failed", f"{type(error).__name__}: {error}"
-            result.save(self.folder)
+            if not isinstance(error, UsageError) or isinstance(error, StorageError):
+                self._record_failure(error)
             raise
         result.environment["peak_memory"] = reporting.peak_memory(config["device"])
         result.save(self.folder)
         (self.folder / "resume.safetensors").unlink(missing_ok=True)
         return result
+
+    def _record_failure(self, error: Exception) -> None:
+        self.result.status, self.result.error = "failed", f"{type(error).__name__}: {error}"
+        with suppress(StorageError):  # where the disk is full, the error itself is all that can be said
+            self.result.save(self.folder)
 
     def _stages(self) -> None:
         loaded, trainer = self.prepare()
@@ -170,12 +195,29 @@ class _Run:
         init_seed(self.config["seed"], self.config["reproducibility"])
         return loaded, self._trainer(loaded)
 
+    def restored(self) -> tuple[Data, FairTrainer]:
+        """The finished run of this folder, ready to score."""
+        with rundir.host_warnings_silenced():
+            loaded, trainer = self.prepare()
+            trainer.eval_collector.data_collect(loaded.train)
+            trainer.load_best(self.folder, {"model": self.config.name, "data": self.fingerprint})
+            trainer.model.eval()
+        return loaded, trainer
+
+    def write_missing_lists(self) -> None:
+        """A finished run that is asked for its lists afterwards writes them from its weights."""
+        if self.config["save_recommendations"] and not (self.folder / "recommendations.tsv").exists():
+            loaded, trainer = self.restored()
+            trainer.evaluate(loaded.test, load_best_model=False)
+            figures = user_figures(trainer.evaluator, loaded.test, self.config["topk"], [])
+            reporting.write_lists(self.folder, loaded, figures)
+
     def _prepare_vectors(self, loaded: Data) -> None:
         if self.config["item_encoder"] is None:
             return
-        from recbole_fair import vectors  # sentence-transformers and its kin only for models that read texts
+        from recbole_fair import vectors
 
-        matrix, source = vectors.for_items(self.config, loaded, self.bars)
+        matrix, source = vectors.for_items(self.config, loaded, self._encoder(), self.bars)
         self.config["item_vectors"] = matrix
         self.result.environment["item_encoder"] = source
         logger.info("item vectors: %s, %d x %d", source, *matrix.shape)

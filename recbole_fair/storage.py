@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recbole_fair.errors import UsageError
+from recbole_fair.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +27,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise UsageError(
+        raise StorageError(
             f"{path}: cannot be written ({error.strerror}); free space or choose another run_dir"
         ) from error
 

@@ -29,6 +29,7 @@ class FairTrainer(Trainer):
     folder: Path
     about: dict[str, Any]
     strategy: Strategy | None
+    host: type[Trainer]  # the trainer this one is mixed over
     on_epoch: EpochCallback | None
 
     def __init__(self, config: Config, model: torch.nn.Module) -> None:
@@ -43,25 +44,30 @@ class FairTrainer(Trainer):
 
     def _train_epoch(self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False) -> Any:
         """Without a strategy the host's epoch, else one step of the strategy per batch."""
-        self._loader = train_data
         if self.strategy is None:
-            return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+            loss = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+        else:
+            loss = self._strategy_epoch(self.strategy, train_data, epoch_idx, show_progress)
+        self.history.append((epoch_idx, "loss", float(sum(loss) if isinstance(loss, tuple) else loss)))
+        return loss
+
+    def _strategy_epoch(self, strategy: Strategy, train_data: Any, epoch_idx: int, show_progress: bool) -> float:
         self.model.train()
         sums: dict[str, float] = {}
         for number, batch in enumerate(_progress(train_data, f"Train {epoch_idx:>5}", show_progress)):
-            for name, value in self._step(batch, epoch_idx, number).items():
+            for name, value in self._step(strategy, batch, f"epoch {epoch_idx}, batch {number}").items():
                 sums[name] = sums.get(name, 0.0) + float(value)
-        sums.update(self.strategy.end_epoch(epoch_idx))
+        sums.update(strategy.end_epoch(epoch_idx))
         self.history += [(epoch_idx, name, value) for name, value in sums.items() if name != "loss"]
         return sums["loss"]
 
-    def _step(self, batch: Any, epoch: int, number: int) -> dict[str, torch.Tensor]:
+    def _step(self, strategy: Strategy, batch: Any, where: str) -> dict[str, torch.Tensor]:
         self.optimizer.zero_grad()
         with torch.autocast(device_type=self.device.type, enabled=self.enable_amp):
-            logged = self.strategy.backward(self.model, batch.to(self.device))  # type: ignore[union-attr]
+            logged = strategy.backward(self.model, batch.to(self.device))
         for name, value in logged.items():
             if not torch.isfinite(value).all():
-                raise TrainingError(_broken(f"epoch {epoch}, batch {number}: {name} is {value.tolist()}"))
+                raise TrainingError(_broken(f"{where}: {name} is {value.tolist()}"))
         if self.clip_grad_norm:
             clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
         self.optimizer.step()
@@ -81,7 +87,6 @@ class FairTrainer(Trainer):
 
     def _after_epoch(self, epoch: int, valid_score: float) -> None:
         """The host calls this after every judged epoch, with early stopping already updated."""
-        self.history.append((epoch, "loss", float(self.train_loss_dict[epoch])))
         stopping = self.cur_step > self.stopping_step or epoch + 1 >= self.epochs
         if stopping or (epoch + 1) % (self.config["checkpoint_every"] * self.eval_step) == 0:
             self.save_resume_point(epoch, stopping)
@@ -140,8 +145,7 @@ class FairTrainer(Trainer):
     @property
     def can_resume(self) -> bool:
         """Trainers with a `fit` or an epoch of their own keep state we cannot see: they start again from epoch 0."""
-        host = type(self).__mro__[2]
-        return host is Trainer
+        return self.host is Trainer
 
     def resume(self, train_data: Any) -> bool:
         """Go to the last resume point; False if there is none and training starts at the beginning."""
@@ -179,7 +183,9 @@ def trainer_for(
     host = get_trainer(config["MODEL_TYPE"], config["model"])
     if strategy is not None and host._train_epoch is not Trainer._train_epoch:
         raise UsageError(f"{config.name}: {host.__name__} has a training loop of its own, which no strategy can enter")
-    mixed = type(f"Fair{host.__name__}", (FairTrainer, host), {})
+    if strategy is not None and config["enable_scaler"]:
+        raise UsageError(f"enable_scaler=True: {config.name}'s strategy scales no gradients; train without it")
+    mixed = type(f"Fair{host.__name__}", (FairTrainer, host), {"host": host})
     trainer: FairTrainer = mixed(config, model)
     trainer.folder, trainer.about, trainer.strategy = folder, about, strategy
     return trainer

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from recbole_fair.config import Config
 from recbole_fair.data import Data
 from recbole_fair.embedding import cache
-from recbole_fair.embedding.encoders import make_encoder
+from recbole_fair.embedding.encoders import Encoder, make_encoder
 from recbole_fair.errors import UsageError
 from recbole_fair.texts import item_texts
 
@@ -21,7 +21,19 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recbole_fair"
 
 
-def for_items(config: Config, data: Data, progress: bool) -> tuple[npt.NDArray[np.float32], str]:
+def encoder_of(config: Config) -> Encoder:
+    """The text encoder that a configuration names; its weights are read only when it encodes."""
+    return make_encoder(
+        config["item_encoder"],
+        pooling=config["encoder_pooling"],
+        revision=config["encoder_revision"],
+        device=str(config["device"]),
+        seed=int(config["split_seed"]),  # a run's seed changes its training, not its input
+        width=int(config["encoder_width"]),
+    )
+
+
+def for_items(config: Config, data: Data, encoder: Encoder, progress: bool) -> tuple[npt.NDArray[np.float32], str]:
     """Vectors [I, W] with row 0 (padding) zero, and which encoder really made them."""
     fields = config["item_text"]
     if not fields:
@@ -31,10 +43,6 @@ def for_items(config: Config, data: Data, progress: bool) -> tuple[npt.NDArray[n
     columns = [data.values(field, "item_text") for field in ([fields] if isinstance(fields, str) else fields)]
     texts = item_texts(columns)[1:]
     tokens = [str(token) for token in data.tokens(data.dataset.iid_field)[1:]]
-    encoder = make_encoder(
-        config["item_encoder"], pooling=config["encoder_pooling"], revision=config["encoder_revision"],
-        device=str(config["device"]), seed=int(config["seed"]), width=int(config["encoder_width"]),
-    )  # fmt: skip
     folder = Path(config["cache_dir"]) if config["cache_dir"] else default_cache()
     rows = cache.item_vectors(encoder, tokens, texts, folder, progress)
     return np.concatenate([np.zeros((1, rows.shape[1]), np.float32), rows]), encoder.source

@@ -34,6 +34,9 @@ class Loader(yaml.SafeLoader):
         """PyYAML's hook for every mapping: it would let the last of two equal keys win."""
         seen = set()
         for key_node, _ in node.value:
+            if not isinstance(key_node.value, str):
+                mark = key_node.start_mark
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a word", mark)
             if key_node.value in seen:
                 mark = key_node.start_mark
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key_node.value!r} stands twice", mark)

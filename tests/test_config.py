@@ -54,10 +54,15 @@ def test_strategy_prefix_and_strategy_key_are_one(toy: Toy) -> None:
 def test_hash_knows_what_matters(toy: Toy) -> None:
     base = config(toy).hash("d")
     assert config(toy, seed=9, run_dir="elsewhere", resume=True, gpu_id="1").hash("d") == base
-    for change in ({"learning_rate": 0.5}, {"split_seed": 3}, {"eval_args": {"split": {"RS": [0.5, 0.25, 0.25]}}}):
+    for change in (
+        {"learning_rate": 0.5},
+        {"split_seed": 3},
+        {"worker": 2},
+        {"eval_args": {"split": {"RS": [0.5, 0.25, 0.25]}}},
+    ):
         assert config(toy, **change).hash("d") != base
     assert config(toy).hash("other data") != base
-    assert config(toy).hash("d", "parent") != base
+    assert config(toy).hash("d", ["parent"]) != base
 
 
 def test_eval_args_merge_by_key_others_whole() -> None:
@@ -93,6 +98,11 @@ def test_eval_args_merge_by_key_others_whole() -> None:
         ({"dataset_save_path": "x.pth"}, "reading a pickle executes it"),
         ({"seed": -1}, "out of bounds"),
         ({"item_group_multi": "some"}, "choose one of"),
+        ({"learner": "foo"}, "choose one of"),
+        ({"user_inter_num_interval": "20"}, "not of the form"),
+        ({"field_separator": ""}, "not of the form"),
+        ({"metrics": [5]}, "configuration"),
+        ({"clip_grad_norm": {"foo": 1}}, "max_norm and norm_type"),
         ({"nproc": 2, "world_size": 2}, "unknown key 'nproc'"),
     ],
 )
@@ -108,9 +118,10 @@ def test_sequential_models_refuse_random_order(toy: Toy) -> None:
 
 
 def test_keys_of_other_models_are_set_aside_and_named(toy: Toy) -> None:
-    made = config(toy, "Pop", ssl_tau=0.3)
-    assert made.unused == ["ssl_tau"]
-    assert "ssl_tau" not in made
+    made = config(toy, "Pop", ssl_tau=0.3, temperature=0.7, item_encoder="random")
+    assert made.unused == ["ssl_tau", "temperature", "item_encoder"]
+    assert not {"ssl_tau", "temperature", "item_encoder"} & set(made.final_config_dict)
+    assert made.hash("d") == config(toy, "Pop").hash("d")
 
 
 def test_valid_metric_is_always_computed(toy: Toy) -> None:
@@ -206,7 +217,7 @@ def test_every_key_of_ours_is_declared_once_with_its_meaning() -> None:
         for key in yamls.read_mapping(file):
             assert key in keys.declared() or key in _host_keys(), f"{file}: {key}"
     for key, rule in keys.declared().items():
-        assert set(rule) <= {"type", "min", "max", "above", "below", "choices", "hash", "help"}, key
+        assert set(rule) <= {"type", "min", "max", "above", "below", "choices", "pattern", "hash", "help"}, key
 
 
 def _host_keys() -> set[str]:

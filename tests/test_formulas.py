@@ -149,7 +149,7 @@ def test_reweight_against_a_loop() -> None:
     weight = {name: scale / value for name, value in frequency.items()}
     per_item = [1.0, weight["a"], weight["b"], (weight["a"] + weight["b"]) / 2, 1.0]
     samples, items = torch.rand(30), torch.randint(1, 5, (30,))
-    strategy.items = items
+    strategy.batch = {"item_id": items}
     expected = np.mean([(0.4 * per_item[i] + 0.6) * s for i, s in zip(items.tolist(), samples.tolist(), strict=True)])
     assert strategy._reduce(samples).item() == pytest.approx(expected, rel=1e-5)
 
@@ -186,3 +186,26 @@ def test_a_loss_without_samples_is_refused_with_the_reason() -> None:
     model.loss = SimpleNamespace()  # type: ignore[assignment]
     with pytest.raises(UsageError, match="inside the model"):
         keep_sample_losses(model, torch.mean)
+
+
+def test_reweight_weighs_the_rows_that_are_trained_on(run_toy: Any, monkeypatch: Any) -> None:
+    """With users drawn uniformly the model chooses the rows of a batch itself."""
+    from recbole_fair.contrastive import Contrastive
+
+    trained, weighed = [], []
+    scores = Contrastive._negative_scores
+
+    def spy(self: Any, users: Any, chosen: Any, vectors: Any) -> Any:
+        trained.append(users)
+        return scores(self, users, chosen, vectors)
+
+    reduce = Reweight._reduce
+
+    def look(self: Any, samples: Any) -> Any:
+        weighed.append(self.batch["user_id"])
+        return reduce(self, samples)
+
+    monkeypatch.setattr(Contrastive, "_negative_scores", spy)
+    monkeypatch.setattr(Reweight, "_reduce", look)
+    run_toy("ReweightMF", rec_loss="infonce", negatives=4, user_sampling="user", fair_group="genre", epochs=1)
+    assert trained and all(torch.equal(users, seen) for users, seen in zip(trained, weighed, strict=True))

@@ -19,13 +19,13 @@ Toy = Callable[..., dict[str, Any]]
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(0, 9), min_size=2, max_size=40), st.floats(0.01, 0.9))
-def test_popularity_is_the_stated_cut(counts: list[int], share: float) -> None:
+@given(st.lists(st.integers(0, 9), min_size=2, max_size=120), st.integers(1, 90))
+def test_popularity_is_the_stated_cut(counts: list[int], percent: int) -> None:
     counts[0] = 0  # padding
-    tokens = ["[PAD]", *(f"i{number:02d}" for number in range(1, len(counts)))]
-    found = groups.popularity(np.array(counts), tokens, share)
+    tokens = ["[PAD]", *(f"i{number:03d}" for number in range(1, len(counts)))]
+    found = groups.popularity(np.array(counts), tokens, percent / 100)
     seen = [item for item, count in enumerate(counts) if count]
-    size = max(1, int(share * len(seen)))
+    size = max(1, percent * len(seen) // 100)
     expected = sorted(seen, key=lambda item: (-counts[item], tokens[item]))[:size]
     assert np.flatnonzero(found.membership[:, 0]).tolist() == sorted(expected)
     assert found.membership.sum() == len(seen)
@@ -72,8 +72,8 @@ def test_bins(bins: dict[str, Any], value: str, name: tuple[str, ...]) -> None:
     assert groups.binned([(value,)], bins, "f") == [name]
 
 
-@pytest.mark.parametrize("bins", [{"a": "0-35"}, {"a": "[9,1]"}, {"a": "[x,y]"}])
-def test_malformed_bins_are_refused(bins: dict[str, Any]) -> None:
+@pytest.mark.parametrize("bins", [{"a": "0-35"}, {"a": "[9,1]"}, {"a": "[x,y]"}, {"a": 5}, 5, ["F"]])
+def test_malformed_bins_are_refused(bins: Any) -> None:
     with pytest.raises(UsageError, match=r"group_bins\.age"):
         groups.binned([("1",)], bins, "age")
 
@@ -109,6 +109,8 @@ def test_groups_of_a_data_set(toy: Toy) -> None:
         ({"item_groups": ["colour"]}, "item_groups='colour'"),
         ({"user_groups": ["gendr"]}, "Did you mean 'gender'"),
         ({"user_groups": ["genre"]}, "is not a user field"),
+        ({"user_groups": [1]}, "is no name of a grouping"),
+        ({"item_groups": [None]}, "is no name of a grouping"),
         ({"item_groups": ["genre"], "genre_field": None}, "has no genre"),
         ({"model": "ReweightMF", "fair_group": "genre", "group_bins": {"genre": {"all": ["comic"]}}}, "1 group(s)"),
         ({"model": "ReweightMF", "item_groups": []}, "needs item groups"),
@@ -124,3 +126,21 @@ def test_impossible_groups_and_pairs_are_refused_before_training(
     with pytest.raises(UsageError) as caught:
         run_toy(keys.pop("model", "Pop"), **keys)
     assert says in str(caught.value)
+
+
+def test_numbers_are_groups_by_what_was_read_and_gaps_are_unknown(toy_root: Any, toy: Toy, tmp_path: Any) -> None:
+    """RecBole fills gaps in numbers by their mean and scales them to [0, 1]; groups must see neither."""
+    folder = tmp_path / "root" / "toy"
+    folder.mkdir(parents=True)
+    for file in (toy_root / "toy").glob("toy.*"):
+        text = file.read_text()
+        if file.suffix == ".user":
+            lines = text.replace("age:token", "age:float").splitlines()
+            text = "\n".join([lines[0], *(f"{line.rsplit(chr(9), 1)[0]}\t" for line in lines[1:6]), *lines[6:]]) + "\n"
+        (folder / file.name).write_text(text)
+    bins = {"age": {"young": "[0,40)", "old": "[40,100)"}}
+    config = Config(overrides=toy("Pop", data_path=str(tmp_path / "root"), user_groups=["age"], group_bins=bins))
+    found = grouping.user_groups(config, data.load(config), "age")
+    assert found.membership.sum(0).tolist() == [15, 22], "ages 20-39 less five unknown, 40-61"
+    assert found.unknown == 5
+    assert not found.membership[0].any()

@@ -1,4 +1,4 @@
-"""Who may import whom (design, section 2), read from the sources."""
+"""Who may import whom (docs/architecture.md), read from the sources."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ import torch
 from kills import Scenario, interrupted
 
 from recbole_fair import cli, rundir, storage
-from recbole_fair.errors import TrainingError, UsageError
+from recbole_fair.errors import StorageError, TrainingError, UsageError
 from recbole_fair.result import Result
 from recbole_fair.runner import open_run, run
 
@@ -118,7 +118,7 @@ def test_a_foreign_folder_is_not_touched(toy: Toy, tmp_path: Path) -> None:
     (folder / "thesis.tex").write_text("precious")
     with pytest.raises(UsageError, match="not empty"):
         run(**toy("MF", run_dir=str(folder)))
-    assert {path.name for path in folder.iterdir()} - {".lock"} == {"thesis.tex"}
+    assert [path.name for path in folder.iterdir()] == ["thesis.tex"]
 
 
 def test_two_processes_cannot_share_a_folder(toy: Toy) -> None:
@@ -163,6 +163,7 @@ def test_a_run_leaves_the_process_as_it_was(toy: Toy, tmp_path: Path, monkeypatc
     np.random.seed(3)
     random.seed(3)
     expected = (torch.rand(1).item(), np.random.rand(), random.random())
+    switches = (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark)
     torch.manual_seed(3)
     np.random.seed(3)
     random.seed(3)
@@ -170,6 +171,7 @@ def test_a_run_leaves_the_process_as_it_was(toy: Toy, tmp_path: Path, monkeypatc
     assert (torch.rand(1).item(), np.random.rand(), random.random()) == expected
     assert (list(logging.getLogger().handlers), logging.getLogger().level) == (handlers, level)
     assert dict(os.environ) == environment
+    assert (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark) == switches
     assert {path.name for path in tmp_path.iterdir()} == {"run"}, "nothing but the run's folder: no ./log, ./saved"
 
 
@@ -308,3 +310,81 @@ def test_a_run_refused_before_training_leaves_nothing(toy: Toy) -> None:
         run(**keys)
     assert not Path(keys["run_dir"]).exists()
     assert run(**toy("MF")).status == "ok"
+
+
+def test_the_loaded_weights_are_part_of_the_hash(toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    runs = [run(**toy("MF", epochs=epochs, run_dir=str(tmp_path / f"m{epochs}"))) for epochs in (1, 8)]
+    judged = [run(load=trained.run_dir, epochs=0) for trained in runs]
+    assert [result.test for result in judged] == [trained.test for trained in runs]
+    assert judged[0].config_hash != judged[1].config_hash
+    assert run(load=runs[0].run_dir, topk=[2, 5]).run_dir != runs[0].run_dir, "never the trained run's own folder"
+
+
+def test_lists_can_be_asked_for_afterwards(toy: Toy, tmp_path: Path) -> None:
+    run(**toy("LightGCN", save_recommendations=True, run_dir=str(tmp_path / "at once")))
+    run(**toy("LightGCN"))
+    run(**toy("LightGCN", save_recommendations=True))
+    for name in ("recommendations.tsv", "interactions.tsv"):
+        assert (tmp_path / "run" / name).read_text() == (tmp_path / "at once" / name).read_text()
+
+
+def test_a_disk_that_fills_during_training_keeps_the_run_resumable(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run(**toy("MF", epochs=4, run_dir=str(Path(toy("MF")["run_dir"]).parent / "whole")))
+    real, writes = storage.write_bytes, []
+
+    def filling(path: Path, content: bytes) -> None:
+        writes.append(path)
+        if len(writes) > 8:
+            raise StorageError(f"{path}: cannot be written (No space left on device)")
+        real(path, content)
+
+    monkeypatch.setattr(storage, "write_bytes", filling)
+    with pytest.raises(StorageError):
+        run(**toy("MF", epochs=4))
+    monkeypatch.undo()
+    assert run(**toy("MF", epochs=4, resume=True)).test == whole.test
+
+
+def test_losses_of_unjudged_epochs_are_in_the_history(run_toy: Callable[..., Any]) -> None:
+    result = run_toy("MF", eval_step=2, epochs=5)
+    rows = read(Path(result.run_dir) / "history.csv")
+    assert [row["epoch"] for row in rows if row["metric"] == "loss"] == ["0", "1", "2", "3", "4"]
+    assert {row["epoch"] for row in rows if row["metric"] == "valid ndcg@5"} == {"1", "3"}
+
+
+@pytest.mark.parametrize("model", ["LINE", "ReweightMF"])
+def test_arrays_that_a_model_shuffles_and_strategies_are_resumed(model: str, toy: Toy, tmp_path: Path) -> None:
+    whole = run(**toy(model, epochs=6, run_dir=str(tmp_path / "whole")))
+
+    def stop(epoch: int, score: float) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(**toy(model, epochs=6), on_epoch=stop)
+    resumed = run(**toy(model, epochs=6, resume=True))
+    assert (resumed.test, resumed.valid) == (whole.test, whole.valid)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--eval_args.order=RO", "--eval_args={mode: full}"], "given twice"),
+        (["cache", "--foo=1"], "does not take --foo"),
+        (["cache", "bar"], "does not take bar"),
+        (["models", "--foo=1"], "does not take --foo"),
+        (["recommend", "x", "--users=1", "--foo=1"], "does not take --foo"),
+    ],
+)
+def test_nothing_that_is_typed_is_ignored(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_help_never_does_anything(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("")
+    for command in cli.COMMANDS:
+        assert cli.main([command, "--help", "--clear", f"--cache_dir={tmp_path}"]) == 0
+    assert (tmp_path / "kept").exists()
+    assert "recbole-fair" in capsys.readouterr().out

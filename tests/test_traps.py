@@ -137,8 +137,11 @@ def test_22_a_model_without_full_ranking_is_still_judged(run_toy: Callable[..., 
 
 
 def test_23_metrics_that_need_counts_work_and_nothing_piles_up(run_toy: Callable[..., Any]) -> None:
-    result = run_toy("MF", metrics=["Recall", "NDCG", "ItemCoverage", "GiniIndex", "AveragePopularity"], epochs=3)
-    assert 0 < result.test["itemcoverage@5"] <= 1
+    metrics = ["Recall", "NDCG", "ItemCoverage", "GiniIndex", "AveragePopularity"]
+    result = run_toy("MF", metrics=metrics, epochs=3, save_recommendations=True)
+    rows = [line.split("\t") for line in (Path(result.run_dir) / "recommendations.tsv").read_text().splitlines()[1:]]
+    listed = {item for _, item, rank, _ in rows if int(rank) <= 3}
+    assert result.test["itemcoverage@3"] == len(listed) / 25, "of one evaluation only (RecBole counts the padding)"
     assert 0 <= result.test["giniindex@5"] <= 1
 
 
@@ -151,6 +154,23 @@ def test_26_selection_never_sees_test(toy: Toy, monkeypatch: pytest.MonkeyPatch)
     import csv
     import json
 
+    from recbole_fair.trainer import FairTrainer
+
+    fitting, honest_fit, honest_evaluate = [], FairTrainer.fit, FairTrainer.evaluate
+
+    def fit(self: Any, train_data: Any, valid_data: Any = None, **options: Any) -> Any:
+        fitting.append(valid_data)
+        try:
+            return honest_fit(self, train_data, valid_data, **options)
+        finally:
+            fitting.clear()
+
+    def evaluate(self: Any, eval_data: Any, **options: Any) -> Any:
+        assert not fitting or eval_data is fitting[0], "only validation is looked at while training"
+        return honest_evaluate(self, eval_data, **options)
+
+    monkeypatch.setattr(FairTrainer, "fit", fit)
+    monkeypatch.setattr(FairTrainer, "evaluate", evaluate)
     result = runner.run(**toy("MF", epochs=8, learning_rate=0.3, stopping_step=50))
     folder = Path(result.run_dir)
     with (folder / "history.csv").open() as stream:
@@ -167,10 +187,10 @@ def test_29_a_strategy_owns_the_only_backward(toy: Toy) -> None:
 
     work = runner._Run(Config(overrides=toy("MF")), quiet=True, on_epoch=None)
     found, trainer = work.prepare()
-    trainer.strategy = Strategy(SimpleNamespace(config=None))  # type: ignore[arg-type]
+    strategy = Strategy(SimpleNamespace(config=None))  # type: ignore[arg-type]
     batch = next(iter(found.train))
     trainer.optimizer.step = lambda: None  # type: ignore[method-assign]
-    trainer._step(batch, 0, 0)
+    trainer._step(strategy, batch, "here")
     got = [parameter.grad.clone() for parameter in trainer.model.parameters()]
     trainer.model.zero_grad()
     trainer.model.calculate_loss(batch).backward()

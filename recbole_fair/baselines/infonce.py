@@ -1,4 +1,4 @@
-"""MF and LightGCN trained with sampled InfoNCE instead of BPR (`rec_loss: infonce`), as bifair.md's tables are."""
+"""MF and LightGCN under sampled InfoNCE instead of BPR (`rec_loss: infonce`), as in the BiFair paper's tables."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ def main(arguments: Arguments) -> int:
     from recbole_fair.vectors import default_cache
 
     folder = Path(arguments.take("cache_dir") or default_cache())
+    arguments.refuse_rest("cache")
     if "clear" in arguments.switches:
         print(f"{folder}: {cache.clear(folder) / 1e6:.1f} MB removed")
         return 0

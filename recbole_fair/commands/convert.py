@@ -37,9 +37,6 @@ _OPTIONS = ("raw", "out", "name", "filter", "on_error", "verify", "category", "l
 
 def main(arguments: Arguments) -> int:
     """Convert, check, or explain."""
-    if "help" in arguments.switches:
-        print(usage())
-        return 0
     if unknown := next((key for key in arguments.options if key not in _OPTIONS), None):
         raise UsageError(f"--{unknown}: convert has no such option.{nearest(unknown, _OPTIONS)} See convert --help")
     if name := arguments.take("check"):

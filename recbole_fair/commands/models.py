@@ -10,6 +10,7 @@ from recbole_fair.registry import Row
 
 def main(arguments: Arguments) -> int:
     """Print every row, or with --cite the references of the named rows (all without names)."""
+    arguments.refuse_rest("models", words=False)
     rows = [*registry.MODELS.values(), *(registry.STRATEGIES[name] for name in registry.STRATEGIES)]
     if unknown := [word for word in arguments.words if word not in {row.name for row in rows}]:
         registry.resolve(unknown[0])

@@ -16,8 +16,7 @@ def main(arguments: Arguments) -> int:
     users, k = _users(arguments.take("users")), arguments.take("k", 20)
     if not isinstance(k, int) or isinstance(k, bool) or k < 1:
         raise UsageError(f"--k={k!r}: a positive whole number")
-    if arguments.options:
-        raise UsageError(f"recommend: takes --users and --k, not {', '.join(arguments.options)}")
+    arguments.refuse_rest("recommend", words=False)
     from recbole_fair import recommending
     from recbole_fair.runner import open_run
 

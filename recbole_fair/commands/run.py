@@ -6,6 +6,7 @@ from recbole_fair import keys
 from recbole_fair.cli import COMMANDS, Arguments
 from recbole_fair.errors import UsageError
 
+
 _USAGE = """usage: recbole-fair [run] --model=NAME --dataset=NAME [--config_files="a.yaml b.yaml"] [--key=value ...]
 
 Trains one recommender, selects on validation, judges it on test and leaves a run directory
@@ -21,9 +22,6 @@ keys (and every key of the model's own RecBole property file):
 
 def main(arguments: Arguments) -> int:
     """Run, and print the table of results."""
-    if "help" in arguments.switches:
-        print(usage())
-        return 0
     if arguments.words:
         raise UsageError(f"{arguments.words[0]!r}: expected --key=value")
     from recbole_fair.runner import run
@@ -35,7 +33,7 @@ def main(arguments: Arguments) -> int:
 
 
 def usage() -> str:
-    """The help text; keys come from keys.yaml, where each is declared once."""
+    """The help text; the keys come from keys.yaml, where each is declared once."""
     commands = "\n".join(f"  {name:<12} {command.summary}" for name, command in COMMANDS.items())
     described = {key: rule["help"] for key, rule in keys.declared().items() if rule.get("help")}
     width = max(map(len, described))

@@ -157,9 +157,11 @@ def _absent_columns(found: _Found) -> Iterator[str]:
 def _absent_rows(found: _Found) -> Iterator[str]:
     for suffix, rated in (("user", found.index.users), ("item", found.index.items)):
         side = found.sides[suffix]
-        listed = set(side.columns[f"{suffix}_id"].to_pylist()) if side.columns else set(rated.names())
-        if absent := [name for name in rated.names() if name not in listed]:
-            yield f"{len(absent)} rated ids have no row in {side.path.name}: RecBole drops their interactions"
+        if not side.columns:
+            continue
+        listed = pc.is_in(rated.names(), side.columns[f"{suffix}_id"].combine_chunks())
+        if absent := len(listed) - (pc.sum(listed).as_py() or 0):
+            yield f"{absent} rated ids have no row in {side.path.name}: RecBole drops their interactions"
 
 
 def _wide_texts(found: _Found) -> Iterator[str]:

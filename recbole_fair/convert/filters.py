@@ -8,7 +8,7 @@ keeps 64 bits a row and decides, the second one writes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recbole_fair import yamls
-from recbole_fair.convert.index import Codes, Index
+from recbole_fair.convert.index import Codes, IdMap, Index, Pairs
 from recbole_fair.convert.ledger import Ledger
 from recbole_fair.convert.sides import restricted
 from recbole_fair.convert.tables import Table, Tables, with_distinct
@@ -65,11 +65,10 @@ def apply(tables: Tables, path: Path, drop: bool) -> Filtered:
     intervals = _value_intervals(rules, tables.inter, path)
     seen = _first_pass(tables.inter, intervals, "rm_dup_inter" in rules, drop)
     keep, dropped = _decide(seen, rules, path)
-    users, items = seen.index.pairs()
     kept_tables = Tables(
         _masked(tables.inter, keep),
-        restricted(tables.user, _names(seen.index.users.names(), users[keep])),
-        restricted(tables.item, _names(seen.index.items.names(), items[keep])),
+        restricted(tables.user, _names(seen.index.users, keep)),
+        restricted(tables.item, _names(seen.index.items, keep)),
     )
     return Filtered(kept_tables, {"rules": rules, "read": len(keep), "kept": int(keep.sum()), "dropped": dropped})
 
@@ -103,10 +102,10 @@ def _numbers(part: pa.RecordBatch, field: str) -> npt.NDArray[np.float64]:
 
 
 def _decide(seen: _Seen, rules: Mapping[str, Any], path: Path) -> tuple[Mask, dict[str, int]]:
-    users, items = seen.index.pairs()
+    users, items = seen.index.users.codes(), seen.index.items.codes()
     keep, dropped = np.ones(len(users), bool), {}
     if "rm_dup_inter" in rules:
-        keep = _one_of_each(users << 32 | items, seen.times, rules["rm_dup_inter"])
+        keep = _one_of_each(seen.index.pairs(), seen.times, rules["rm_dup_inter"])
         dropped["rm_dup_inter"] = len(keep) - int(keep.sum())
     if "val_interval" in rules:
         before = int(keep.sum())
@@ -120,7 +119,7 @@ def _decide(seen: _Seen, rules: Mapping[str, Any], path: Path) -> tuple[Mask, di
     return keep, dropped
 
 
-def _one_of_each(pairs: Codes, times: npt.NDArray[np.float64] | None, which: str) -> Mask:
+def _one_of_each(pairs: Pairs, times: npt.NDArray[np.float64] | None, which: str) -> Mask:
     """The first or last of each pair by time; ties, and data without time, by the order of the file."""
     order = np.arange(len(pairs)) if times is None else np.argsort(times, kind="stable")
     if which == "last":
@@ -144,8 +143,8 @@ def _core(keep: Mask, sides: Mapping[str, Codes], rules: Mapping[str, Any]) -> M
         keep = good
 
 
-def _names(names: list[str], codes: Codes) -> Set[str]:
-    return {names[code] for code in np.unique(codes).tolist()}
+def _names(ids: IdMap, keep: Mask) -> pa.StringArray:
+    return ids.names().take(pa.array(np.unique(ids.codes()[keep])))
 
 
 def _masked(inter: Table, keep: Mask) -> Table:

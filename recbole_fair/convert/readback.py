@@ -66,7 +66,7 @@ def through_recbole(config: Config) -> Any:
     from recbole_fair.host import Dataset
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
+        warnings.filterwarnings("ignore", module=r"recbole\.")
         return Dataset(config)
 
 

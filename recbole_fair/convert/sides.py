@@ -5,13 +5,14 @@ RecBole drops the interactions of users and items that have no row (recbole trap
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from recbole_fair.convert.index import IdMap
 from recbole_fair.convert.ledger import Ledger
-from recbole_fair.convert.tables import BATCH_ROWS, Table, batch
+from recbole_fair.convert.tables import ARROW, BATCH_ROWS, Table
 
 
 def completed(table: Table, rated: IdMap) -> Table:
@@ -22,12 +23,14 @@ def completed(table: Table, rated: IdMap) -> Table:
         for part in table.parts(ledger):
             once = _first_of_each(part, seen)
             ledger.note("listed again: the first row is kept", len(part) - len(once))
-            ledger.note("never rated: kept", sum(name not in rated for name in once[0].to_pylist()))
             yield once
-        absent = [name for name in rated.names() if name not in seen]
+        absent = rated.names()
+        if seen:
+            absent = absent.filter(pc.invert(pc.is_in(absent, pa.array(sorted(seen)))))
         ledger.note("rated but not listed: added with empty fields", len(absent))
+        ledger.note("never rated: kept", len(seen) - (len(rated) - len(absent)))
         for start in range(0, len(absent), BATCH_ROWS):
-            yield _empty_rows(table, absent[start : start + BATCH_ROWS])
+            yield _empty_rows(table, absent.slice(start, BATCH_ROWS))
 
     return Table(table.columns, stream)
 
@@ -40,16 +43,18 @@ def _first_of_each(part: pa.RecordBatch, seen: set[str]) -> pa.RecordBatch:
     return part if all(first) else part.filter(pa.array(first))
 
 
-def _empty_rows(table: Table, names: list[str]) -> pa.RecordBatch:
-    return batch([(name, *[None] * (len(table.columns) - 1)) for name in names], table.columns)
+def _empty_rows(table: Table, names: pa.StringArray) -> pa.RecordBatch:
+    _, *kinds = table.columns.values()
+    empty = [pa.nulls(len(names), ARROW[kind]) for kind in kinds]
+    return pa.RecordBatch.from_arrays([names, *empty], names=list(table.columns))
 
 
-def restricted(table: Table, wanted: Container[str]) -> Table:
+def restricted(table: Table, wanted: pa.StringArray) -> Table:
     """Only the rows of these ids."""
 
     def stream(ledger: Ledger) -> Iterator[pa.RecordBatch]:
         for part in table.parts(ledger):
-            kept = part.filter(pa.array([name in wanted for name in part[0].to_pylist()], pa.bool_()))
+            kept = part.filter(pc.is_in(part[0], wanted))
             ledger.note("without an interaction after the filter: left out", len(part) - len(kept))
             yield kept
 

@@ -3,7 +3,7 @@
 Symbols: z_i the language model's vector of item i's title, z_u = mean of z_i over u's training items, g the
 projector, e = propagate(g(z)) the vector that scores.
 
-Where we differ from the released code (official-code.md 3.1): we select on validation, it selected on test; our
+Where we differ from the released code: we select on validation, it selected on test; our
 epoch has one row an interaction, its epoch draws users uniformly (`user_sampling: user` gives that); our negatives
 are redrawn until unseen. Equal: title-only texts, no normalisation of z, one projector for users and items, no edge
 dropout, mean of layers 0..L, positive in the denominator, cosine at training and at scoring.
@@ -37,7 +37,7 @@ class TextRecommender(Contrastive, GeneralRecommender):
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.interactions = dataset.inter_matrix(form="csr")
-        vectors = torch.from_numpy(config["item_vectors"])  # [I, W], row 0 (padding) zero; run.py encodes them
+        vectors = torch.from_numpy(config["item_vectors"])  # [I, W], row 0 (padding) zero; runner.py encodes them
         # Not persistent: the vectors are an input, found again in the encoder's cache; only what is trained is saved.
         self.register_buffer("item_vectors", vectors, persistent=False)
         self.history = mean_over_history(self.interactions).to(config["device"])

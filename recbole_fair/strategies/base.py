@@ -38,8 +38,6 @@ class TrainingView:
 class Strategy:
     """Plain training; every strategy overrides what it changes."""
 
-    needs_sample_losses = False
-
     def __init__(self, view: TrainingView) -> None:
         self.view = view
         self.config = view.config
@@ -85,8 +83,7 @@ class KeptLoss(nn.Module):
         return self.reduction(self.samples)
 
 
-# Which attribute of a model is the loss module, by the class of that module. SGL computes its loss inline in a
-# method of its own; it enters with issue E.
+# Which attribute of a model is the loss module, by the class of that module.
 _PER_SAMPLE: dict[str, Callable[..., Tensor]] = {
     "BPRLoss": losses.bpr,
     "SampledInfoNCE": losses.info_nce,

@@ -1,4 +1,4 @@
-"""Reweight: inverse group frequency, normalised (bifair.md 4.3.1; jiang et al. 2024 for LLM recommenders).
+"""Reweight: inverse group frequency, normalised (BiFair, section 4.3.1; jiang et al. 2024 for LLM recommenders).
 
 Symbols: n_g training interactions of items in group g, w_g its weight, m = `fair_weight` the strength.
 """
@@ -28,11 +28,9 @@ class Reweight(Strategy):
     accuracy on ML-100K than any user of a table would accept (m = 1 is the method as cited).
     """
 
-    needs_sample_losses = True
-
     def __init__(self, view: TrainingView) -> None:
         super().__init__(view)
-        assert view.item_groups is not None  # run.py gives groups to every strategy that needs samples
+        assert view.item_groups is not None  # runner.py gives every strategy its fair_group
         membership = torch.from_numpy(view.item_groups.membership).float()  # [I, G]
         weight = inverse_frequency(view.item_counts @ membership)  # [G]
         groups_of_item = membership.sum(1)
@@ -47,9 +45,10 @@ class Reweight(Strategy):
 
     def backward(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Plain backward of the reweighted loss."""
-        self.items = batch[self.view.item_field]
+        self.batch = batch
         return super().backward(model, batch)
 
     def _reduce(self, samples: Tensor) -> Tensor:
-        weight = self.mix * self.item_weight[self.items] + (1 - self.mix)
+        items = self.batch[self.view.item_field]  # read now: a model may draw the rows of a batch itself
+        weight = self.mix * self.item_weight[items] + (1 - self.mix)
         return (weight * samples).mean()
