@@ -85,8 +85,8 @@ _GENERAL = """
     NCEPLRec NCL NeuMF NGCF NNCF Pop RecVAE SGL SimpleX SLIMElastic SpectralCF
 """.split()  # noqa: SIM905 (sixty lines of quotes say no more)
 _SEQUENTIAL = """
-    BERT4Rec Caser CORE FEARec FOSSIL FPMC GCSAN GRU4Rec GRU4RecCPR HGN HRM LightSANs NARM NextItNet NPE RepeatNet
-    SASRec SASRecCPR SHAN SINE SRGNN STAMP TransRec
+    BERT4Rec Caser CORE FEARec FOSSIL FPMC GCSAN GRU4Rec HGN HRM LightSANs NARM NextItNet NPE RepeatNet
+    SASRec SHAN SINE SRGNN STAMP TransRec
 """.split()  # noqa: SIM905
 
 _NEEDS = {"NCL": "the package faiss-cpu"}

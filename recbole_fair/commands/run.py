@@ -6,7 +6,6 @@ from recbole_fair import keys
 from recbole_fair.cli import COMMANDS, Arguments
 from recbole_fair.errors import UsageError
 
-
 _USAGE = """usage: recbole-fair [run] --model=NAME --dataset=NAME [--config_files="a.yaml b.yaml"] [--key=value ...]
 
 Trains one recommender, selects on validation, judges it on test and leaves a run directory
