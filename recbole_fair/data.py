@@ -126,7 +126,8 @@ class Data:
 def _raw_values(ids: IntArray, tokens: Tokens) -> Values:
     table = tokens.tolist()
     rows = ids.reshape(len(ids), -1).tolist()
-    return [tuple(str(table[place]) for place in row if place) for row in rows]
+    # A blank inside one of several values is written as U+00A0 (docs/data.md); groups and texts show the blank.
+    return [tuple(str(table[place]).replace("\u00a0", " ") for place in row if place) for row in rows]
 
 
 def _number(value: float) -> str:
