@@ -98,7 +98,7 @@ def _first_pass(inter: Table, intervals: Mapping[str, str], timed: bool, drop: b
 
 
 def _numbers(part: pa.RecordBatch, field: str) -> npt.NDArray[np.float64]:
-    return pc.cast(part[field], pa.float64()).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+    return pc.cast(part[field], pa.float64()).to_numpy(zero_copy_only=False)
 
 
 def _decide(seen: _Seen, rules: Mapping[str, Any], path: Path) -> tuple[Mask, dict[str, int]]:

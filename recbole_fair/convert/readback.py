@@ -120,13 +120,13 @@ class _Comparison:
             ])  # fmt: skip
         encoded = pc.fill_null(wanted, "").dictionary_encode()
         numbers = [ids.get(meant(value), -1) if value else 0 for value in encoded.dictionary.to_pylist()]
-        return np.array(numbers, np.int64)[encoded.indices.to_numpy()] == read  # type: ignore[no-any-return]
+        return np.array(numbers, np.int64)[encoded.indices.to_numpy()] == read
 
 
 def _same_numbers(wanted: pa.Array, read: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Equal to a unit in the last place (RecBole's own parser is not exact beyond 15 digits); missing ones it fills."""
     numbers = pc.cast(wanted, pa.float64()).to_numpy(zero_copy_only=False)
-    return np.isnan(numbers) | (np.abs(numbers - read) <= np.spacing(np.abs(numbers)))  # type: ignore[no-any-return]
+    return np.isnan(numbers) | (np.abs(numbers - read) <= np.spacing(np.abs(numbers)))
 
 
 def _check_count(file: AtomicFile) -> None:
