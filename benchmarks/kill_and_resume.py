@@ -13,8 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from conftest import toy_keys, write_toy
 from kills import Scenario, interrupted
+from toy import toy_keys, write_toy
 
 from recbole_fair import run
 

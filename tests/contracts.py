@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import toy_keys
+from toy import toy_keys
 
 from recbole_fair import run
 from recbole_fair.runner import open_run

@@ -8,7 +8,7 @@ import types
 from pathlib import Path
 
 import pytest
-from conftest import toy_keys
+from toy import toy_keys
 
 from recbole_fair import registry
 from recbole_fair.host import metric_register
