@@ -76,13 +76,14 @@ _TITLES = "item texts"
 _OURS = (
     Row("AlphaRec", "recbole_fair.embedding.alpharec:AlphaRec", "embedding", "AlphaRec", _TITLES),
     Row("Linear", "recbole_fair.embedding.linear:Linear", "embedding", "Linear", _TITLES),
+    Row("Pop", "recbole_fair.baselines.pop:Pop", "host", "Pop"),
     Row("Random", "recbole_fair.baselines.random:Random", "host", "RecBole"),
 )
 
 # Which of RecBole's models run here, and why the others do not: docs/host-models.md.
 _GENERAL = """
     ADMMSLIM AsymKNN CDAE ConvNCF DGCF DiffRec DMF EASE ENMF FISM GCMC ItemKNN LDiffRec LINE MacridVAE MultiDAE NAIS
-    NCEPLRec NCL NeuMF NGCF NNCF Pop RecVAE SGL SimpleX SLIMElastic SpectralCF
+    NCEPLRec NCL NeuMF NGCF NNCF RecVAE SGL SimpleX SLIMElastic SpectralCF
 """.split()  # noqa: SIM905 (sixty lines of quotes say no more)
 _SEQUENTIAL = """
     BERT4Rec Caser CORE FEARec FOSSIL FPMC GCSAN GRU4Rec HGN HRM LightSANs NARM NextItNet NPE RepeatNet

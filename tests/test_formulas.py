@@ -209,3 +209,22 @@ def test_reweight_weighs_the_rows_that_are_trained_on(run_toy: Any, monkeypatch:
     monkeypatch.setattr(Reweight, "_reduce", look)
     run_toy("ReweightMF", rec_loss="infonce", negatives=4, user_sampling="user", fair_group="genre", epochs=1)
     assert trained and all(torch.equal(users, seen) for users, seen in zip(trained, weighed, strict=True))
+
+
+def test_pop_ranks_by_training_counts_whatever_the_seed(run_toy: Any, tmp_path: Any) -> None:
+    """RecBole's own Pop counts an item once a batch."""
+    from pathlib import Path
+
+    lists = []
+    for seed in (1, 2):
+        folder = tmp_path / f"pop{seed}"
+        run_toy("Pop", seed=seed, train_batch_size=16, save_recommendations=True, run_dir=str(folder))
+        lists.append((folder / "recommendations.tsv").read_text())
+    assert lists[0] == lists[1]
+    counts: dict[str, int] = {}
+    for line in (Path(folder) / "interactions.tsv").read_text().splitlines()[1:]:
+        _, item, split = line.split("\t")
+        counts[item] = counts.get(item, 0) + (split == "train")
+    rows = [line.split("\t") for line in lists[0].splitlines()[1:]]
+    first = [counts[item] for user, item, _, _ in rows if user == rows[0][0]]
+    assert first == sorted(first, reverse=True)

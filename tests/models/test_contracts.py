@@ -96,7 +96,6 @@ class TestItemKNN(_ClosedForm):
 
 class TestPop(_ClosedForm):
     model = "Pop"
-    predicts_pairs = False  # the host's Pop answers counts in one and shares in the other
 
 
 class TestRandom(_ClosedForm):
