@@ -23,7 +23,7 @@ from recbole.model.abstract_recommender import AbstractRecommender, GeneralRecom
 from recbole.model.general_recommender import BPR, LightGCN
 from recbole.sampler import Sampler
 from recbole.trainer import Trainer
-from recbole.utils import EvaluatorType, FeatureType, InputType, ModelType, get_trainer, init_seed, set_color
+from recbole.utils import EvaluatorType, FeatureType, InputType, ModelType, get_trainer, init_seed
 
 __all__ = [
     "BPR",
@@ -54,5 +54,4 @@ __all__ = [
     "init_seed",
     "metric_register",
     "recbole",
-    "set_color",
 ]
