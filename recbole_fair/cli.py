@@ -55,6 +55,10 @@ COMMANDS = {
     "recommend": Command(
         "recbole_fair.commands.recommend:main", "RUN_DIR --users=1,2 --k=20: top items of a saved run"
     ),
+    "tune": Command(
+        "recbole_fair.commands.tune:main", "search over a model's keys with Ray Tune, choose by validation"
+    ),
+    "compare": Command("recbole_fair.commands.compare:main", "several models over seeds on the same data and split"),
     "cache": Command(
         "recbole_fair.commands.cache:main", "where cached item vectors lie and how big; --clear removes them"
     ),

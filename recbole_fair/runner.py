@@ -68,6 +68,20 @@ def _claimed(work: _Run, quiet: bool) -> Result:
         raise
 
 
+def folder_of(
+    model: str | None = None,
+    dataset: str | None = None,
+    *,
+    config_files: Sequence[str | Path] = (),
+    root: Path = Path("runs"),
+    **keys: Any,
+) -> Path:
+    """Where below `root` a run of these arguments belongs: the same keys, data and base give the same folder."""
+    with _process_left_as_found():
+        work = _Run(Config(model, dataset, config_files, keys), quiet=True, on_epoch=None)
+        return rundir.folder_for(work.config, work.digest, root)
+
+
 def open_run(folder: Path) -> tuple[Config, Data, FairTrainer]:
     """A finished run's configuration, data and trainer with its best weights loaded, to score or probe with."""
     if not finished(folder):

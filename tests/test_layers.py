@@ -17,7 +17,7 @@ LAYERS = [
     {"keys", "config", "data", "grouping", "checkpoint", "trainer", "evaluation", "rundir", "result",
      "reporting", "vectors"},
     {"registry"},
-    {"runner", "recommending", "tune", "compare", "cli", "commands", "convert", "report"},
+    {"runner", "recommending", "searching", "tune", "compare", "cli", "commands", "convert", "report"},
 ]  # fmt: skip
 FREE = {"registry"}  # strings only: may be asked from layer 2 up
 SEPARATE = ("embedding", "llm", "p5", "baselines", "strategies")  # never import each other
