@@ -170,6 +170,15 @@ def test_gini_and_coverage_count_the_whole_catalogue_without_padding() -> None:
     assert math.isnan(float(gini(np.zeros(4)))) and float(coverage(np.zeros(4))) == 0
 
 
+def test_recbole_counts_its_padding_as_an_item_that_is_never_listed() -> None:
+    from recbole.evaluator.metrics import GiniIndex, ItemCoverage
+
+    lists = np.random.default_rng(0).integers(1, 30, (20, 5))
+    counts = times_listed(lists, 40)
+    assert float(gini(np.r_[0, counts])) == pytest.approx(GiniIndex.get_gini(None, lists, 40))
+    assert float(coverage(np.r_[0, counts])) == pytest.approx(ItemCoverage.get_coverage(None, lists, 40))
+
+
 def test_an_unknown_discount_is_refused() -> None:
     with pytest.raises(UsageError, match="discount='dcg'"):
         exposure(np.array([[1]]), np.array([[False], [True]]), "dcg")
