@@ -103,7 +103,12 @@ def _test_of(content: str | Sequence[Any], key: str) -> Callable[[str], bool]:
     if isinstance(content, (list, tuple)):
         codes = {str(code) for code in content}
         return codes.__contains__
-    found = _INTERVAL.fullmatch(str(content).strip())
+    return within(str(content), key)
+
+
+def within(content: str, key: str) -> Callable[[str], bool]:
+    """A test of numbers written as text against an interval such as "[18,35)"; `key` names the setting."""
+    found = _INTERVAL.fullmatch(content.strip())
     try:
         low, high = (float(found.group(2)), float(found.group(3))) if found else (1.0, 0.0)
     except ValueError:
@@ -112,14 +117,14 @@ def _test_of(content: str | Sequence[Any], key: str) -> Callable[[str], bool]:
         raise UsageError(f"{key}={content!r}: an interval as in '[18,35)', or a list of codes")
     closed_low, closed_high = found.group(1) == "[", found.group(4) == "]"
 
-    def within(value: str) -> bool:
+    def holds(value: str) -> bool:
         try:
             number = float(value)
         except ValueError as error:
             raise UsageError(f"{key}: {value!r} is no number, yet the bin is an interval") from error
         return low < number < high or (closed_low and number == low) or (closed_high and number == high)
 
-    return within
+    return holds
 
 
 def product(parts: Sequence[Groups]) -> Groups:

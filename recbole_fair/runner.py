@@ -22,7 +22,10 @@ from recbole_fair import checkpoint, data, grouping, registry, reporting, rundir
 from recbole_fair.config import Config
 from recbole_fair.data import Data
 from recbole_fair.errors import StorageError, UsageError
-from recbole_fair.evaluation.collector import FullCollector, KeepingEvaluator, user_figures
+from recbole_fair.evaluation.collector import KeepingEvaluator
+from recbole_fair.evaluation.intervals import resampling
+from recbole_fair.evaluation.judging import judge
+from recbole_fair.evaluation.protocols import PROTOCOLS
 from recbole_fair.host import init_seed
 from recbole_fair.result import Result, finished
 from recbole_fair.strategies.base import Strategy, TrainingView
@@ -171,15 +174,27 @@ class _Run:
         with self._timed("evaluate"):
             self.result.valid = trainer.evaluate(loaded.valid, load_best_model=False, show_progress=self.bars)
             self.result.test = trainer.evaluate(loaded.test, load_best_model=False, show_progress=self.bars)
-        item_groups, user_groups = self.groups
-        figures = user_figures(trainer.evaluator, loaded.test, self.config["topk"], item_groups)
-        reporting.write_users(self.folder, loaded, figures, user_groups)
-        self.result.groups = reporting.group_rows(self.config, figures, item_groups, user_groups)
+            table = self._judge(trainer.evaluator)
+        reporting.write_users(self.folder, loaded, table)
         reporting.write_groups(self.folder, self.result.groups)
+        if self.config["eval_protocol"] == "labeled":
+            reporting.write_predictions(self.folder, loaded, table)
+        if self.config["eval_protocol"] == "candidates":
+            reporting.write_candidates(self.folder, loaded)
         reporting.write_history(self.folder, trainer.history)
-        if self.config["save_recommendations"]:
-            reporting.write_lists(self.folder, loaded, figures)
+        if self.config["save_recommendations"] and self.config["eval_protocol"] != "labeled":
+            reporting.write_lists(self.folder, loaded, table)
         logger.info("best epoch %s", about.get("epoch"))
+
+    def _judge(self, evaluator: KeepingEvaluator) -> Any:
+        """Intervals and figures by group of the evaluation just done."""
+        how = resampling(self.config)
+        judged = judge(evaluator.table, evaluator.metric_class.values(), how, self.config["min_group_users"])
+        self.result.interval = {key: judged.interval.get(key) for key in self.result.test}
+        self.result.groups = judged.groups
+        self.result.threshold = getattr(evaluator, "threshold", None)
+        self.result.warnings += judged.notes
+        return evaluator.table
 
     def prepare(self) -> tuple[Data, FairTrainer]:
         """Everything that stands before training: data, groups, item vectors, model and its trainer."""
@@ -206,11 +221,11 @@ class _Run:
 
     def write_missing_lists(self) -> None:
         """A finished run that is asked for its lists afterwards writes them from its weights."""
-        if self.config["save_recommendations"] and not (self.folder / "recommendations.tsv").exists():
+        lists = self.config["save_recommendations"] and self.config["eval_protocol"] != "labeled"
+        if lists and not (self.folder / "recommendations.tsv").exists():
             loaded, trainer = self.restored()
             trainer.evaluate(loaded.test, load_best_model=False)
-            figures = user_figures(trainer.evaluator, loaded.test, self.config["topk"], [])
-            reporting.write_lists(self.folder, loaded, figures)
+            reporting.write_lists(self.folder, loaded, trainer.evaluator.table)
 
     def _prepare_vectors(self, loaded: Data) -> None:
         if self.config["item_encoder"] is None:
@@ -234,7 +249,10 @@ class _Run:
                  "data": self.fingerprint}  # fmt: skip
         config["checkpoint_dir"] = str(self.folder)
         trainer = trainer_for(config, model, folder=self.folder, about=about, strategy=strategy)
-        trainer.eval_collector, trainer.evaluator = FullCollector(config), KeepingEvaluator(config)
+        items, users = self.groups
+        protocol = PROTOCOLS[config["eval_protocol"]]
+        trainer.eval_collector = protocol.collector(config, items)
+        trainer.evaluator = protocol.evaluator(config, items, users)
         trainer.on_epoch = self.on_epoch
         self.result.parameters = reporting.parameter_counts(model)
         return trainer

@@ -6,6 +6,7 @@ resume points, and the history of losses and validation figures. The host's `fit
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -96,8 +97,16 @@ class FairTrainer(Trainer):
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict[str, float]]:
         score, result = super()._valid_epoch(valid_data, show_progress)
         epoch = max(self.train_loss_dict, default=-1)
-        self.history += [(epoch, f"valid {name}", float(value)) for name, value in result.items()]
+        if math.isnan(score):  # NaN compares with nothing: no epoch would ever be the best
+            raise TrainingError(f"epoch {epoch}: {self.config['valid_metric']} is undefined on validation")
+        by_group = {cell.measure.key: cell.measure.value(self.evaluator.table) for cell in self.evaluator.followed()}
+        self.history += [(epoch, f"valid {name}", float(value)) for name, value in {**result, **by_group}.items()]
         return score, result
+
+    def evaluate(self, eval_data: Any, *options: Any, **more: Any) -> dict[str, Any]:
+        """The host's evaluation; the collector is told what is being judged."""
+        self.eval_collector.loader = eval_data
+        return super().evaluate(eval_data, *options, **more)
 
     # --- what is kept
 

@@ -1,0 +1,81 @@
+"""How sure the figures of one run are: intervals from resampling its judged users."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from recbole_fair.evaluation import bootstrap
+from recbole_fair.evaluation.functions import FloatArray, Terms
+from recbole_fair.evaluation.metrics import BlockName, Measure
+
+Bounds = list[float] | None
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How to resample: confidence level, number of samples, seed, and how bounds are read off them."""
+
+    level: float
+    samples: int
+    seed: int = 0
+    method: str = "percentile"
+
+
+def resampling(config: Mapping[str, Any]) -> Resampling | None:
+    """As the keys `interval`, `bootstrap` and `interval_method` say; None where no interval is wanted."""
+    if not config["interval"] or not config["bootstrap"]:
+        return None
+    return Resampling(config["interval"], config["bootstrap"], method=config["interval_method"])
+
+
+@dataclass
+class Intervals:
+    """An interval for each measure, None where it would mean nothing, and what is to be said of them."""
+
+    bounds: dict[str, Bounds] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def intervals(blocks: Mapping[BlockName, Any], measures: Sequence[Measure], users: int, how: Resampling) -> Intervals:
+    """Resample the users once for all measures; each formula is applied to every sample."""
+    if users < 2:
+        return Intervals({measure.key: None for measure in measures}, [f"no intervals: {users} judged user(s)"])
+    figures, draws = {name: terms.value() for name, terms in blocks.items()}, _draws(blocks, how)
+    found = Intervals()
+    for measure in measures:
+        point, samples = measure.of(figures), measure.of(draws)
+        found.bounds[measure.key] = _bounds(samples, point, how)
+        if _compares_groups(measure) and found.bounds[measure.key] and bootstrap.near_boundary(samples, point):
+            found.notes.append(f"{measure.key}: near its boundary, where resampling is biased; distrust its interval")
+    return found
+
+
+def _draws(blocks: Mapping[BlockName, Any], how: Resampling) -> dict[BlockName, FloatArray]:
+    """[S, G] of every block; all see the same samples of users."""
+    ratios = {name: terms for name, terms in blocks.items() if isinstance(terms, Terms)}
+    widths = np.cumsum([terms.numerator.shape[1] for terms in ratios.values()])[:-1]
+    numerator = np.concatenate([terms.numerator for terms in ratios.values()], axis=1)
+    denominator = np.concatenate([terms.denominator for terms in ratios.values()], axis=1)
+    samples = bootstrap.ratio_samples(numerator, denominator, samples=how.samples, seed=how.seed)
+    drawn = dict(zip(ratios, np.split(samples, widths, axis=1), strict=True))
+    others = {name: terms for name, terms in blocks.items() if name not in ratios}
+    return drawn | {name: terms.draws(how.samples, how.seed) for name, terms in others.items()}
+
+
+def _bounds(samples: FloatArray, point: FloatArray, how: Resampling) -> Bounds:
+    if not np.isfinite(point):
+        return None
+    if how.method == "bias_corrected":
+        low, high = bootstrap.bias_corrected_interval(samples, point, how.level)
+    else:
+        low, high = bootstrap.percentile_interval(samples, how.level)
+    return [float(low), float(high)] if np.isfinite([low, high]).all() else None
+
+
+def _compares_groups(measure: Measure) -> bool:
+    """Whether a measure is a disparity: those have a boundary (equality) that resampling cannot cross."""
+    return any(grouping for _, grouping in measure.blocks) and ":" not in measure.key
