@@ -55,6 +55,10 @@ COMMANDS = {
     "recommend": Command(
         "recbole_fair.commands.recommend:main", "RUN_DIR --users=1,2 --k=20: top items of a saved run"
     ),
+    "audit": Command(
+        "recbole_fair.commands.audit:main",
+        "--recommendations F --interactions F --run_dir DIR: judge any system's lists",
+    ),
     "cache": Command(
         "recbole_fair.commands.cache:main", "where cached item vectors lie and how big; --clear removes them"
     ),

@@ -37,6 +37,7 @@ from recbole_fair.host import (
     init_seed,
 )
 from recbole_fair.registry import nearest
+from recbole_fair.splits import split_digest
 
 IntArray = npt.NDArray[np.int64]
 Tokens = npt.NDArray[np.str_]
@@ -114,16 +115,13 @@ class Data:
         """Raw ids in the order of RecBole's own."""
         return self.dataset.field2id_token[field]
 
+    def names(self, kind: str) -> Tokens:
+        """Raw ids of all users or items, in the order of RecBole's own."""
+        return self.tokens(self.dataset.uid_field if kind == "user" else self.dataset.iid_field)
+
     def split_digest(self) -> str:
-        """Equal for two runs exactly if they share users, items and the split."""
-        digest = hashlib.sha256()
-        for field in (self.dataset.uid_field, self.dataset.iid_field):
-            digest.update("\n".join(map(str, self.dataset.field2id_token[field])).encode())
-        for phase in _PHASES:
-            users, items = self.pairs(phase)
-            pairs = np.sort(users.astype(np.int64) * self.dataset.item_num + items)
-            digest.update(pairs.tobytes())
-        return digest.hexdigest()[:16]
+        """Equal for two runs exactly if they share the split."""
+        return split_digest(self.names("user"), self.names("item"), {phase: self.pairs(phase) for phase in _PHASES})
 
 
 def _raw_values(ids: IntArray, tokens: Tokens) -> Values:

@@ -34,9 +34,12 @@ class Groups:
         """How many ids (padding aside) belong to no group."""
         return int((~self.membership[1:].any(axis=1)).sum())
 
-    def of(self, identifier: int) -> list[str]:
-        """Names of the groups an id belongs to."""
-        return [name for name, member in zip(self.names, self.membership[identifier], strict=True) if member]
+    def labels(self, identifiers: npt.NDArray[np.int64]) -> npt.NDArray[np.object_]:
+        """Names of the groups that each id belongs to, joined by "|"; empty for none."""
+        member = self.membership[identifiers]
+        kinds, rows = np.unique(member, axis=0, return_inverse=True)
+        names = ["|".join(name for name, held in zip(self.names, kind, strict=True) if held) for kind in kinds]
+        return np.array(names, dtype=object)[rows.reshape(-1)]
 
 
 def popularity(counts: npt.NDArray[np.int64], tokens: Sequence[str], share: float = 0.1) -> Groups:

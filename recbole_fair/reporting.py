@@ -6,19 +6,20 @@ import csv
 import io
 import resource
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
 import torch
 
 import recbole_fair
 from recbole_fair import storage
-from recbole_fair.config import Config
-from recbole_fair.data import Data
+from recbole_fair.data import Data, Tokens
 from recbole_fair.evaluation.functions import FloatArray
 from recbole_fair.evaluation.labeled import AnswerTable
 from recbole_fair.evaluation.table import RankingTable
@@ -32,7 +33,7 @@ def bars_wanted(quiet: bool) -> bool:
     return not quiet and sys.stderr.isatty()
 
 
-def describe(result: Result, config: Config) -> None:
+def describe(result: Result, config: Mapping[str, Any]) -> None:
     """Versions and the machine."""
     result.versions = {"recbole_fair": recbole_fair.__version__, "python": sys.version.split()[0]}
     for package in _PACKAGES:
@@ -89,18 +90,22 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]
     storage.write_text(path, stream.getvalue())
 
 
-def write_users(folder: Path, loaded: Data, table: RankingTable | AnswerTable) -> None:
+def write_users(folder: Path, names: Tokens, table: RankingTable | AnswerTable) -> None:
     """users.csv: a row a judged user with its groups and what it adds to each figure.
 
-    Lists: additive metrics, and hits and test items by item group. Answers: counts of right and wrong ones.
+    Lists: additive metrics, and hits and test items by item group. Answers: counts of right and wrong ones. `names`
+    are the raw ids of all users.
     """
-    columns = dict(_answer_columns(table) if isinstance(table, AnswerTable) else _list_columns(table))
+    values = dict(_answer_columns(table) if isinstance(table, AnswerTable) else _list_columns(table))
     user_groups = [groups for groups in table.groups.values() if groups.kind == "user"]
-    tokens = loaded.tokens(loaded.dataset.uid_field)[table.users]
-    labels = [["|".join(groups.of(user)) for groups in user_groups] for user in table.users.tolist()]
-    values = np.column_stack(list(columns.values())).tolist()
-    rows = ([token, *label, *map(_number, row)] for token, label, row in zip(tokens, labels, values, strict=True))
-    write_table(folder / "users.csv", ["user_id", *(groups.field for groups in user_groups), *columns], rows)
+    labels = {groups.field: groups.labels(table.users) for groups in user_groups}
+    columns = {"user_id": names[table.users].astype(object), **labels, **values}
+    stream = pa.BufferOutputStream()
+    options = arrow_csv.WriteOptions(include_header=False, quoting_style="needed")
+    arrow_csv.write_csv(pa.table({name: pa.array(column) for name, column in columns.items()}), stream, options)
+    header = io.StringIO()
+    csv.writer(header, lineterminator="\n").writerow(columns)
+    storage.write_bytes(folder / "users.csv", header.getvalue().encode() + stream.getvalue().to_pybytes())
 
 
 def _answer_columns(table: AnswerTable) -> Iterator[tuple[str, FloatArray]]:
@@ -115,10 +120,6 @@ def _list_columns(table: RankingTable) -> Iterator[tuple[str, npt.NDArray[Any]]]
                 yield f"hits[{field}:{name}@{k}]", column
         for name, column in zip(table.groups[field].names, table.relevant[field].T, strict=True):
             yield f"relevant[{field}:{name}]", column
-
-
-def _number(value: float) -> float | int:
-    return int(value) if value == int(value) else value
 
 
 def write_groups(folder: Path, rows: Sequence[dict[str, Any]]) -> None:

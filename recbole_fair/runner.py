@@ -175,7 +175,7 @@ class _Run:
             self.result.valid = trainer.evaluate(loaded.valid, load_best_model=False, show_progress=self.bars)
             self.result.test = trainer.evaluate(loaded.test, load_best_model=False, show_progress=self.bars)
             table = self._judge(trainer.evaluator)
-        reporting.write_users(self.folder, loaded, table)
+        reporting.write_users(self.folder, loaded.names("user"), table)
         reporting.write_groups(self.folder, self.result.groups)
         if self.config["eval_protocol"] == "labeled":
             reporting.write_predictions(self.folder, loaded, table)

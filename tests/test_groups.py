@@ -54,7 +54,7 @@ def test_products_are_intersections_and_keep_empty_ones() -> None:
     assert found.names == ("F*old", "F*young", "M*old", "M*young")
     assert found.field == "gender*age"
     assert found.membership.sum(0).tolist() == [1, 0, 0, 1]
-    assert found.of(2) == ["M*young"]
+    assert found.labels(np.array([2])).tolist() == ["M*young"]
 
 
 @pytest.mark.parametrize(

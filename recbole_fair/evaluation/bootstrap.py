@@ -97,7 +97,7 @@ def percentile_interval(draws: FloatArray, level: float = 0.95) -> Interval:
     >>> percentile_interval(np.arange(101.0), 0.9)
     (array(5.), array(95.))
     """
-    tail = np.full(draws.shape[1:], (1 - _checked_level(level)) / 2)
+    tail = np.full(draws.shape[1:], (1 - _checked_level(level)) / 2, dtype=np.float64)
     return _between(draws, tail, 1 - tail)
 
 
@@ -108,11 +108,13 @@ def _checked_level(level: float) -> float:
 
 
 def bias_corrected_interval(draws: FloatArray, point: FloatArray, level: float = 0.95) -> Interval:
-    """Efron's BC interval (1981): the quantiles Phi(2 z0 -+ z) of the draws, z0 = Phi^-1(share of draws below the point).
+    """Efron's BC interval (1981): the quantiles Phi(2 z0 -+ z) of the draws.
 
-    Draws equal to the point count half. A point outside all draws has no z0, and the interval is nan.
+    z0 = Phi^-1(share of draws below the point), z = Phi^-1((1 + level)/2). Draws equal to the point count half. A point
+    outside all draws has no z0, and the interval is nan.
     """
-    centre = _quantile(_share_below(draws, point))
+    with np.errstate(invalid="ignore"):
+        centre = _quantile(_share_below(draws, point))
     reach = _NORMAL.inv_cdf((1 + _checked_level(level)) / 2)
     return _between(draws, _cdf(2 * centre - reach), _cdf(2 * centre + reach))
 
@@ -213,15 +215,90 @@ def paired(
     """
     first, second = _checked(first), _checked(second)
     if first[0].shape != second[0].shape:
-        raise UsageError(f"paired runs of {first[0].shape} and {second[0].shape}: the same users and figures are needed")
-    everyone = np.ones(len(first[0]))
-    pair = [aggregate(_figures(run, everyone)) for run in (first, second)]
-    point = np.asarray(pair[0] - pair[1])
-    draws = np.subtract(*(aggregate(ratio_samples(*run, samples=samples, seed=seed)) for run in (first, second)))
-    p = _swap_test(first, second, aggregate, samples, seed)
+        raise UsageError(
+            f"paired runs of {first[0].shape} and {second[0].shape}: the same users and figures are needed"
+        )
+    pair = [aggregate(_figures(run, np.ones((1, len(run[0])))))[0] for run in (first, second)]
+    drawn = [aggregate(ratio_samples(*run, samples=samples, seed=seed)) for run in (first, second)]
+    point, draws = np.subtract(*pair), np.subtract(*drawn)
+    swapped = [_swap_differences(first, second, aggregate, swaps) for swaps in _swaps(len(first[0]), samples, seed)]
+    least = np.abs(point) - _ROUNDING * (np.abs(pair[0]) + np.abs(pair[1]))  # a tie is a tie whatever the order of sums
+    p = _share_reached(np.concatenate(swapped), least, exact=len(first[0]) <= _EXACT_USERS)
     return Paired(point, *widened_interval(draws, point, level), p, _moments(draws)[1])
 
 
-def _swap_test(first: Run, second: Run, aggregate: Aggregate, samples: int, seed: int) -> FloatArray:
-    point = _swapped(first, second, np.zeros((1, len(first[0]))), aggregate)
-    tolerance = ...
+def _swaps(users: int, samples: int, seed: int) -> Iterator[FloatArray]:
+    """Which users' rows change sides, [s, U] of 0 and 1."""
+    if users <= _EXACT_USERS:
+        yield (np.arange(1 << users)[:, None] >> np.arange(users) & 1).astype(float)
+        return
+    generator = np.random.default_rng(seed)
+    for size in _chunk_sizes(users, samples):
+        swaps = np.empty((size, users))
+        for row in swaps:
+            row[:] = generator.integers(2, size=users)
+        yield swaps
+
+
+def _swap_differences(first: Run, second: Run, aggregate: Aggregate, swaps: FloatArray) -> FloatArray:
+    keeps = 1 - swaps
+    mixed = [
+        _ratio(*(keeps @ own + swaps @ other for own, other in zip(run, rival, strict=True)))
+        for run, rival in ((first, second), (second, first))
+    ]
+    return np.subtract(*map(aggregate, mixed))
+
+
+def _share_reached(draws: FloatArray, least: FloatArray, *, exact: bool) -> FloatArray:
+    """Share of draws [S, ...] of size `least` or more; the observed run counts as a draw unless it is among them."""
+    observed = 0 if exact else 1
+    reached = np.asarray((np.abs(draws) >= least).sum(axis=0) + observed, dtype=float)
+    share = _ratio(reached, _defined(draws) + observed)
+    return np.where(_enough(draws) & ~np.isnan(least), share, np.nan)
+
+
+def holm(p: npt.ArrayLike) -> FloatArray:
+    """Holm's step-down p-values of one family of tests (1979), in the order given: max_{j <= i} (m - j + 1) p_(j).
+
+    A nan stays nan and is no member of the family.
+
+    >>> holm([0.01, 0.04, np.nan, 0.03])
+    array([0.03, 0.06,  nan, 0.06])
+    """
+    values = np.asarray(p, dtype=float)
+    adjusted = np.full_like(values, np.nan)
+    places = np.argsort(values)[: np.count_nonzero(~np.isnan(values))]  # nan sorts last
+    factors = np.arange(len(places), 0, -1)
+    adjusted[places] = np.minimum(np.maximum.accumulate(factors * values[places]), 1)
+    return adjusted
+
+
+def detectable(error: npt.ArrayLike, level: float = 0.95, power: float = 0.8) -> FloatArray:
+    """The smallest true difference that a two-sided test at `level` would show with probability `power`.
+
+    (z_(1 + level)/2 + z_power) * standard error; for a mean the error is sd of the users' differences / sqrt(U).
+
+    >>> print(detectable(0.01).round(4))
+    0.028
+    """
+    reach = _NORMAL.inv_cdf((1 + _checked_level(level)) / 2) + _NORMAL.inv_cdf(_checked_level(power))
+    return np.asarray(reach * np.asarray(error, dtype=float))
+
+
+def pooled(users: npt.ArrayLike, rows: FloatArray) -> tuple[npt.NDArray[np.generic], FloatArray]:
+    """Several seeds as one: user ids [R] and rows [R, C] of all seeds to each user once [U] and the mean row [U, C].
+
+    A user in several seeds is still one user, so its rows are averaged before users are drawn. Intervals are then over
+    users, given these seeds. An aggregate of pooled columns is that of the averaged figures (a CV of means); for the
+    mean of the seeds' own aggregates keep a block of columns a seed and average within `aggregate`.
+
+    >>> pooled(["u", "v", "v"], np.array([[1.0], [2.0], [4.0]]))
+    (array(['u', 'v'], dtype='<U1'), array([[1.],
+           [3.]]))
+    """
+    names = np.asarray(users)
+    if rows.ndim != 2 or names.shape != rows.shape[:1]:
+        raise UsageError(f"pooled rows {rows.shape} of users {names.shape}: one user id a row is needed")
+    order = np.argsort(names, kind="stable")
+    found, starts, counts = np.unique(names[order], return_index=True, return_counts=True)
+    return found, np.add.reduceat(rows[order], starts, axis=0) / counts[:, None]

@@ -45,12 +45,16 @@ def intervals(blocks: Mapping[BlockName, Any], measures: Sequence[Measure], user
     if users < 2:
         return Intervals({measure.key: None for measure in measures}, [f"no intervals: {users} judged user(s)"])
     figures, draws = {name: terms.value() for name, terms in blocks.items()}, _draws(blocks, how)
-    found = Intervals()
+    found, near = Intervals(), []
     for measure in measures:
         point, samples = measure.of(figures), measure.of(draws)
         found.bounds[measure.key] = _bounds(samples, point, how)
         if _compares_groups(measure) and found.bounds[measure.key] and bootstrap.near_boundary(samples, point):
-            found.notes.append(f"{measure.key}: near its boundary, where resampling is biased; distrust its interval")
+            near.append(measure.key)
+    if near:
+        found.notes.append(
+            f"near the boundary, where resampling is biased; distrust the intervals of {', '.join(near)}"
+        )
     return found
 
 

@@ -17,12 +17,18 @@ _METRIC_KEY = re.compile(r"(\w+)(?:@(\d+))?(\[[\w*.-]+\])?")
 def completed(values: Mapping[str, Any]) -> tuple[list[str], list[int]]:
     """`metrics` and `topk`, with what `valid_metric` names among them."""
     metrics = [values["metrics"]] if isinstance(values["metrics"], str) else list(values["metrics"])
-    topk = [values["topk"]] if isinstance(values["topk"], int) else list(values["topk"])
-    if not topk or not all(isinstance(k, int) and not isinstance(k, bool) and 1 <= k <= 10**6 for k in topk):
-        raise UsageError(f"topk={values['topk']!r}: a positive number, or a list of them")
+    topk = ranks(values["topk"])
     name, k = _parsed(values)
     metrics += [name] if name.lower() not in {str(metric).lower() for metric in metrics} else []
-    return [_known(str(metric), values["eval_protocol"]) for metric in metrics], sorted({*topk, *([k] if k else [])})
+    return [known(str(metric), values["eval_protocol"]) for metric in metrics], sorted({*topk, *([k] if k else [])})
+
+
+def ranks(given: Any) -> list[int]:
+    """`topk` as rising numbers."""
+    topk = list(given) if isinstance(given, (list, tuple)) else [given]
+    if not topk or not all(isinstance(k, int) and not isinstance(k, bool) and 1 <= k <= 10**6 for k in topk):
+        raise UsageError(f"topk={given!r}: a positive number, or a list of them")
+    return sorted(set(topk))
 
 
 def _parsed(values: Mapping[str, Any]) -> tuple[str, int | None]:
@@ -35,16 +41,16 @@ def _parsed(values: Mapping[str, Any]) -> tuple[str, int | None]:
     return found.group(1), int(found.group(2)) if lists else None
 
 
-def _known(metric: str, protocol: str) -> str:
+def known(metric: str, protocol: str) -> str:
     """The metric under the name it is registered by; refused where it does not fit the protocol."""
     name = answer_metrics.NAMES.get(metric.lower(), metric) if protocol == "labeled" else metric
-    known = metric_register.metrics_dict
-    if name.lower() not in known:
-        raise UsageError(f"metrics: no metric {metric!r}.{nearest(metric.lower(), known)} docs/metrics.md lists them")
-    judges_answers = getattr(known[name.lower()], "protocol", None) == "labeled"
+    table = metric_register.metrics_dict
+    if name.lower() not in table:
+        raise UsageError(f"metrics: no metric {metric!r}.{nearest(metric.lower(), table)} docs/metrics.md lists them")
+    judges_answers = getattr(table[name.lower()], "protocol", None) == "labeled"
     if protocol == "labeled" and not judges_answers:
         raise UsageError(f"metrics: {metric} judges lists; eval_protocol=labeled judges answers (docs/metrics.md)")
-    if protocol != "labeled" and (judges_answers or known[name.lower()].metric_type == EvaluatorType.VALUE):
+    if protocol != "labeled" and (judges_answers or table[name.lower()].metric_type == EvaluatorType.VALUE):
         raise UsageError(f"metrics: {metric} judges answers to labeled pairs; it needs eval_protocol=labeled")
     return name
 
