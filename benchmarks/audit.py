@@ -66,8 +66,8 @@ def main() -> None:
         given = [f"--{name}={folder / stem}.tsv" for name, stem in files.items()]
         start = perf_counter()
         subprocess.run(
-            [sys.executable, "-m", "recbole_fair", "audit", *given, "--item_groups=pop,genre", "--user_groups=gender,age",
-             f"--run_dir={folder / 'out'}"],
+            [sys.executable, "-m", "recbole_fair", "audit", *given, "--item_groups=pop,genre",
+             "--user_groups=gender,age", f"--run_dir={folder / 'out'}"],
             check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
         result = Result.read(folder / "out")

@@ -30,9 +30,7 @@ def item_groups(config: Mapping[str, Any], data: Catalogue, name: str, key: str 
     """pop, genre (the data set's genre_field) or any item field."""
     if name == "pop":
         return groups.popularity(data.item_counts(), data.names("item").tolist(), float(config["popular_share"]))
-    field = config["genre_field"] if name == "genre" else name
-    if field is None:
-        raise UsageError(f"{key}=genre: {config['dataset']} has no genre; set genre_field to an item field")
+    field = (config["genre_field"] or name) if name == "genre" else name
     return _field_groups(config, data, "item", name, field, key)
 
 

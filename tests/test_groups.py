@@ -111,7 +111,7 @@ def test_groups_of_a_data_set(toy: Toy) -> None:
         ({"user_groups": ["genre"]}, "is not a user field"),
         ({"user_groups": [1]}, "is no name of a grouping"),
         ({"item_groups": [None]}, "is no name of a grouping"),
-        ({"item_groups": ["genre"], "genre_field": None}, "has no genre"),
+        ({"item_groups": ["genre"], "genre_field": "style"}, "no such field"),
         ({"model": "ReweightMF", "fair_group": "genre", "group_bins": {"genre": {"all": ["comic"]}}}, "1 group(s)"),
         ({"model": "ReweightMF", "item_groups": []}, "needs item groups"),
         ({"model": "ReweightEASE"}, "closed form"),

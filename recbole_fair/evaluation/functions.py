@@ -43,6 +43,10 @@ class Terms(NamedTuple):
         """The figure over all users, [] or [C]; nan where no user defines it."""
         return divide(self.numerator.sum(0), self.denominator.sum(0))
 
+    def resampled(self, weights: FloatArray) -> FloatArray:
+        """The figures of resampled users: weights [S, U] say how often each was drawn, [S, C] come back."""
+        return divide(weights @ self.numerator, weights @ self.denominator)
+
     def by_group(self, membership: npt.NDArray[Any]) -> Terms:
         """The same figure of each user group: terms [U] and membership [U, G] give terms [U, G]."""
         member = np.asarray(membership, dtype=float)

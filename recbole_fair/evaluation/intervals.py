@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from recbole_fair.evaluation import bootstrap
-from recbole_fair.evaluation.functions import FloatArray, Terms
+from recbole_fair.evaluation.functions import FloatArray
 from recbole_fair.evaluation.metrics import BlockName, Measure
 
 Bounds = list[float] | None
@@ -44,7 +44,7 @@ def intervals(blocks: Mapping[BlockName, Any], measures: Sequence[Measure], user
     """Resample the users once for all measures; each formula is applied to every sample."""
     if users < 2:
         return Intervals({measure.key: None for measure in measures}, [f"no intervals: {users} judged user(s)"])
-    figures, draws = {name: terms.value() for name, terms in blocks.items()}, _draws(blocks, how)
+    figures, draws = {name: terms.value() for name, terms in blocks.items()}, _draws(blocks, users, how)
     found, near = Intervals(), []
     for measure in measures:
         point, samples = measure.of(figures), measure.of(draws)
@@ -58,16 +58,13 @@ def intervals(blocks: Mapping[BlockName, Any], measures: Sequence[Measure], user
     return found
 
 
-def _draws(blocks: Mapping[BlockName, Any], how: Resampling) -> dict[BlockName, FloatArray]:
-    """[S, G] of every block; all see the same samples of users."""
-    ratios = {name: terms for name, terms in blocks.items() if isinstance(terms, Terms)}
-    widths = np.cumsum([terms.numerator.shape[1] for terms in ratios.values()])[:-1]
-    numerator = np.concatenate([terms.numerator for terms in ratios.values()], axis=1)
-    denominator = np.concatenate([terms.denominator for terms in ratios.values()], axis=1)
-    samples = bootstrap.ratio_samples(numerator, denominator, samples=how.samples, seed=how.seed)
-    drawn = dict(zip(ratios, np.split(samples, widths, axis=1), strict=True))
-    others = {name: terms for name, terms in blocks.items() if name not in ratios}
-    return drawn | {name: terms.draws(how.samples, how.seed) for name, terms in others.items()}
+def _draws(blocks: Mapping[BlockName, Any], users: int, how: Resampling) -> dict[BlockName, FloatArray]:
+    """[S, G] of every block; all see the same samples of users, of which only a chunk is held at a time."""
+    parts: dict[BlockName, list[FloatArray]] = {name: [] for name in blocks}
+    for weights in bootstrap.weights(users, how.samples, how.seed):
+        for name, terms in blocks.items():
+            parts[name].append(terms.resampled(weights))
+    return {name: np.concatenate(chunks) for name, chunks in parts.items()}
 
 
 def _bounds(samples: FloatArray, point: FloatArray, how: Resampling) -> Bounds:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from recbole_fair.errors import UsageError
-from recbole_fair.evaluation import answers, bootstrap
+from recbole_fair.evaluation import answers
 from recbole_fair.evaluation.collector import refuse_nonsense
 from recbole_fair.evaluation.functions import BoolArray, FloatArray, IntArray, Terms
 from recbole_fair.groups import Groups, within
@@ -148,7 +148,7 @@ class AnswerTable:
         member = self._member(grouping)  # [P, G]
         scores = self.scores.get(variant or NO_ATTRIBUTES, self.scores[NO_ATTRIBUTES])
         if name == "auc":
-            return Curve(scores, self.labels, self.rows, member, len(self.users))
+            return Curve(scores, self.labels, self.rows, member)
         parts = [_FIGURES[name](self._confusion(scores >= self.threshold, column)) for column in member.T]
         return Terms(*(np.stack(part, axis=1) for part in zip(*parts, strict=True)))
 
@@ -199,19 +199,14 @@ class Curve:
     labels: BoolArray  # [P]
     rows: IntArray  # [P]
     member: BoolArray  # [P, G]
-    user_count: int
 
     def value(self) -> FloatArray:
         """[G] of areas."""
         return np.array([answers.auc(self.scores[column], self.labels[column]) for column in self.member.T])
 
-    def draws(self, samples: int, seed: int) -> FloatArray:
-        """[S, G] with users resampled."""
-        drawn = [
-            np.stack([self._drawn(column, weights) for column in self.member.T], axis=1)
-            for weights in bootstrap.weights(self.user_count, samples, seed)
-        ]
-        return np.concatenate(drawn)
+    def resampled(self, weights: FloatArray) -> FloatArray:
+        """[S, G] of resampled users."""
+        return np.stack([self._drawn(column, weights) for column in self.member.T], axis=1)
 
     def _drawn(self, column: BoolArray, weights: FloatArray) -> FloatArray:
         return answers.auc_draws(self.scores[column], self.labels[column], self.rows[column], weights)
