@@ -55,6 +55,9 @@ COMMANDS = {
     "recommend": Command(
         "recbole_fair.commands.recommend:main", "RUN_DIR --users=1,2 --k=20: top items of a saved run"
     ),
+    "probe": Command(
+        "recbole_fair.commands.probe:main", "RUN_DIR --sensitive_attribute=gender: what user states give away"
+    ),
     "cache": Command(
         "recbole_fair.commands.cache:main", "where cached item vectors lie and how big; --clear removes them"
     ),
