@@ -40,7 +40,10 @@ def user_states(trainer: FairTrainer, data: Data) -> States:
         state = read(batch)
         assert state is not None  # the same reader answered for the first two users
         rows.append(state.double().cpu())
-    return States(data.test.uid_list.numpy(), torch.cat(rows).numpy(), source)
+    values = torch.cat(rows)  # [U, D]
+    if broken := int((~torch.isfinite(values)).any(dim=1).sum()):
+        raise UsageError(f"probe: the states of {broken} users are not finite, read from {source}")
+    return States(data.test.uid_list.numpy(), values.numpy(), source)
 
 
 @torch.no_grad()
