@@ -59,6 +59,9 @@ COMMANDS = {
         "recbole_fair.commands.audit:main",
         "--recommendations F --interactions F --run_dir DIR: judge any system's lists",
     ),
+    "probe": Command(
+        "recbole_fair.commands.probe:main", "RUN_DIR --sensitive_attribute=gender: what user states give away"
+    ),
     "cache": Command(
         "recbole_fair.commands.cache:main", "where cached item vectors lie and how big; --clear removes them"
     ),

@@ -72,6 +72,11 @@ def sensitive_groups(config: Mapping[str, Any], data: Catalogue) -> list[Groups]
     return [user_groups(config, data, name, "sensitive_attribute") for name in _names(config, "sensitive_attribute")]
 
 
+def probed_groups(config: Mapping[str, Any], data: Catalogue) -> list[Groups]:
+    """One user grouping for each attribute of `probe`."""
+    return [user_groups(config, data, name, "probe") for name in dict.fromkeys(_names(config, "probe"))]
+
+
 def fair_group(config: Mapping[str, Any], data: Catalogue) -> Groups:
     """The item grouping that a strategy trains on: `fair_group`, else the first of `item_groups`."""
     names = _names(config, "fair_group") or _names(config, "item_groups")
