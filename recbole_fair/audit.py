@@ -165,7 +165,7 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
         keys.check_value(key, value, defaults[key])
     options["metrics"] = [settings.known(str(metric), "full") for metric in options["metrics"]]
     options["topk"] = settings.ranks(options["topk"])
-    return {**options, "metric_decimal_place": 17, "tail_ratio": 0.1, "device": "cpu"}
+    return {**options, "metric_decimal_place": 17, "tail_ratio": 0.1, "device": "cpu", "probe": None}
 
 
 def _listed(key: str, value: Any) -> Any:

@@ -55,8 +55,8 @@ def _field_groups(config: Mapping[str, Any], data: Catalogue, kind: str, name: s
 def reported(config: Mapping[str, Any], data: Catalogue) -> tuple[list[Groups], list[Groups]]:
     """The item and user groupings that a run reports."""
     items = [item_groups(config, data, name) for name in _names(config, "item_groups")]
-    users = [user_groups(config, data, name) for name in _names(config, "user_groups")]
-    return items, users
+    users = [user_groups(config, data, name) for name in dict.fromkeys(_names(config, "user_groups"))]
+    return items, [*users, *_probed_besides(config, data, {groups.field for groups in users})]
 
 
 def _names(config: Mapping[str, Any], key: str) -> list[str]:
@@ -70,6 +70,11 @@ def _names(config: Mapping[str, Any], key: str) -> list[str]:
 def sensitive_groups(config: Mapping[str, Any], data: Catalogue) -> list[Groups]:
     """One user grouping for each `sensitive_attribute`; refuses one that the data lacks."""
     return [user_groups(config, data, name, "sensitive_attribute") for name in _names(config, "sensitive_attribute")]
+
+
+def _probed_besides(config: Mapping[str, Any], data: Catalogue, named: set[str]) -> list[Groups]:
+    """Attributes that are probed but not named among user_groups: who recomputes an AUC needs the classes."""
+    return [groups for groups in probed_groups(config, data) if groups.field not in named]
 
 
 def probed_groups(config: Mapping[str, Any], data: Catalogue) -> list[Groups]:

@@ -175,6 +175,9 @@ class _Run:
             self.result.valid = trainer.evaluate(loaded.valid, load_best_model=False, show_progress=self.bars)
             self.result.test = trainer.evaluate(loaded.test, load_best_model=False, show_progress=self.bars)
             table = self._judge(trainer.evaluator)
+        if self.config["probe"]:
+            with self._timed("probe"):
+                self._probe(loaded, trainer)
         reporting.write_users(self.folder, loaded.names("user"), table)
         reporting.write_groups(self.folder, self.result.groups)
         if self.config["eval_protocol"] == "labeled":
@@ -196,6 +199,17 @@ class _Run:
         self.result.warnings += judged.notes
         return evaluator.table
 
+    def _probe(self, loaded: Data, trainer: FairTrainer) -> None:
+        """How well each attribute of `probe` can be read from the users' states."""
+        from recbole_fair.evaluation import probe  # scikit-learn only for who asks
+
+        probed = probe.probe_run(self.config, loaded, trainer)
+        self.result.test.update(probed.values)
+        self.result.interval.update(probed.intervals)
+        self.result.warnings += probed.notes
+        reporting.write_table(self.folder / "probe.tsv", probe.HEADER, probed.rows, "\t")
+        logger.info("%s", probed.table)
+
     def prepare(self) -> tuple[Data, FairTrainer]:
         """Everything that stands before training: data, groups, item vectors, model and its trainer."""
         logger.info("data set %s from %s", self.config["dataset"], self.config.folder)
@@ -208,7 +222,12 @@ class _Run:
         with self._timed("encode"):
             self._prepare_vectors(loaded)
         init_seed(self.config["seed"], self.config["reproducibility"])
-        return loaded, self._trainer(loaded)
+        trainer = self._trainer(loaded)
+        if self.config["probe"]:
+            from recbole_fair.evaluation import probe
+
+            probe.check(self.config, loaded, trainer)
+        return loaded, trainer
 
     def restored(self) -> tuple[Data, FairTrainer]:
         """The finished run of this folder, ready to score."""
