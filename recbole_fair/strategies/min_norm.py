@@ -12,7 +12,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def frank_wolfe(gram: FloatArray, steps: int) -> FloatArray:
-    """w minimising w'Bw over the simplex, B [K, K] the Gram matrix of K gradients.
+    """Weights w that minimise w'Bw over the simplex, B [K, K] the Gram matrix of K gradients.
 
     From uniform weights, each step goes towards the vertex v = argmin_k (Bw)_k by the exact line search
     gamma = clip((w'Bw - v'Bw) / (w'Bw - 2 v'Bw + v'Bv), 0, 1); it ends early where no vertex is better by more than
