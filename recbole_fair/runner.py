@@ -28,8 +28,9 @@ from recbole_fair.evaluation.judging import judge
 from recbole_fair.evaluation.protocols import PROTOCOLS
 from recbole_fair.host import init_seed
 from recbole_fair.result import Result, finished
-from recbole_fair.strategies.base import Strategy, TrainingView
+from recbole_fair.strategies.base import Strategy
 from recbole_fair.trainer import EpochCallback, FairTrainer, trainer_for
+from recbole_fair.training_view import training_view
 
 logger = logging.getLogger(__name__)
 
@@ -105,14 +106,16 @@ _BASE_KEYS = frozenset(
 
 @contextmanager
 def _process_left_as_found() -> Iterator[None]:
-    """Random states, cuDNN's switches and CUDA_VISIBLE_DEVICES are the caller's; RecBole sets them all."""
+    """Random states, switches of torch and CUDA_VISIBLE_DEVICES are the caller's; RecBole sets them all."""
     tensors, states = checkpoint.random_state()
+    anomaly = torch.is_anomaly_enabled()
     switches = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     try:
         yield
     finally:
         checkpoint.set_random_state(tensors, states)
+        torch.autograd.set_detect_anomaly(anomaly)
         torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = switches
         if visible is None:
             os.environ.pop("CUDA_VISIBLE_DEVICES", None)
@@ -280,10 +283,9 @@ class _Run:
         row = self.config.choice.strategy
         if row is None:
             return None
-        groups = grouping.fair_group(self.config, loaded)
-        counts = torch.from_numpy(loaded.item_counts()).float()
-        view = TrainingView(self.config, groups, self.config["ITEM_ID_FIELD"], counts)
-        return registry.load(row.target)(view)
+        strategy: Strategy = registry.load(row.target)(training_view(self.config, loaded))
+        self.result.warnings += strategy.notes()
+        return strategy
 
     def _train(self, trainer: FairTrainer, loaded: Data) -> dict[str, Any]:
         """Train from the beginning, from a resume point, or not at all; end with the best weights loaded."""

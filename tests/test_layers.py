@@ -16,7 +16,7 @@ LAYERS = [
      "evaluation.bootstrap", "yamls", "storage", "compat", "splits", "llm.prompts", "llm.curriculum", "llm.losses"},
     {"contrastive", "host", "embedding", "llm", "p5", "baselines", "strategies"},
     {"keys", "config", "data", "grouping", "checkpoint", "trainer", "evaluation", "rundir", "result",
-     "reporting", "vectors", "plain_tables"},
+     "reporting", "vectors", "plain_tables", "training_view"},
     {"registry"},
     {"runner", "recommending", "tune", "compare", "cli", "commands", "convert", "report", "audit",
      "__main__"},
