@@ -75,7 +75,7 @@ def truth(world: World) -> FloatArray:
     """Recall, by gender, by age and by genre, of infinitely many users: [14]."""
     gender, age, genre = (float(x @ y) for x, y in ((world.gender, GENDERS), (world.age, AGES), (world.genre, GENRES)))
     columns = [
-        [gender * age * genre],
+        np.array([gender * age * genre]),
         world.gender * age * genre,
         gender * world.age * genre,
         gender * age * world.genre,
