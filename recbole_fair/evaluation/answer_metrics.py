@@ -76,7 +76,7 @@ class Given(AnswerMetric):
         for field, groups in table.groups.items():
             if groups.kind == "user":
                 key = f"{type(self).__name__.lower()}[{field}]"
-                yield Measure(key, (("f1:actual", field), ("f1", "")), type(self)._of)
+                yield Measure(key, (("f1:actual", field), ("f1", "")), type(self)._of, equal=0.0)
 
     @classmethod
     def _of(cls, given: Any, base: Any) -> Any:
@@ -123,7 +123,7 @@ class BetweenUsers(AnswerMetric):
         """One a user grouping: gap_f1[gender]."""
         for field, groups in table.groups.items():
             if groups.kind == "user":
-                yield Measure(f"gap_{self.figure}[{field}]", ((self.figure, field),), functions.gap)
+                yield Measure(f"gap_{self.figure}[{field}]", ((self.figure, field),), functions.gap, equal=0.0)
 
 
 @register

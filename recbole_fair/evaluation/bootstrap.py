@@ -168,17 +168,26 @@ def _moments(draws: FloatArray) -> tuple[FloatArray, FloatArray]:
 def widened_interval(
     draws: FloatArray, point: FloatArray, level: float = 0.95, *, boundary: npt.ArrayLike = np.nan
 ) -> Interval:
-    """The percentile interval; where `near_boundary` marks the figure, as far as the boundary too.
+    """The percentile interval; where `near_boundary` marks the figure, wider by what the mark stands for.
 
-    `boundary` is the value of equal groups: 0 for CV and gaps, 1 for min/max. MIN and differences have none (nan), and
-    a marked interval then takes in its own reflection about the point, the basic interval. Wide on purpose.
+    `boundary` is the value of equal groups: 0 for CV and gaps, 1 for min/max; MIN and differences have none (nan). A
+    marked interval takes in its own reflection about the point (the basic interval), and the boundary itself where
+    equality is within the noise: with d the distance from it, E[d_draw^2] = d_true^2 + 2 noise^2 and E[d^2] = d_true^2
+    + noise^2, so noise^2 is estimated by the rise of the mean square, and d^2 <= 2 noise^2 leaves d_true^2 <= noise^2.
     """
     low, high = percentile_interval(draws, level)
     marked = near_boundary(draws, point)
-    unbounded = np.isnan(boundary)
-    lower = np.minimum(low, np.where(unbounded, 2 * point - high, boundary))
-    upper = np.maximum(high, np.where(unbounded, 2 * point - low, boundary))
-    return np.where(marked, lower, low), np.where(marked, upper, high)
+    lower, upper = np.minimum(low, 2 * point - high), np.maximum(high, 2 * point - low)
+    equal = marked & _within_noise(draws, point, boundary)
+    lower, upper = np.where(marked, lower, low), np.where(marked, upper, high)
+    return np.where(equal, np.minimum(low, boundary), lower), np.where(equal, np.maximum(high, boundary), upper)
+
+
+def _within_noise(draws: FloatArray, point: FloatArray, boundary: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    equality = np.asarray(boundary, dtype=float)
+    distance = (point - equality) ** 2
+    noise = _moments((draws - equality) ** 2)[0] - distance
+    return np.asarray(distance <= 2 * noise)
 
 
 @dataclass(frozen=True)

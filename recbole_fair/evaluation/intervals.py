@@ -22,7 +22,7 @@ class Resampling:
     level: float
     samples: int
     seed: int = 0
-    method: str = "percentile"
+    method: str = "widened"
 
 
 def resampling(config: Mapping[str, Any]) -> Resampling | None:
@@ -48,12 +48,12 @@ def intervals(blocks: Mapping[BlockName, Any], measures: Sequence[Measure], user
     found, near = Intervals(), []
     for measure in measures:
         point, samples = measure.of(figures), measure.of(draws)
-        found.bounds[measure.key] = _bounds(samples, point, how)
+        found.bounds[measure.key] = _bounds(measure, samples, point, how)
         if _compares_groups(measure) and found.bounds[measure.key] and bootstrap.near_boundary(samples, point):
             near.append(measure.key)
     if near:
         found.notes.append(
-            f"near the boundary, where resampling is biased; distrust the intervals of {', '.join(near)}"
+            f"noise adds to the differences in {', '.join(near)}: read them as at most (MIN, ratio: at least) so much"
         )
     return found
 
@@ -67,10 +67,12 @@ def _draws(blocks: Mapping[BlockName, Any], users: int, how: Resampling) -> dict
     return {name: np.concatenate(chunks) for name, chunks in parts.items()}
 
 
-def _bounds(samples: FloatArray, point: FloatArray, how: Resampling) -> Bounds:
+def _bounds(measure: Measure, samples: FloatArray, point: FloatArray, how: Resampling) -> Bounds:
     if not np.isfinite(point):
         return None
-    if how.method == "bias_corrected":
+    if how.method == "widened":
+        low, high = bootstrap.widened_interval(samples, point, how.level, boundary=measure.equal)
+    elif how.method == "bias_corrected":
         low, high = bootstrap.bias_corrected_interval(samples, point, how.level)
     else:
         low, high = bootstrap.percentile_interval(samples, how.level)

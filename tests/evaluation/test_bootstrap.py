@@ -453,7 +453,7 @@ def test_coverage_in_small(study: dict[str, Any]) -> None:
     cv = study["NAMES"].index("CV of ages")
     assert equal.percentile[cv] == equal.bias_corrected[cv] == 0, "no quantile of the draws is as low as 0"
     assert equal.marked[cv] > 0.8
-    assert equal.widened[cv] == equal.marked[cv]
+    assert equal.widened[cv] > 0.8
 
 
 @pytest.mark.slow
