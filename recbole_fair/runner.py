@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import perf_counter
@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from recbole_fair import checkpoint, data, grouping, registry, reporting, rundir, storage
+from recbole_fair import checkpoint, data, grouping, registry, reporting, rundir, storage, yamls
 from recbole_fair.config import Config
 from recbole_fair.data import Data
 from recbole_fair.errors import StorageError, UsageError
@@ -27,8 +27,11 @@ from recbole_fair.evaluation.intervals import resampling
 from recbole_fair.evaluation.judging import judge
 from recbole_fair.evaluation.protocols import PROTOCOLS
 from recbole_fair.host import init_seed
+from recbole_fair.registry import ITSELF, STRATEGIES
+from recbole_fair.rescoring import shift_scores
 from recbole_fair.result import Result, finished
 from recbole_fair.strategies.base import Strategy
+from recbole_fair.strategies.offset import Offset
 from recbole_fair.trainer import EpochCallback, FairTrainer, trainer_for
 from recbole_fair.training_view import training_view
 
@@ -49,12 +52,25 @@ def run(
     A finished run of the same configuration and seed is not computed again. `on_epoch(epoch, valid score)` is called
     after every judged epoch.
     """
-    if keys.get("load"):
-        config_files = [Path(keys["load"]) / "config.yaml", *config_files]
+    if beneath := _continued(model, keys):
+        config_files = [beneath / "config.yaml", *config_files]
     with _process_left_as_found():
         work = _Run(Config(model, dataset, config_files, keys), quiet, on_epoch)
         with rundir.locked(work.folder):
             return _claimed(work, quiet)
+
+
+def _continued(model: str | None, given: Mapping[str, Any]) -> Path | None:
+    """The run whose configuration this one goes on with: the weights it judges, or the trained model it works on."""
+    if given.get("load"):
+        return Path(given["load"])
+    base = given.get("base")
+    named = [
+        STRATEGIES.get(str(given.get("strategy"))),
+        *(row for row in STRATEGIES.values() if str(model).startswith(row.name)),
+    ]
+    works_on_it = any(row is not None and row.base == ITSELF for row in named)
+    return Path(base) if works_on_it and base not in (None, "auto") else None
 
 
 def _claimed(work: _Run, quiet: bool) -> Result:
@@ -85,17 +101,23 @@ def open_run(folder: Path) -> tuple[Config, Data, FairTrainer]:
 def _base_run(config: Config, quiet: bool) -> Result | None:
     """The run that this one stands on: a folder, or the row's own kind of base, found by hash or made."""
     row = config.choice.model
-    if config["base"] in (None, "auto") and not row.base:
-        return None
     if config["base"] not in (None, "auto"):
         folder = Path(config["base"])
         if not finished(folder):
             raise UsageError(f"base={folder}: no finished run; give a run's folder or base=auto")
         return Result.read(folder)
+    if config.choice.stands_on_itself:
+        own = yamls.packaged(f"strategy/{config.choice.strategies[-1].name}.yaml")
+        given = {key: value for key, value in config.external_config_dict.items() if key not in {*own, *_NOT_OF_BASE}}
+        return run(config.choice.base_name, config["dataset"], quiet=quiet, resume=True, **given)
+    if not row.base:
+        return None
     given = {key: value for key, value in config.external_config_dict.items() if key in _BASE_KEYS}
     return run(row.base, config["dataset"], quiet=quiet, resume=True, **given)
 
 
+# What a strategy after training does not hand down to the run of the model itself.
+_NOT_OF_BASE = frozenset({"model", "dataset", "strategy", "base", "run_dir", "resume", "load", "save_recommendations"})
 # What a base made by `base: auto` takes over from the run that asks for it.
 _BASE_KEYS = frozenset(
     {"seed", "split_seed", "epochs", "max_train_prompts", "max_eval_prompts", "eval_args", "load_col",
@@ -293,9 +315,21 @@ class _Run:
             trainer.eval_collector.data_collect(loaded.train)
             expected = {"model": self.config.name, "data": self.fingerprint}
             return trainer.load_best(Path(self.config["load"]), expected)
+        if isinstance(trainer.strategy, Offset):
+            return self._fit(trainer.strategy, trainer, loaded)
         if self.config["resume"] and trainer.resume(loaded.train):
             logger.info("resumed after epoch %d", trainer.start_epoch - 1)
         trainer.fit(loaded.train, loaded.valid, saved=True, show_progress=self.bars)
+        return trainer.load_best()
+
+    def _fit(self, strategy: Offset, trainer: FairTrainer, loaded: Data) -> dict[str, Any]:
+        """Instead of training: the base's weights, offsets by validation, and the way as frontier.csv."""
+        assert self.base is not None
+        trainer.eval_collector.data_collect(loaded.train)
+        trainer.load_best(Path(self.base.run_dir), {"model": self.config.choice.base_name, "data": self.fingerprint})
+        rows = shift_scores(self.config, trainer, loaded, strategy)
+        reporting.write_table(self.folder / "frontier.csv", rows[0], rows[1:])
+        trainer._save_checkpoint(0)
         return trainer.load_best()
 
     @contextmanager
