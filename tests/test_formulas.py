@@ -86,7 +86,7 @@ def test_propagation_and_its_two_derivatives(interactions: sp.csr_matrix) -> Non
 
 def test_user_vectors_are_means_over_training_items(interactions: sp.csr_matrix) -> None:
     vectors = torch.randn(14, 3)
-    means = mean_over_history(interactions) @ vectors
+    means = torch.from_numpy(mean_over_history(interactions) @ vectors.numpy())
     for user in range(9):
         items = interactions[user].indices
         expected = vectors[items].mean(0) if len(items) else torch.zeros(3)
@@ -193,11 +193,11 @@ def test_reweight_weighs_the_rows_that_are_trained_on(run_toy: Any, monkeypatch:
     from recbole_fair.contrastive import Contrastive
 
     trained, weighed = [], []
-    scores = Contrastive._negative_scores
+    losses_of = Contrastive.pair_losses
 
-    def spy(self: Any, users: Any, chosen: Any, vectors: Any) -> Any:
-        trained.append(users)
-        return scores(self, users, chosen, vectors)
+    def spy(self: Any, rows: Any, *vectors: Any) -> Any:
+        trained.append(rows[0])
+        return losses_of(self, rows, *vectors)
 
     reduce = Reweight._reduce
 
@@ -205,7 +205,7 @@ def test_reweight_weighs_the_rows_that_are_trained_on(run_toy: Any, monkeypatch:
         weighed.append(self.batch["user_id"])
         return reduce(self, samples)
 
-    monkeypatch.setattr(Contrastive, "_negative_scores", spy)
+    monkeypatch.setattr(Contrastive, "pair_losses", spy)
     monkeypatch.setattr(Reweight, "_reduce", look)
     run_toy("ReweightMF", rec_loss="infonce", negatives=4, user_sampling="user", fair_group="genre", epochs=1)
     assert trained and all(torch.equal(users, seen) for users, seen in zip(trained, weighed, strict=True))
