@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import torch
+
 from recbole_fair import groups
 from recbole_fair.config import Config
 from recbole_fair.data import Data
 from recbole_fair.errors import UsageError
-from recbole_fair.groups import Groups
+from recbole_fair.groups import Groups, PairGroups
+from recbole_fair.host import InputType
+from recbole_fair.strategies.base import TrainingView
 
 
 def item_groups(config: Config, data: Data, name: str, key: str = "item_groups") -> Groups:
@@ -58,12 +62,47 @@ def sensitive_groups(config: Config, data: Data) -> list[Groups]:
     return [user_groups(config, data, name, "sensitive_attribute") for name in _names(config, "sensitive_attribute")]
 
 
-def fair_group(config: Config, data: Data) -> Groups:
-    """The item grouping that a strategy trains on: `fair_group`, else the first of `item_groups`."""
+def fair_group(config: Config, data: Data) -> PairGroups:
+    """The groups that a strategy trains on: `fair_group`, else the first of `item_groups`.
+
+    Of items (pop, genre, an item field), of users (a user field), or of both (gender*genre): then a group is the
+    interactions of such users with such items.
+    """
     names = _names(config, "fair_group") or _names(config, "item_groups")
     if not names:
-        raise UsageError("fair_group: a strategy needs item groups; set fair_group=pop or to an item field")
-    found = item_groups(config, data, names[0], "fair_group")
+        raise UsageError("fair_group: a strategy needs item groups or user groups; set fair_group=pop or to a field")
+    parts = [_part(config, data, part) for part in names[0].split("*")]
+    dataset = data.dataset
+    declared = groups.of_pairs(names[0], parts, dataset.user_num, dataset.item_num)
+    found = declared.present(*data.pairs("train"))
     if len(found.names) < 2:
-        raise UsageError(f"fair_group={names[0]!r}: {len(found.names)} group(s); a strategy needs at least two")
+        lost = f" ({', '.join(found.absent)} without a training interaction)" if found.absent else ""
+        raise UsageError(
+            f"fair_group={names[0]!r}: {len(found.names)} group(s) in training{lost}; a strategy needs at least two"
+        )
     return found
+
+
+def _part(config: Config, data: Data, name: str) -> Groups:
+    """One factor of `fair_group`; a name that is no user field is an item's."""
+    users = data.dataset.user_feat
+    if users is not None and name in users:
+        return user_groups(config, data, name, "fair_group")
+    return item_groups(config, data, name, "fair_group")
+
+
+def training_view(config: Config, data: Data) -> TrainingView:
+    """What a strategy may know of this run's data."""
+    dataset = data.dataset
+    users, items = (torch.from_numpy(ids) for ids in data.pairs("train"))
+    rows = data.parts["train"].inter_feat
+    return TrainingView(
+        config,
+        fair_group(config, data),
+        users,
+        items,
+        times=rows.interaction.get(dataset.time_field),
+        user_field=dataset.uid_field,
+        item_field=dataset.iid_field,
+        label_field=config["LABEL_FIELD"] if config["MODEL_INPUT_TYPE"] is InputType.POINTWISE else None,
+    )

@@ -25,7 +25,7 @@ from recbole_fair.errors import StorageError, UsageError
 from recbole_fair.evaluation.collector import FullCollector, KeepingEvaluator, user_figures
 from recbole_fair.host import init_seed
 from recbole_fair.result import Result, finished
-from recbole_fair.strategies.base import Strategy, TrainingView
+from recbole_fair.strategies.base import Strategy
 from recbole_fair.trainer import EpochCallback, FairTrainer, trainer_for
 
 logger = logging.getLogger(__name__)
@@ -243,10 +243,9 @@ class _Run:
         row = self.config.choice.strategy
         if row is None:
             return None
-        groups = grouping.fair_group(self.config, loaded)
-        counts = torch.from_numpy(loaded.item_counts()).float()
-        view = TrainingView(self.config, groups, self.config["ITEM_ID_FIELD"], counts)
-        return registry.load(row.target)(view)
+        strategy: Strategy = registry.load(row.target)(grouping.training_view(self.config, loaded))
+        self.result.warnings += strategy.notes()
+        return strategy
 
     def _train(self, trainer: FairTrainer, loaded: Data) -> dict[str, Any]:
         """Train from the beginning, from a resume point, or not at all; end with the best weights loaded."""
