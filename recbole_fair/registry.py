@@ -76,6 +76,7 @@ _TITLES = "item texts"
 _OURS = (
     Row("AlphaRec", "recbole_fair.embedding.alpharec:AlphaRec", "embedding", "AlphaRec", _TITLES),
     Row("Linear", "recbole_fair.embedding.linear:Linear", "embedding", "Linear", _TITLES),
+    Row("XSimGCL", "recbole_fair.baselines.xsimgcl:XSimGCL", "host", "XSimGCL", host="LightGCN"),
     Row("Pop", "recbole_fair.baselines.pop:Pop", "host", "Pop"),
     Row("Random", "recbole_fair.baselines.random:Random", "host", "RecBole"),
 )
@@ -105,10 +106,16 @@ MODELS: Mapping[str, Row] = MappingProxyType(_models)
 ALIASES: Mapping[str, str] = MappingProxyType({"BPR": "MF", "MultiVAE": "MultVAE"})
 
 _PER_SAMPLE = "item groups; losses per sample"
+_REFINABLE = "item groups; item vectors to refine"
 
 _strategies: dict[str, Row] = {
     row.name: row
-    for row in (Row("Reweight", "recbole_fair.strategies.reweight:Reweight", "strategy", "Reweight", _PER_SAMPLE),)
+    for row in (
+        Row("Reweight", "recbole_fair.strategies.reweight:Reweight", "strategy", "Reweight", _PER_SAMPLE),
+        Row("BiFair", "recbole_fair.strategies.bifair:BiFair", "strategy", "BiFair", _REFINABLE),
+        Row("BiFair-Alg2", "recbole_fair.strategies.bifair:BiFair", "strategy", "BiFair", _REFINABLE),
+        Row("Separate", "recbole_fair.strategies.separate:Separate", "strategy", "BiFair", _REFINABLE),
+    )
 }
 STRATEGIES: Mapping[str, Row] = MappingProxyType(_strategies)
 

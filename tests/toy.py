@@ -49,6 +49,7 @@ TOY_KEYS: dict[str, Any] = {
     "use_gpu": False,
 }
 # Cheap settings for the models whose defaults are made for real data.
+PREFIXES = ("Reweight", "BiFair-Alg2", "BiFair", "Separate")
 MODEL_KEYS: dict[str, dict[str, Any]] = {
     "AlphaRec": {"item_encoder": "tfidf-svd", "negatives": 8, "learning_rate": 0.01},
     "Linear": {"item_encoder": "tfidf-svd", "negatives": 8, "learning_rate": 0.01},
@@ -57,6 +58,6 @@ MODEL_KEYS: dict[str, dict[str, Any]] = {
 
 def toy_keys(root: Path, run_dir: Path, model: str, **more: Any) -> dict[str, Any]:
     """Keys for `run(**keys)` on the toy data below `root`."""
-    base = model.removeprefix("Reweight")
+    base = next((model.removeprefix(prefix) for prefix in PREFIXES if model.startswith(prefix)), model)
     where = {"data_path": str(root), "cache_dir": str(root / "cache"), "run_dir": str(run_dir)}
     return {"model": model, "dataset": "toy", **TOY_KEYS, **where, **MODEL_KEYS.get(base, {}), **more}

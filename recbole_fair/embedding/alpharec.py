@@ -58,6 +58,7 @@ class TextRecommender(Contrastive, GeneralRecommender):
         comes after the mean, so that a user without training items gets it too.
         """
         first, rest = self.projector[0], self.projector[1:]
+        assert isinstance(first, nn.Linear)
         items = functional.linear(self.item_vectors, first.weight)  # [I, H]
         nodes = torch.cat([product(self.history, self.audience, items), items])
         return rest(nodes if first.bias is None else nodes + first.bias)
