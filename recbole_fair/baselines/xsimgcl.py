@@ -41,7 +41,7 @@ class XSimGCL(LightGCN):
             )
 
     def forward(self) -> tuple[Tensor, Tensor]:
-        """z of users and items; keeps z', for `calculate_loss`."""
+        """Vectors z of users and items; keeps z' beside them, for `calculate_loss`."""
         current, layers = self.get_ego_embeddings(), []
         for _ in range(self.n_layers):
             current = symmetric_product(self.norm_adj_matrix, current)

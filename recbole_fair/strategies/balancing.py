@@ -66,9 +66,9 @@ class ByEntropy:
         gradients = torch.autograd.grad(objective(samples), targets)
         means, present = group_means(samples.detach(), membership)
         weights = membership.mean(0)  # the natural shares
-        weights[present] += self.gain * torch.from_numpy(group_weights.entropy_coefficients(_array(means[present]))).to(
-            weights
-        )
+        if present.any():
+            pull = group_weights.entropy_coefficients(_array(means[present]))
+            weights[present] += self.gain * torch.from_numpy(pull).to(weights)
         return Balanced(objective, list(gradients), samples.detach().mean(), present, means, weights)
 
 

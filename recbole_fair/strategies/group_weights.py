@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.optimize import linprog
+from scipy.special import log_softmax
 
 from recbole_fair.errors import TrainingError
 from recbole_fair.strategies.min_norm import FloatArray, frank_wolfe
@@ -25,8 +26,7 @@ def entropy_coefficients(losses: FloatArray) -> FloatArray:
     >>> entropy_coefficients(np.array([1.0, 2.0])).round(4).tolist()
     [-0.1966, 0.1966]
     """
-    shifted = losses - losses.max(initial=-np.inf)
-    log_share = shifted - np.log(np.exp(shifted).sum())  # log p
+    log_share = log_softmax(losses)
     share = np.exp(log_share)
     return share * (log_share - share @ log_share)
 
