@@ -282,3 +282,14 @@ def test_15_users_with_one_row_are_not_judged(toy_root: Path, toy: Toy, tmp_path
     users = (Path(result.run_dir) / "users.csv").read_text().splitlines()
     assert result.data["users"] == 43
     assert len(users) == 1 + 42 and not any(line.startswith("lonely") for line in users)
+
+
+@pytest.mark.parametrize("model", ["SASRec", "SINE"])
+def test_loading_a_sequential_model_leaves_autograds_debugging_as_it_was(model: str) -> None:
+    """In a process of its own: the host switches it on when its module is imported, so only once."""
+    code = (
+        "import torch; from recbole_fair.config import Config;"
+        f"Config('{model}', 'ml-100k'); print(torch.is_anomaly_enabled())"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == "False"

@@ -89,7 +89,7 @@ def test_loss_is_lightgcns_plus_the_contrast_over_distinct_ids(opened: Any) -> N
 
 
 def test_a_layer_that_is_not_there_is_refused(run_toy: Any) -> None:
-    with pytest.raises(UsageError, match="contrast_layer=3.*n_layers=2"):
+    with pytest.raises(UsageError, match=r"contrast_layer=3.*n_layers=2"):
         run_toy("XSimGCL", contrast_layer=3)
     with pytest.raises(UsageError, match="noise_radius"):
         run_toy("XSimGCL", noise_radius=-1)

@@ -55,7 +55,7 @@ def test_keys_out_of_bounds_are_refused(run_toy: Any, key: str, value: Any) -> N
 @pytest.mark.parametrize("weights", ["entropy", "lp"])
 def test_a_run_that_breaks_down_says_where_and_in_which_groups(run_toy: Any, weights: str) -> None:
     with pytest.raises(TrainingError, match=r"epoch 0, batch 0.*not finite.*comic, drawn, noir of genre"):
-        run_toy("BiFairAlphaRec", temperature=1e-38, weights=weights, **OFTEN)
+        run_toy("BiFairAlphaRec", temperature=1e-42, weights=weights, **OFTEN)
 
 
 class StopError(Exception):
