@@ -251,7 +251,7 @@ def _plain(value: Any) -> Any:
 
 @contextmanager
 def _anomaly_mode_as_found() -> Iterator[None]:
-    """RecBole's sine.py switches autograd's debugging on for the whole process, and every sequential model imports it."""
+    """Every sequential model imports RecBole's sine.py, which switches autograd's debugging on for all of a process."""
     before = torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()
     try:
         yield

@@ -65,15 +65,16 @@ def column_gradients(
     """
     vectors = model.unit_vectors()
     leaves = [part.detach().requires_grad_() for part in vectors]
-    losses, gradients = torch.zeros(len(columns)).to(columns), []
-    for column in columns.T:
+    losses = torch.zeros(len(columns)).to(columns)
+    gradients = losses.new_empty(columns.shape[1], sum(target.numel() for target in targets))
+    for column, gradient in zip(columns.T, gradients, strict=True):
         chosen = column.nonzero().squeeze(1)
         found = model.pair_losses(tuple(part[chosen] for part in rows), *leaves)
         losses[chosen] = found.detach()
         at_vectors = torch.autograd.grad(column[chosen] @ found, leaves)
         at_targets = torch.autograd.grad(vectors, targets, at_vectors, retain_graph=True)
-        gradients.append(torch.cat([part.flatten() for part in at_targets]))
-    return losses, torch.stack(gradients)
+        torch.cat([part.flatten() for part in at_targets], out=gradient)
+    return losses, gradients
 
 
 def refuse_too_many_groups(groups: int, targets: Sequence[Tensor]) -> None:
