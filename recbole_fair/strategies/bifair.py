@@ -50,7 +50,10 @@ class BiFair(GroupStrategy):
         self.vectors, self.encoded = refine(model)
         self.kept = keep_sample_losses(model, lambda samples: samples)
         self.theta = trained(model)
-        self.optimizer = torch.optim.AdamW([self.vectors], self.outer_rate, betas=(0.9, 0.999), weight_decay=0.1)
+        # Fused: else a step would allocate two more arrays of the size of Z.
+        self.optimizer = torch.optim.AdamW(
+            [self.vectors], self.outer_rate, betas=(0.9, 0.999), weight_decay=0.1, fused=True
+        )
         self.refuse_what_does_not_fit(self.theta)
 
     def refuse_what_does_not_fit(self, targets: Sequence[Tensor]) -> None:
