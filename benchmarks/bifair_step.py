@@ -68,8 +68,8 @@ def naive(folder: Path, group: str) -> Callable[[], None]:
         trainer.optimizer.zero_grad()
         means, present = group_means(model.calculate_loss(batch), strategy.view.batch_membership(batch))
         for mean in means[present]:
-            torch.autograd.grad(mean, strategy.theta, retain_graph=True)
-        means.sum().backward(inputs=strategy.theta)
+            torch.autograd.grad(mean, strategy.parameters, retain_graph=True)
+        means.sum().backward(inputs=strategy.parameters)
         trainer.optimizer.step()
 
     return step

@@ -18,8 +18,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from recbole_fair import keys, registry, yamls
 from recbole_fair.errors import UsageError
 from recbole_fair.host import HostConfig, ModelType, recbole
@@ -87,9 +85,7 @@ class Config(HostConfig):
         self.name = self.choice.name
         self.folder = data_folder(given["dataset"], Path(given.get("data_path") or "dataset_atomic"))
         target, self.family = self.choice.model.under(given)
-        with _anomaly_mode_as_found():
-            model_class = registry.load(target)
-        return super()._get_model_and_dataset(model_class, given["dataset"])
+        return super()._get_model_and_dataset(registry.load(target), given["dataset"])
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         row = self.choice.model
@@ -247,16 +243,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple, set)):
         return [_plain(entry) for entry in value]
     return value.name if isinstance(value, Enum) else value
-
-
-@contextmanager
-def _anomaly_mode_as_found() -> Iterator[None]:
-    """Every sequential model imports RecBole's sine.py, which switches autograd's debugging on for all of a process."""
-    before = torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()
-    try:
-        yield
-    finally:
-        torch.autograd.set_detect_anomaly(*before)
 
 
 @contextmanager

@@ -104,5 +104,11 @@ def training_view(config: Config, data: Data) -> TrainingView:
         times=rows.interaction.get(dataset.time_field),
         user_field=dataset.uid_field,
         item_field=dataset.iid_field,
-        label_field=config["LABEL_FIELD"] if config["MODEL_INPUT_TYPE"] is InputType.POINTWISE else None,
+        label_field=config["LABEL_FIELD"] if _draws_negative_rows(config) else None,
     )
+
+
+def _draws_negative_rows(config: Config) -> bool:
+    """Whether the loader gives negatives rows of their own, told apart by their label."""
+    drawn = (config["train_neg_sample_args"] or {}).get("distribution", "none") != "none"
+    return drawn and config["MODEL_INPUT_TYPE"] is InputType.POINTWISE

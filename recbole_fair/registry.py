@@ -105,13 +105,22 @@ _models: dict[str, Row] = {row.name: row for row in (*_OURS, *_HOSTS)}
 MODELS: Mapping[str, Row] = MappingProxyType(_models)
 ALIASES: Mapping[str, str] = MappingProxyType({"BPR": "MF", "MultiVAE": "MultVAE"})
 
-_PER_SAMPLE = "item groups; losses per sample"
-_REFINABLE = "item groups; item vectors to refine"
+_PER_SAMPLE = "groups of items or users; losses per sample"
+_REFINABLE = "groups of items or users; item vectors to refine"
+
+
+def _strategy_row(name: str, module: str, needs: str = _PER_SAMPLE) -> Row:
+    return Row(name, f"recbole_fair.strategies.{module}:{name}", "strategy", cite=name, needs=needs)
+
 
 _strategies: dict[str, Row] = {
     row.name: row
     for row in (
-        Row("Reweight", "recbole_fair.strategies.reweight:Reweight", "strategy", "Reweight", _PER_SAMPLE),
+        _strategy_row("Reweight", "reweight"),
+        _strategy_row("MultiFR", "multifr"),
+        _strategy_row("PopDRO", "dro", f"{_PER_SAMPLE}; timestamps for its trend"),
+        _strategy_row("DRORec", "dro"),
+        _strategy_row("ITFR", "itfr"),
         Row("BiFair", "recbole_fair.strategies.bifair:BiFair", "strategy", "BiFair", _REFINABLE),
         Row("BiFair-Alg2", "recbole_fair.strategies.bifair:BiFair", "strategy", "BiFair", _REFINABLE),
         Row("Separate", "recbole_fair.strategies.separate:Separate", "strategy", "BiFair", _REFINABLE),

@@ -102,14 +102,16 @@ _BASE_KEYS = frozenset(
 
 @contextmanager
 def _process_left_as_found() -> Iterator[None]:
-    """Random states, cuDNN's switches and CUDA_VISIBLE_DEVICES are the caller's; RecBole sets them all."""
+    """Random states, switches of torch and CUDA_VISIBLE_DEVICES are the caller's; RecBole sets them all."""
     tensors, states = checkpoint.random_state()
+    anomaly = torch.is_anomaly_enabled()
     switches = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     try:
         yield
     finally:
         checkpoint.set_random_state(tensors, states)
+        torch.autograd.set_detect_anomaly(anomaly)
         torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = switches
         if visible is None:
             os.environ.pop("CUDA_VISIBLE_DEVICES", None)

@@ -85,7 +85,10 @@ class FairTrainer(Trainer):
         self._loader = train_data
         if self.resumed_to_end:
             return self.best_valid_score, self.best_valid_result
-        return super().fit(train_data, valid_data, callback_fn=self._after_epoch, **options)
+        # Importing any of RecBole's sequential models turns this on for the whole process (its SINE): slow, and a NaN
+        # would be a RuntimeError from within torch.
+        with torch.autograd.set_detect_anomaly(False):
+            return super().fit(train_data, valid_data, callback_fn=self._after_epoch, **options)
 
     def _after_epoch(self, epoch: int, valid_score: float) -> None:
         """The host calls this after every judged epoch, with early stopping already updated."""

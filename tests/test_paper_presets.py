@@ -43,4 +43,3 @@ def test_backbones_change_the_encoder_and_keep_the_size(tmp_path: Path, backbone
     assert config["item_encoder"] == name and config["temperature"] == 0.2
     hidden = round(config["hidden_size_factor"] * width)
     assert hidden * (width + 64) == pytest.approx(1152 * (4096 + 64), rel=1e-3)
-

@@ -49,7 +49,6 @@ TOY_KEYS: dict[str, Any] = {
     "use_gpu": False,
 }
 # Cheap settings for the models whose defaults are made for real data.
-PREFIXES = ("Reweight", "BiFair-Alg2", "BiFair", "Separate")
 MODEL_KEYS: dict[str, dict[str, Any]] = {
     "AlphaRec": {"item_encoder": "tfidf-svd", "negatives": 8, "learning_rate": 0.01},
     "Linear": {"item_encoder": "tfidf-svd", "negatives": 8, "learning_rate": 0.01},
@@ -58,6 +57,6 @@ MODEL_KEYS: dict[str, dict[str, Any]] = {
 
 def toy_keys(root: Path, run_dir: Path, model: str, **more: Any) -> dict[str, Any]:
     """Keys for `run(**keys)` on the toy data below `root`."""
-    base = next((model.removeprefix(prefix) for prefix in PREFIXES if model.startswith(prefix)), model)
+    cheap = next((keys for name, keys in MODEL_KEYS.items() if model.endswith(name)), {})  # whatever its strategy
     where = {"data_path": str(root), "cache_dir": str(root / "cache"), "run_dir": str(run_dir)}
-    return {"model": model, "dataset": "toy", **TOY_KEYS, **where, **MODEL_KEYS.get(base, {}), **more}
+    return {"model": model, "dataset": "toy", **TOY_KEYS, **where, **cheap, **more}

@@ -157,6 +157,7 @@ class GroupStrategy(Strategy):
     def prepare(self, model: nn.Module) -> None:
         """Take over the reduction of the model's loss."""
         self.kept: KeptLoss = keep_sample_losses(model, self.reduce)
+        self.parameters = trained(model)
 
     def backward(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Plain backward of the loss with our reduction inside."""
@@ -182,15 +183,15 @@ class GroupStrategy(Strategy):
 
     def blame(self, model: nn.Module, batch: Batch) -> str:
         """Compute the batch once more, plainly, and look at each group's own loss and gradient."""
-        self.batch, self.kept.reduction = batch, torch.mean
-        total(model.calculate_loss(batch))  # type: ignore[operator]
+        self.batch = batch
+        with self.kept.plainly():
+            total(model.calculate_loss(batch))  # type: ignore[operator]
         assert self.kept.samples is not None
         means, _ = group_means(self.kept.samples, self.membership(self.kept.samples))
-        parameters = trained(model)
         broken = [
             name
             for name, mean in zip(self.names, means, strict=True)
-            if not all(torch.isfinite(part).all() for part in (mean, *gradients(mean, parameters)))
+            if not torch.isfinite(mean) or not torch.isfinite(flat_gradient(mean, self.parameters)).all()
         ]
         return f"from group {', '.join(broken)} of {self.view.groups.field}" if broken else ""
 
@@ -213,3 +214,8 @@ def gradients(loss: Tensor, parameters: list[Tensor]) -> list[Tensor]:
     found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
     pairs = zip(found, parameters, strict=True)
     return [torch.zeros_like(parameter) if given is None else given for given, parameter in pairs]
+
+
+def flat_gradient(loss: Tensor, parameters: list[Tensor]) -> Tensor:
+    """`gradients` as one vector, [P]."""
+    return torch.cat([gradient.flatten() for gradient in gradients(loss, parameters)])

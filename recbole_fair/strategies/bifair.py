@@ -49,12 +49,12 @@ class BiFair(GroupStrategy):
         """Take Z out of the model's hands and give it an optimiser of its own (section 4.3.3)."""
         self.vectors, self.encoded = refine(model)
         self.kept = keep_sample_losses(model, lambda samples: samples)
-        self.theta = trained(model)
+        self.parameters = trained(model)
         # Fused: else a step would allocate two more arrays of the size of Z.
         self.optimizer = torch.optim.AdamW(
             [self.vectors], self.outer_rate, betas=(0.9, 0.999), weight_decay=0.1, fused=True
         )
-        self.refuse_what_does_not_fit(self.theta)
+        self.refuse_what_does_not_fit(self.parameters)
 
     def refuse_what_does_not_fit(self, targets: Sequence[Tensor]) -> None:
         """Weights from a solver need a gradient of every group by what is trained."""
@@ -64,7 +64,7 @@ class BiFair(GroupStrategy):
     def backward(self, model: Any, batch: Batch) -> dict[str, Tensor]:
         """The inner gradient into theta, to be stepped by the model's optimiser; the outer step on Z at once."""
         rows = model.draw(batch)
-        balanced = self.balanced(model, batch, rows, self.theta)
+        balanced = self.balanced(model, batch, rows, self.parameters)
         self.leave(balanced.gradients)
         self.batches += 1
         if self.batches % self.outer_every == 0:
@@ -73,7 +73,7 @@ class BiFair(GroupStrategy):
 
     def leave(self, gradients: Sequence[Tensor]) -> None:
         """Give theta its gradients, for the model's optimiser to step and the trainer to check."""
-        for parameter, gradient in zip(self.theta, gradients, strict=True):
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
 
     def balanced(self, model: Any, batch: Batch, rows: Sequence[Tensor], targets: Sequence[Tensor]) -> Balanced:
@@ -89,7 +89,7 @@ class BiFair(GroupStrategy):
             return balanced.objective(model.pair_losses(rows, *model.unit_vectors()))
 
         how = self.xi, float(self.config["epsilon"]), self.config["implicit"]
-        found = hypergradient(loss, self.theta, self.vectors, balanced.gradients, *how)
+        found = hypergradient(loss, self.parameters, self.vectors, balanced.gradients, *how)
         self.log.angles.append(angle(balanced.gradients, found.by_parameters))
         return found.by_vectors
 

@@ -1,4 +1,4 @@
-"""Reweight: inverse group frequency, normalised (BiFair, section 4.3.1; Jiang et al. 2024 for LLM recommenders).
+"""Reweight: inverse group frequency, normalised (BiFair, appendix B.4; Jiang et al. 2024 for LLM recommenders).
 
 Symbols: n_g training interactions of group g, w_g its weight, m = `fair_weight` the strength.
 """

@@ -8,9 +8,11 @@ A model that offers neither is refused before training, with the reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -49,6 +51,15 @@ class KeptLoss(nn.Module):
         """What one unit of the reduction is worth in the host's loss for the latest batch."""
         assert self.samples is not None
         return float(len(self.samples)) if self.summed else 1.0
+
+    @contextmanager
+    def plainly(self) -> Iterator[None]:
+        """The plain mean for a while, for whoever wants the samples only."""
+        reduction, self.reduction = self.reduction, torch.mean
+        try:
+            yield
+        finally:
+            self.reduction = reduction
 
     def exchanged(self, *inputs: Tensor) -> Tensor:
         """What to add to a host's total so that the strategy's reduction stands in place of the host's."""

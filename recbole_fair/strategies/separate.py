@@ -33,9 +33,9 @@ class Separate(BiFair):
 
     def backward(self, model: Any, batch: Batch) -> dict[str, Tensor]:
         """A gradient into theta, or a step on Z; theta without a gradient is left alone by its optimiser."""
-        targets = self.theta if self.epoch < self.projector_epochs else [self.vectors]
+        targets = self.parameters if self.epoch < self.projector_epochs else [self.vectors]
         found = self.balanced(model, batch, model.draw(batch), targets)
-        if targets is self.theta:
+        if targets is self.parameters:
             self.leave(found.gradients)
         else:
             self.step_vectors(found.gradients[0])

@@ -66,7 +66,8 @@ def batch(size: int = 20, seed: int = 3) -> dict[str, torch.Tensor]:
     """Rows drawn from PAIRS with a negative each."""
     generator = torch.Generator().manual_seed(seed)
     rows = torch.tensor(PAIRS)[torch.randint(len(PAIRS), (size,), generator=generator)]
-    negatives = torch.randint(1, ITEMS, (size,), generator=generator)
+    offset = torch.randint(1, ITEMS - 1, (size,), generator=generator)
+    negatives = (rows[:, 1] - 1 + offset) % (ITEMS - 1) + 1  # never the positive itself
     return {"user_id": rows[:, 0], "item_id": rows[:, 1], "neg": negatives}
 
 

@@ -55,7 +55,7 @@ def naive_gradients(model: TinyText, rows: dict[str, torch.Tensor], targets: lis
 def test_column_gradients_are_those_of_a_backward_pass_each(by: str) -> None:
     strategy, model = prepared(GENRE)
     rows = batch()
-    targets = strategy.theta if by == "theta" else [strategy.vectors]
+    targets = strategy.parameters if by == "theta" else [strategy.vectors]
     membership = strategy.view.batch_membership(rows)
     assert (membership.sum(1) == 0).any() and (membership.sum(1) > 1).any(), "rows of no genre, and of two"
     rest = (membership.sum(1, keepdim=True) == 0).double()
@@ -72,7 +72,9 @@ def test_entropy_form_against_its_formula() -> None:
     logged = strategy.backward(model, rows)
     p = group_losses(model, rows).softmax(0)
     objective = samples(model, rows).mean() + 0.8 * (p * p.log()).sum()
-    for parameter, expected in zip(strategy.theta, torch.autograd.grad(objective, strategy.theta), strict=True):
+    for parameter, expected in zip(
+        strategy.parameters, torch.autograd.grad(objective, strategy.parameters), strict=True
+    ):
         torch.testing.assert_close(parameter.grad, expected)
     torch.testing.assert_close(logged["loss"], samples(model, rows).mean().detach())
 
@@ -88,14 +90,16 @@ def test_solved_form_is_the_weighted_sum_of_naive_gradients(weights: str, mix: f
     strategy, model = prepared(GENRE, weights=weights, fair_weight=mix, direction="full", outer_every=10**6)
     rows = batch()
     strategy.backward(model, rows)
-    naive = naive_gradients(model, rows, strategy.theta)
+    naive = naive_gradients(model, rows, strategy.parameters)
     losses = group_losses(model, rows).detach()
     found = torch.from_numpy(strategy.balance.solver((naive @ naive.T).numpy(), losses.numpy()))
     grouped = strategy.view.batch_membership(rows).any(1)
     each = samples(model, rows)
     objective = grouped.double().mean() * (found @ group_losses(model, rows)) + each[~grouped].sum() / len(each)
     objective = mix * objective + (1 - mix) * each.mean()
-    for parameter, expected in zip(strategy.theta, torch.autograd.grad(objective, strategy.theta), strict=True):
+    for parameter, expected in zip(
+        strategy.parameters, torch.autograd.grad(objective, strategy.parameters), strict=True
+    ):
         torch.testing.assert_close(parameter.grad, expected, rtol=1e-6, atol=1e-8)
 
 
@@ -105,7 +109,7 @@ def test_one_group_is_the_plain_gradient(weights: str) -> None:
     rows = batch()
     strategy.backward(model, rows)
     for parameter, expected in zip(
-        strategy.theta, torch.autograd.grad(samples(model, rows).mean(), strategy.theta), strict=True
+        strategy.parameters, torch.autograd.grad(samples(model, rows).mean(), strategy.parameters), strict=True
     ):
         torch.testing.assert_close(parameter.grad, expected)
 
@@ -117,7 +121,7 @@ def test_a_group_absent_from_the_batch_is_left_out_and_counted(weights: str) -> 
     rows = {name: values[keep] for name, values in batch(60).items()}
     strategy.backward(model, rows)
     strategy.backward(model, batch(60))
-    assert all(torch.isfinite(parameter.grad).all() for parameter in strategy.theta)
+    assert all(torch.isfinite(parameter.grad).all() for parameter in strategy.parameters)
     figures = strategy.end_epoch(0)
     assert [figures[f"absent[{name}]"] for name in "abc"] == [0, 0, 1]
     strategy.backward(model, rows)
@@ -131,8 +135,8 @@ def test_a_batch_without_any_group_is_plain() -> None:
     for weights in ("entropy", "frank_wolfe"):
         strategy, model = prepared(GENRE, weights=weights, outer_every=10**6)
         strategy.backward(model, rows)
-        expected = torch.autograd.grad(samples(model, rows).mean(), strategy.theta)
-        for parameter, gradient in zip(strategy.theta, expected, strict=True):
+        expected = torch.autograd.grad(samples(model, rows).mean(), strategy.parameters)
+        for parameter, gradient in zip(strategy.parameters, expected, strict=True):
             torch.testing.assert_close(parameter.grad, gradient)
 
 
@@ -164,7 +168,7 @@ def unrolled(strategy: Any, model: TinyText, rows: Any, objective: Any, xi: floa
 def test_hypergradient_against_unrolled_autograd(weights: str, implicit: str, tolerance: float) -> None:
     strategy, model = prepared(GENRE, weights=weights, implicit=implicit, xi=0.7, fair_weight=0.5, epsilon=1e-4)
     rows = model.draw(batch())
-    balanced = strategy.balanced(model, batch(), rows, strategy.theta)
+    balanced = strategy.balanced(model, batch(), rows, strategy.parameters)
     exact = unrolled(strategy, model, rows, balanced.objective, 0.7)
     found = strategy.outer_gradient(model, rows, balanced)
     first_order = unrolled(strategy, model, rows, balanced.objective, 0.0)
@@ -178,7 +182,7 @@ def test_the_finite_difference_errs_by_the_square_of_its_step() -> None:
     for epsilon in (0.02, 0.01):
         strategy, model = prepared(GENRE, xi=0.7, epsilon=epsilon)
         rows = model.draw(batch())
-        balanced = strategy.balanced(model, batch(), rows, strategy.theta)
+        balanced = strategy.balanced(model, batch(), rows, strategy.parameters)
         exact = unrolled(strategy, model, rows, balanced.objective, 0.7)
         errors.append(float((strategy.outer_gradient(model, rows, balanced) - exact).norm() / exact.norm()))
     assert errors[1] < 1e-2
@@ -189,7 +193,7 @@ def test_hypergradient_leaves_everything_as_it_was() -> None:
     strategy, model = prepared(GENRE)
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
     rows = model.draw(batch())
-    balanced = strategy.balanced(model, batch(), rows, strategy.theta)
+    balanced = strategy.balanced(model, batch(), rows, strategy.parameters)
     strategy.outer_gradient(model, rows, balanced)
     for name, value in model.named_parameters():
         assert torch.equal(value, before[name]) and value.grad is None
