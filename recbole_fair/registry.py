@@ -94,6 +94,7 @@ _TITLES = "item texts"
 _OURS = (
     Row("AlphaRec", "recbole_fair.embedding.alpharec:AlphaRec", "embedding", "AlphaRec", _TITLES),
     Row("Linear", "recbole_fair.embedding.linear:Linear", "embedding", "Linear", _TITLES),
+    Row("XSimGCL", "recbole_fair.baselines.xsimgcl:XSimGCL", "host", "XSimGCL", host="LightGCN"),
     Row("Pop", "recbole_fair.baselines.pop:Pop", "host", "Pop"),
     Row("Random", "recbole_fair.baselines.random:Random", "host", "RecBole"),
 )
@@ -123,6 +124,7 @@ MODELS: Mapping[str, Row] = MappingProxyType(_models)
 ALIASES: Mapping[str, str] = MappingProxyType({"BPR": "MF", "MultiVAE": "MultVAE"})
 
 _PER_SAMPLE = "groups of items or users; losses per sample"
+_REFINABLE = "groups of items or users; item vectors to refine"
 
 
 def _strategy_row(name: str, module: str, needs: str = _PER_SAMPLE) -> Row:
@@ -137,6 +139,9 @@ _strategies: dict[str, Row] = {
         _strategy_row("PopDRO", "dro", f"{_PER_SAMPLE}; timestamps for its trend"),
         _strategy_row("DRORec", "dro"),
         _strategy_row("ITFR", "itfr"),
+        Row("BiFair", "recbole_fair.strategies.bifair:BiFair", "strategy", "BiFair", _REFINABLE),
+        Row("BiFair-Alg2", "recbole_fair.strategies.bifair:BiFair", "strategy", "BiFair", _REFINABLE),
+        Row("Separate", "recbole_fair.strategies.separate:Separate", "strategy", "BiFair", _REFINABLE),
         Row("Offset", "recbole_fair.strategies.offset:Offset", "strategy", "RecBole", "item groups", base=ITSELF),
     )
 }

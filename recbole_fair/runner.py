@@ -77,7 +77,7 @@ def _claimed(work: _Run, quiet: bool) -> Result:
     """Show what is finished, do what is not; a request that cannot be met leaves a fresh folder as it was."""
     fresh = rundir.claim(work.folder, work.config, work.digest)
     if finished(work.folder):
-        work.write_missing_lists()
+        work.write_what_is_missing()
         return Result.read(work.folder)
     try:
         with rundir.logging_to(work.folder, work.config["state"], quiet):
@@ -212,6 +212,8 @@ class _Run:
         reporting.write_history(self.folder, trainer.history)
         if self.config["save_recommendations"] and self.config["eval_protocol"] != "labeled":
             reporting.write_lists(self.folder, loaded, table)
+        if self.config["save_item_vectors"]:
+            self._save_vectors(loaded, trainer)
         logger.info("best epoch %s", about.get("epoch"))
 
     def _judge(self, evaluator: KeepingEvaluator) -> Any:
@@ -263,8 +265,10 @@ class _Run:
             trainer.model.eval()
         return loaded, trainer
 
-    def write_missing_lists(self) -> None:
-        """A finished run that is asked for its lists afterwards writes them from its weights."""
+    def write_what_is_missing(self) -> None:
+        """A finished run that is asked for its lists or item vectors afterwards writes them from its weights."""
+        if self.config["save_item_vectors"] and not (self.folder / "item_vectors.safetensors").exists():
+            self._save_vectors(*self.restored())
         lists = self.config["save_recommendations"] and self.config["eval_protocol"] != "labeled"
         if lists and not (self.folder / "recommendations.tsv").exists():
             loaded, trainer = self.restored()
@@ -280,6 +284,11 @@ class _Run:
         self.config["item_vectors"] = matrix
         self.result.environment["item_encoder"] = source
         logger.info("item vectors: %s, %d x %d", source, *matrix.shape)
+
+    def _save_vectors(self, loaded: Data, trainer: FairTrainer) -> None:
+        from recbole_fair import vectors
+
+        vectors.save(self.folder, loaded, trainer.model)
 
     def _trainer(self, loaded: Data) -> FairTrainer:
         config = self.config

@@ -61,11 +61,11 @@ def test_reweight_weighs_the_rows_that_are_trained_on(run_toy: Any, monkeypatch:
     from recbole_fair.contrastive import Contrastive
 
     trained, weighed = [], []
-    scores = Contrastive._negative_scores
+    losses_of = Contrastive.pair_losses
 
-    def spy(self: Any, users: Any, chosen: Any, vectors: Any) -> Any:
-        trained.append(users)
-        return scores(self, users, chosen, vectors)
+    def spy(self: Any, rows: Any, *vectors: Any) -> Any:
+        trained.append(rows[0])
+        return losses_of(self, rows, *vectors)
 
     objective = Reweight.objective
 
@@ -73,7 +73,7 @@ def test_reweight_weighs_the_rows_that_are_trained_on(run_toy: Any, monkeypatch:
         weighed.append(self.batch["user_id"])
         return objective(self, samples, membership)
 
-    monkeypatch.setattr(Contrastive, "_negative_scores", spy)
+    monkeypatch.setattr(Contrastive, "pair_losses", spy)
     monkeypatch.setattr(Reweight, "objective", look)
     run_toy("ReweightMF", rec_loss="infonce", negatives=4, user_sampling="user", fair_group="genre", epochs=1)
     assert trained and all(torch.equal(users, seen) for users, seen in zip(trained, weighed, strict=True))
