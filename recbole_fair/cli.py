@@ -55,6 +55,13 @@ COMMANDS = {
     "recommend": Command(
         "recbole_fair.commands.recommend:main", "RUN_DIR --users=1,2 --k=20: top items of a saved run"
     ),
+    "audit": Command(
+        "recbole_fair.commands.audit:main",
+        "--recommendations F --interactions F --run_dir DIR: judge any system's lists",
+    ),
+    "probe": Command(
+        "recbole_fair.commands.probe:main", "RUN_DIR --sensitive_attribute=gender: what user states give away"
+    ),
     "tune": Command(
         "recbole_fair.commands.tune:main", "search over a model's keys with Ray Tune, choose by validation"
     ),

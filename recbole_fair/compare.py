@@ -114,8 +114,10 @@ def _say(entry: Entry) -> None:
     print(f"{entry.model}, seed {entry.seed}: {entry.error or entry.run_dir}", file=sys.stderr, flush=True)
 
 
-def _k(found: Entrants) -> int:
-    return int(str(found.config["valid_metric"]).rpartition("@")[2])
+def _k(found: Entrants) -> int | None:
+    """The K that runs are selected by; an answer has none."""
+    k = str(found.config["valid_metric"]).rpartition("@")[2]
+    return int(k) if k.isdigit() else None
 
 
 def _written(compared: Comparison) -> Comparison:

@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import dok_matrix
 
-# RecBole's Config assigns np.float = np.float_ and so on; numpy 2 removed the right-hand sides.
-# Upstream issues 2174 and 2215.
-_NUMPY_ALIASES = {"float_": np.float64, "complex_": np.complex128, "unicode_": np.str_}
+# RecBole's Config assigns np.float = np.float_ and so on; numpy 2 removed the right-hand sides (upstream issues 2174,
+# 2215). Its NDCG reads np.float, which is there only once some Config was made: an audit makes none.
+_NUMPY_ALIASES = {"float": np.float64, "float_": np.float64, "complex_": np.complex128, "unicode_": np.str_}
 
 
 def restore_numpy_aliases() -> None:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -20,12 +21,12 @@ from typing import Any
 
 from recbole_fair import keys, registry, yamls
 from recbole_fair.errors import UsageError
+from recbole_fair.evaluation import settings
 from recbole_fair.host import HostConfig, ModelType, recbole
 
 _HOST_FOLDER = Path(recbole.__file__).parent
 _HOST_PROPERTIES = _HOST_FOLDER / "properties"
 _DATASET_NAME = re.compile(r"[\w][\w.+-]*")
-_TOPK_METRIC = re.compile(r"(\w+)@(\d+)(\[[\w*]+\])?")
 # How a run is called, not what it computes: never written to config.yaml, where they would be taken up again.
 _NOT_WRITTEN = frozenset({"MODEL_TYPE", "run_dir", "resume", "load", "base"})
 # Read by RecBole though no yaml of its names them.
@@ -90,11 +91,14 @@ class Config(HostConfig):
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         row = self.choice.model
         super()._load_internal_config_dict(row.host or model, model_class, dataset)
-        layers = ["overall", f"dataset/{dataset}", f"family/{self.family}", f"model/{row.name}"]
-        if self.choice.strategy:
-            layers.append(f"strategy/{self.choice.strategy.name}")
-        for layer in layers:
-            merge(self.internal_config_dict, deepcopy(yamls.packaged(f"{layer}.yaml")))
+        layers = [f"dataset/{dataset}", f"family/{self.family}", f"model/{row.name}"]
+        layers += [f"strategy/{row.name}" for row in self.choice.strategies]
+        contents = [yamls.packaged(f"{layer}.yaml") for layer in layers]
+        overall = yamls.packaged("overall.yaml")
+        protocol = ChainMap(self.external_config_dict, *reversed(contents), overall)["eval_protocol"]
+        keys.check_value("eval_protocol", protocol, None)  # it names a file
+        for content in (overall, yamls.packaged(f"protocol/{protocol}.yaml"), *contents):
+            merge(self.internal_config_dict, deepcopy(content))
 
     def _get_final_config_dict(self) -> dict[str, Any]:
         self._check_external()
@@ -103,14 +107,16 @@ class Config(HostConfig):
         final.update(model=self.name, strategy=None)
         if final.get("loss_type") == "CE" and "train_neg_sample_args" not in self.external_config_dict:
             final["train_neg_sample_args"] = None  # cross-entropy over all items draws no negatives
-        final["metrics"], final["topk"] = _with_valid_metric(final)
+        final["metrics"], final["topk"] = settings.completed(final)
         self.effective = _plain({key: value for key, value in final.items() if key not in _NOT_WRITTEN})
-        _check_evaluation(final)
+        settings.check(final)
         return final
 
     def _set_default_parameters(self) -> None:
         super()._set_default_parameters()
-        self.final_config_dict["data_path"] = str(self.folder)
+        final = self.final_config_dict
+        final["data_path"] = str(self.folder)
+        final["valid_metric_bigger"] = settings.bigger_is_better(final["valid_metric"])
 
     def _init_device(self) -> None:
         """Let RecBole pick the device without touching an existing CUDA_VISIBLE_DEVICES."""
@@ -199,41 +205,6 @@ def _keys_of_all_models() -> frozenset[str]:
     """Keys that some model, family or strategy reads: not unknown, but perhaps of no use to this one."""
     files = [*(_HOST_PROPERTIES / "model").glob("*.yaml"), *yamls.PROPERTIES.glob("*/*.yaml")]
     return frozenset(key for file in files for key in yamls.read_mapping(file))
-
-
-def _with_valid_metric(values: Mapping[str, Any]) -> tuple[list[str], list[int]]:
-    """`metrics` and `topk`, completed by what `valid_metric` names."""
-    metrics = [values["metrics"]] if isinstance(values["metrics"], str) else list(values["metrics"])
-    topk = [values["topk"]] if isinstance(values["topk"], int) else list(values["topk"])
-    if not topk or not all(isinstance(k, int) and not isinstance(k, bool) and 1 <= k <= 10**6 for k in topk):
-        raise UsageError(f"topk={values['topk']!r}: a positive number, or a list of them")
-    found = _TOPK_METRIC.fullmatch(str(values["valid_metric"]))
-    if not found:
-        raise UsageError(f"valid_metric={values['valid_metric']!r}: name a metric and its K, as in NDCG@20")
-    name, k = found.group(1), int(found.group(2))
-    metrics += [name] if name.lower() not in {str(metric).lower() for metric in metrics} else []
-    return metrics, sorted({*topk, k})
-
-
-def _check_evaluation(values: Mapping[str, Any]) -> None:
-    """Refuse settings under which RecBole computes something else than was asked."""
-    arguments = values["eval_args"]
-    if unknown := set(arguments) - {"split", "order", "group_by", "mode"}:
-        raise UsageError(f"eval_args: unknown {sorted(unknown)}; it has split, order, group_by and mode")
-    modes = arguments.get("mode", "full")
-    if set(modes.values() if isinstance(modes, dict) else [modes]) != {"full"}:
-        raise UsageError(
-            f"eval_args.mode={modes!r}: only full ranking; RecBole draws uniN candidates anew on every pass"
-        )
-    if "TS" in (arguments.get("split") or {}) and arguments.get("order") != "TO":
-        raise UsageError("eval_args: a TS split needs `order: TO` (RecBole mixes past and future with RO)")
-    unknown = set(values.get("clip_grad_norm") or {}) - {"max_norm", "norm_type"}
-    if unknown:
-        raise UsageError(f"clip_grad_norm: unknown {sorted(unknown)}; it has max_norm and norm_type")
-    if values.get("threshold") and "full" in str(arguments.get("mode")):
-        raise UsageError("threshold: full ranking counts every row as a like; filter with val_interval instead")
-    if values.get("MODEL_TYPE") == ModelType.SEQUENTIAL and arguments.get("order") != "TO":
-        raise UsageError(f"{values['model']} reads items in time order: set eval_args.order=TO")
 
 
 def _plain(value: Any) -> Any:

@@ -20,6 +20,8 @@ import torch
 
 from recbole_fair.config import Config
 from recbole_fair.errors import UsageError
+from recbole_fair.evaluation.labeled import likes
+from recbole_fair.evaluation.protocols import PROTOCOLS
 from recbole_fair.groups import Values
 from recbole_fair.host import (
     Dataset,
@@ -35,6 +37,7 @@ from recbole_fair.host import (
     init_seed,
 )
 from recbole_fair.registry import nearest
+from recbole_fair.splits import split_digest
 
 IntArray = npt.NDArray[np.int64]
 Tokens = npt.NDArray[np.str_]
@@ -85,6 +88,7 @@ class Data:
     valid: Any
     test: Any
     rows_read: int  # interactions in the file, before any filter
+    asked: str | None = None  # digest of the candidates or labeled pairs, which the split alone does not fix
 
     def pairs(self, phase: str) -> tuple[IntArray, IntArray]:
         """User and item ids of a part's interactions."""
@@ -111,16 +115,13 @@ class Data:
         """Raw ids in the order of RecBole's own."""
         return self.dataset.field2id_token[field]
 
+    def names(self, kind: str) -> Tokens:
+        """Raw ids of all users or items, in the order of RecBole's own."""
+        return self.tokens(self.dataset.uid_field if kind == "user" else self.dataset.iid_field)
+
     def split_digest(self) -> str:
-        """Equal for two runs exactly if they share users, items and the split."""
-        digest = hashlib.sha256()
-        for field in (self.dataset.uid_field, self.dataset.iid_field):
-            digest.update("\n".join(map(str, self.dataset.field2id_token[field])).encode())
-        for phase in _PHASES:
-            users, items = self.pairs(phase)
-            pairs = np.sort(users.astype(np.int64) * self.dataset.item_num + items)
-            digest.update(pairs.tobytes())
-        return digest.hexdigest()[:16]
+        """Equal for two runs exactly if they share the split."""
+        return split_digest(self.names("user"), self.names("item"), {phase: self.pairs(phase) for phase in _PHASES})
 
 
 def _raw_values(ids: IntArray, tokens: Tokens) -> Values:
@@ -200,14 +201,16 @@ def load(config: Config) -> Data:
     for part in () if config["batch_features"] else built:
         part.user_feat = part.item_feat = None  # else the loader joins every column of both to every row
     parts = {phase: part.copy(part.inter_feat) for phase, part in parts.items()}
-    samplers = create_samplers(config, dataset, built)
     history = Sampler(list(_PHASES), list(parts.values()), "uniform")
-    evaluation = [_ranking_loader(config, parts, phase, history) for phase in ("valid", "test")]
+    known = _learnt_from(config, parts)
+    evaluation = [_judged_loader(config, parts, known, phase, history) for phase in ("valid", "test")]
+    built[0].inter_feat = known["train"].inter_feat
+    samplers = create_samplers(config, dataset, built)
     if isinstance(built[0], LateSequences):
         built[0].augment()
     train = _training_loader(config, built[0], samplers[0])
     rows = _count_rows(config.folder / f"{config['dataset']}.inter")
-    return Data(dataset, parts, train, evaluation[0], evaluation[1], rows)
+    return Data(dataset, parts, train, evaluation[0], evaluation[1], rows, _asked(config, evaluation))
 
 
 def _training_loader(config: Config, part: Dataset, sampler: Any) -> Any:
@@ -247,12 +250,28 @@ def _check_parts(config: Config, parts: dict[str, Dataset]) -> None:
             )
 
 
-def _ranking_loader(config: Config, parts: dict[str, Dataset], phase: str, history: Sampler) -> FullSortEvalDataLoader:
+def _learnt_from(config: Config, parts: dict[str, Dataset]) -> dict[str, Dataset]:
+    """The rows that a model may learn from: where pairs are judged, those that are likes, else all.
+
+    To a model that only ranks, every training row is a like; a model with a loader of its own reads the ratings.
+    """
+    if config["eval_protocol"] != "labeled" or config["learn_from"] == "all":
+        return parts
+    return {phase: part.copy(part.inter_feat[torch.from_numpy(likes(config, part))]) for phase, part in parts.items()}
+
+
+def _asked(config: Config, loaders: list[FullSortEvalDataLoader]) -> str | None:
+    return PROTOCOLS[config["eval_protocol"]].digest(loaders)
+
+
+def _judged_loader(
+    config: Config, parts: dict[str, Dataset], known: dict[str, Dataset], phase: str, history: Sampler
+) -> FullSortEvalDataLoader:
     # Users are judged alike for all models, so the loader must not see that a model is sequential.
     general = config.replaced(MODEL_TYPE=None)
-    loader = FullSortEvalDataLoader(general, parts[phase], history.set_phase(phase), shuffle=False)
+    loader = PROTOCOLS[config["eval_protocol"]].loader(general, parts, phase, history)
     if config.sequential:
-        before = [parts[earlier].inter_feat for earlier in _PHASES[: _PHASES.index(phase)]]
+        before = [known[earlier].inter_feat for earlier in _PHASES[: _PHASES.index(phase)]]
         loader.user_df.update(last_items(config, parts["train"], before, loader.uid_list))
     return loader
 

@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
 from recbole_fair import groups
-from recbole_fair.config import Config
-from recbole_fair.data import Data
 from recbole_fair.errors import UsageError
 from recbole_fair.groups import Groups
 
 
-def item_groups(config: Config, data: Data, name: str, key: str = "item_groups") -> Groups:
+class Catalogue(Protocol):
+    """What groups are made from: a run's data, or the tables of an audit."""
+
+    def names(self, kind: str) -> npt.NDArray[np.str_]:
+        """Raw ids of all users or items; place 0 is padding."""
+
+    def values(self, field: str, key: str) -> groups.Values:
+        """Raw values of a field for every id; `key` is the setting that asked for it."""
+
+    def item_counts(self) -> npt.NDArray[np.int64]:
+        """Training interactions of each item."""
+
+
+def item_groups(config: Mapping[str, Any], data: Catalogue, name: str, key: str = "item_groups") -> Groups:
     """pop, genre (the data set's genre_field) or any item field."""
     if name == "pop":
-        tokens = data.tokens(data.dataset.iid_field).tolist()
-        return groups.popularity(data.item_counts(), tokens, float(config["popular_share"]))
-    field = config["genre_field"] if name == "genre" else name
-    if field is None:
-        raise UsageError(f"{key}=genre: {config['dataset']} has no genre; set genre_field to an item field")
+        return groups.popularity(data.item_counts(), data.names("item").tolist(), float(config["popular_share"]))
+    field = (config["genre_field"] or name) if name == "genre" else name
     return _field_groups(config, data, "item", name, field, key)
 
 
-def user_groups(config: Config, data: Data, name: str, key: str = "user_groups") -> Groups:
+def user_groups(config: Mapping[str, Any], data: Catalogue, name: str, key: str = "user_groups") -> Groups:
     """A user field, or a product of several such as gender*age."""
     parts = [_field_groups(config, data, "user", part, part, key) for part in name.split("*")]
     return parts[0] if len(parts) == 1 else groups.product(parts)
 
 
-def _field_groups(config: Config, data: Data, kind: str, name: str, field: str, key: str) -> Groups:
+def _field_groups(config: Mapping[str, Any], data: Catalogue, kind: str, name: str, field: str, key: str) -> Groups:
     values = data.values(field, key)
-    if len(values) != (data.dataset.user_num if kind == "user" else data.dataset.item_num):
+    if len(values) != len(data.names(kind)):
         raise UsageError(f"{key}={name!r}: is not a {kind} field")
     bins = (config["group_bins"] or {}).get(field, {})
     if bins:
@@ -38,14 +52,15 @@ def _field_groups(config: Config, data: Data, kind: str, name: str, field: str, 
     return groups.by_value(kind, name, values, multi=multi, unknown=unknown, names=tuple(bins))
 
 
-def reported(config: Config, data: Data) -> tuple[list[Groups], list[Groups]]:
+def reported(config: Mapping[str, Any], data: Catalogue) -> tuple[list[Groups], list[Groups]]:
     """The item and user groupings that a run reports."""
-    items = [item_groups(config, data, name) for name in _names(config, "item_groups")]
-    users = [user_groups(config, data, name) for name in _names(config, "user_groups")]
-    return items, users
+    items = [item_groups(config, data, name) for name in names_of(config, "item_groups")]
+    users = [user_groups(config, data, name) for name in dict.fromkeys(names_of(config, "user_groups"))]
+    return items, [*users, *_probed_besides(config, data, {groups.field for groups in users})]
 
 
-def _names(config: Config, key: str) -> list[str]:
+def names_of(config: Mapping[str, Any], key: str) -> list[str]:
+    """The groupings that a key names, one or several."""
     given = config[key] or []
     names = [given] if isinstance(given, str) else list(given)
     if wrong := [name for name in names if not isinstance(name, str) or not name]:
@@ -53,17 +68,16 @@ def _names(config: Config, key: str) -> list[str]:
     return names
 
 
-def sensitive_groups(config: Config, data: Data) -> list[Groups]:
+def sensitive_groups(config: Mapping[str, Any], data: Catalogue) -> list[Groups]:
     """One user grouping for each `sensitive_attribute`; refuses one that the data lacks."""
-    return [user_groups(config, data, name, "sensitive_attribute") for name in _names(config, "sensitive_attribute")]
+    return [user_groups(config, data, name, "sensitive_attribute") for name in names_of(config, "sensitive_attribute")]
 
 
-def fair_group(config: Config, data: Data) -> Groups:
-    """The item grouping that a strategy trains on: `fair_group`, else the first of `item_groups`."""
-    names = _names(config, "fair_group") or _names(config, "item_groups")
-    if not names:
-        raise UsageError("fair_group: a strategy needs item groups; set fair_group=pop or to an item field")
-    found = item_groups(config, data, names[0], "fair_group")
-    if len(found.names) < 2:
-        raise UsageError(f"fair_group={names[0]!r}: {len(found.names)} group(s); a strategy needs at least two")
-    return found
+def _probed_besides(config: Mapping[str, Any], data: Catalogue, named: set[str]) -> list[Groups]:
+    """Attributes that are probed but not named among user_groups: who recomputes an AUC needs the classes."""
+    return [groups for groups in probed_groups(config, data) if groups.field not in named]
+
+
+def probed_groups(config: Mapping[str, Any], data: Catalogue) -> list[Groups]:
+    """One user grouping for each attribute of `probe`."""
+    return [user_groups(config, data, name, "probe") for name in dict.fromkeys(names_of(config, "probe"))]

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product as cartesian
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_matrix
 
 from recbole_fair.errors import UsageError
 
@@ -34,9 +35,12 @@ class Groups:
         """How many ids (padding aside) belong to no group."""
         return int((~self.membership[1:].any(axis=1)).sum())
 
-    def of(self, identifier: int) -> list[str]:
-        """Names of the groups an id belongs to."""
-        return [name for name, member in zip(self.names, self.membership[identifier], strict=True) if member]
+    def labels(self, identifiers: npt.NDArray[np.int64]) -> npt.NDArray[np.object_]:
+        """Names of the groups that each id belongs to, joined by "|"; empty for none."""
+        member = self.membership[identifiers]
+        kinds, rows = np.unique(member, axis=0, return_inverse=True)
+        names = ["|".join(name for name, held in zip(self.names, kind, strict=True) if held) for kind in kinds]
+        return np.array(names, dtype=object)[rows.reshape(-1)]
 
 
 def popularity(counts: npt.NDArray[np.int64], tokens: Sequence[str], share: float = 0.1) -> Groups:
@@ -103,7 +107,12 @@ def _test_of(content: str | Sequence[Any], key: str) -> Callable[[str], bool]:
     if isinstance(content, (list, tuple)):
         codes = {str(code) for code in content}
         return codes.__contains__
-    found = _INTERVAL.fullmatch(str(content).strip())
+    return within(str(content), key)
+
+
+def within(content: str, key: str) -> Callable[[str], bool]:
+    """A test of numbers written as text against an interval such as "[18,35)"; `key` names the setting."""
+    found = _INTERVAL.fullmatch(content.strip())
     try:
         low, high = (float(found.group(2)), float(found.group(3))) if found else (1.0, 0.0)
     except ValueError:
@@ -112,14 +121,14 @@ def _test_of(content: str | Sequence[Any], key: str) -> Callable[[str], bool]:
         raise UsageError(f"{key}={content!r}: an interval as in '[18,35)', or a list of codes")
     closed_low, closed_high = found.group(1) == "[", found.group(4) == "]"
 
-    def within(value: str) -> bool:
+    def holds(value: str) -> bool:
         try:
             number = float(value)
         except ValueError as error:
             raise UsageError(f"{key}: {value!r} is no number, yet the bin is an interval") from error
         return low < number < high or (closed_low and number == low) or (closed_high and number == high)
 
-    return within
+    return holds
 
 
 def product(parts: Sequence[Groups]) -> Groups:
@@ -132,6 +141,57 @@ def product(parts: Sequence[Groups]) -> Groups:
     for part in parts[1:]:
         membership = (membership[:, :, None] & part.membership[:, None, :]).reshape(len(membership), -1)
     return Groups(parts[0].kind, "*".join(part.field for part in parts), names, membership)
+
+
+@dataclass(frozen=True)
+class PairGroups:
+    """Groups of (user, item) pairs: by the user, by the item, or by both, as ITFR's gender*genre.
+
+    A pair is in group g if its user is in column u and its item in column i of the g-th product; a side that does not
+    matter has one column that holds every id.
+    """
+
+    field: str
+    names: tuple[str, ...]
+    user: npt.NDArray[np.bool_]  # [U, Gu]
+    item: npt.NDArray[np.bool_]  # [I, Gi]
+    columns: npt.NDArray[np.int64]  # [G] places of the groups among the Gu * Gi products
+    absent: tuple[str, ...] = ()  # groups left out because no training pair is in them
+
+    def counts(self, users: npt.NDArray[np.int64], items: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Pairs in each group, [G]."""
+        shape = len(self.user), len(self.item)
+        pairs = csr_matrix((np.ones(len(users), np.int64), (users, items)), shape=shape)
+        cells = self.user.T.astype(np.int64) @ (pairs @ self.item.astype(np.int64))  # [Gu, Gi]
+        return cells.reshape(-1)[self.columns]
+
+    def present(self, users: npt.NDArray[np.int64], items: npt.NDArray[np.int64]) -> PairGroups:
+        """Only the groups with a pair; the others are kept by name in `absent`."""
+        found = self.counts(users, items) > 0
+        names = tuple(name for name, here in zip(self.names, found, strict=True) if here)
+        absent = tuple(name for name, here in zip(self.names, found, strict=True) if not here)
+        return replace(self, names=names, columns=self.columns[found], absent=self.absent + absent)
+
+
+def of_pairs(field: str, parts: Sequence[Groups], users: int, items: int) -> PairGroups:
+    """User and item groupings crossed into groups of pairs; names are user*item.
+
+    >>> gender = by_value("user", "gender", [(), ("F",), ("M",)])
+    >>> genre = by_value("item", "genre", [(), ("a",), ("b",), ("a", "b")])
+    >>> crossed = of_pairs("gender*genre", [gender, genre], 3, 4)
+    >>> crossed.names
+    ('F*a', 'F*b', 'M*a', 'M*b')
+    >>> crossed.counts(np.array([1, 1, 2]), np.array([1, 3, 3])).tolist()
+    [2, 1, 1, 1]
+    """
+    sides = [[part for part in parts if part.kind == kind] for kind in ("user", "item")]
+    crossed = [product(side) if side else None for side in sides]
+    tables = [
+        np.ones((size, 1), dtype=bool) if side is None else side.membership
+        for side, size in zip(crossed, (users, items), strict=True)
+    ]
+    names = tuple("*".join(pair) for pair in cartesian(*(side.names for side in crossed if side is not None)))
+    return PairGroups(field, names, tables[0], tables[1], np.arange(len(names)))
 
 
 def _natural(name: str) -> tuple[int, float, str]:

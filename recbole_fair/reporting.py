@@ -6,20 +6,23 @@ import csv
 import io
 import resource
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
 import torch
 
 import recbole_fair
-from recbole_fair import storage
-from recbole_fair.config import Config
-from recbole_fair.data import Data
-from recbole_fair.evaluation.collector import UserFigures
-from recbole_fair.groups import Groups
+from recbole_fair import checkpoint, storage
+from recbole_fair.data import Data, Tokens
+from recbole_fair.evaluation.functions import FloatArray
+from recbole_fair.evaluation.labeled import AnswerTable
+from recbole_fair.evaluation.table import RankingTable
 from recbole_fair.result import Result
 
 _PACKAGES = ("recbole", "torch", "numpy", "scipy", "pandas", "transformers", "sentence-transformers", "ray")
@@ -30,7 +33,7 @@ def bars_wanted(quiet: bool) -> bool:
     return not quiet and sys.stderr.isatty()
 
 
-def describe(result: Result, config: Config) -> None:
+def describe(result: Result, config: Mapping[str, Any]) -> None:
     """Versions and the machine."""
     result.versions = {"recbole_fair": recbole_fair.__version__, "python": sys.version.split()[0]}
     for package in _PACKAGES:
@@ -54,7 +57,7 @@ def data_facts(loaded: Data, fingerprint: str) -> dict[str, Any]:
     return {
         "fingerprint": fingerprint,
         "split": loaded.split_digest(),
-        "candidates": None,
+        "candidates": loaded.asked,
         "users": loaded.dataset.user_num - 1,
         "items": loaded.dataset.item_num - 1,
         "interactions": sum(len(loaded.pairs(phase)[0]) for phase in loaded.parts),
@@ -73,9 +76,10 @@ def data_warnings(loaded: Data) -> list[str]:
 
 
 def parameter_counts(model: torch.nn.Module) -> dict[str, int]:
-    """All parameters, and those that are trained."""
-    counts = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
-    return {"total": sum(count for count, _ in counts), "trainable": sum(count for count, trained in counts if trained)}
+    """All parameters, and those that are trained; item vectors that a strategy refines are among both."""
+    frozen = sum(parameter.numel() for parameter in model.parameters() if not parameter.requires_grad)
+    trainable = sum(value.numel() for value in checkpoint.trained(model).values())
+    return {"total": frozen + trainable, "trainable": trainable}
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]], delimiter: str = ",") -> None:
@@ -87,55 +91,36 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]
     storage.write_text(path, stream.getvalue())
 
 
-def write_users(folder: Path, loaded: Data, figures: UserFigures, user_groups: Sequence[Groups]) -> None:
-    """users.csv: a row a judged user with its groups, additive metrics, and hits and test items by item group."""
-    columns = {
-        **figures.metrics,
-        **{f"hits[{name}]": values for name, values in figures.hits.items()},
-        **{f"relevant[{name}]": values for name, values in figures.relevant.items()},
-    }
-    tokens = loaded.tokens(loaded.dataset.uid_field)[figures.users]
-    labels = [["|".join(groups.of(user)) for groups in user_groups] for user in figures.users.tolist()]
-    table = np.column_stack(list(columns.values())).tolist()
-    rows = ([token, *label, *map(_number, row)] for token, label, row in zip(tokens, labels, table, strict=True))
-    write_table(folder / "users.csv", ["user_id", *(groups.field for groups in user_groups), *columns], rows)
+def write_users(folder: Path, names: Tokens, table: RankingTable | AnswerTable) -> None:
+    """users.csv: a row a judged user with its groups and what it adds to each figure.
 
-
-def _number(value: float) -> float | int:
-    return int(value) if value == int(value) else value
-
-
-def group_rows(
-    config: Config, figures: UserFigures, item_groups: Sequence[Groups], user_groups: Sequence[Groups]
-) -> list[dict[str, Any]]:
-    """One row a group.
-
-    A user group shows the mean of each metric over its users; an item group the mean, over the users with a test
-    item in it, of hits / test items (BiFair, Eq. 1 with Recall as the utility).
+    Lists: additive metrics, and hits and test items by item group. Answers: counts of right and wrong ones. `names`
+    are the raw ids of all users.
     """
-    rows = []
-    for groups in user_groups:
-        member = groups.membership[figures.users]  # [U, G]
-        for place, name in enumerate(groups.names):
-            chosen = member[:, place]
-            shown = chosen.sum() >= config["min_group_users"]
-            means = {key: float(values[chosen].mean()) if shown else None for key, values in figures.metrics.items()}
-            rows.append(_group_row(groups, place, name, int(chosen.sum()), means))
-    for groups in item_groups:
-        for place, name in enumerate(groups.names):
-            relevant = figures.relevant[f"{groups.field}:{name}"]
-            having = relevant > 0
-            utilities = {}
-            for k in config["topk"]:
-                hits = figures.hits[f"{groups.field}:{name}@{k}"]
-                utilities[f"recall@{k}"] = float((hits[having] / relevant[having]).mean()) if having.any() else None
-            rows.append(_group_row(groups, place, name, int(having.sum()), utilities))
-    return rows
+    values = dict(_answer_columns(table) if isinstance(table, AnswerTable) else _list_columns(table))
+    user_groups = [groups for groups in table.groups.values() if groups.kind == "user"]
+    labels = {groups.field: groups.labels(table.users) for groups in user_groups}
+    columns = {"user_id": names[table.users].astype(object), **labels, **values}
+    stream = pa.BufferOutputStream()
+    options = arrow_csv.WriteOptions(include_header=False, quoting_style="needed")
+    arrow_csv.write_csv(pa.table({name: pa.array(column) for name, column in columns.items()}), stream, options)
+    header = io.StringIO()
+    csv.writer(header, lineterminator="\n").writerow(columns)
+    storage.write_bytes(folder / "users.csv", header.getvalue().encode() + stream.getvalue().to_pybytes())
 
 
-def _group_row(groups: Groups, place: int, name: str, users: int, metrics: dict[str, float | None]) -> dict[str, Any]:
-    size = int(groups.membership[:, place].sum())
-    return {"kind": groups.kind, "field": groups.field, "group": name, "size": size, "users": users, **metrics}
+def _answer_columns(table: AnswerTable) -> Iterator[tuple[str, FloatArray]]:
+    yield from table.confusion()._asdict().items()
+
+
+def _list_columns(table: RankingTable) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    yield from table.per_user.items()
+    for field, hits in table.hits.items():
+        for k, at_k in zip(table.topk, np.moveaxis(hits, 1, 0), strict=True):
+            for name, column in zip(table.groups[field].names, at_k.T, strict=True):
+                yield f"hits[{field}:{name}@{k}]", column
+        for name, column in zip(table.groups[field].names, table.relevant[field].T, strict=True):
+            yield f"relevant[{field}:{name}]", column
 
 
 def write_groups(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -149,14 +134,14 @@ def write_history(folder: Path, history: Iterable[tuple[int, str, float]]) -> No
     write_table(folder / "history.csv", ["epoch", "metric", "value"], history)
 
 
-def write_lists(folder: Path, loaded: Data, figures: UserFigures) -> None:
+def write_lists(folder: Path, loaded: Data, table: RankingTable) -> None:
     """recommendations.tsv and interactions.tsv with external ids, for whoever recomputes the figures."""
     users, items = loaded.tokens(loaded.dataset.uid_field), loaded.tokens(loaded.dataset.iid_field)
     rows = (
         (users[user], items[item], rank, score)
-        for user, listed, valued in zip(figures.users, figures.lists, figures.scores, strict=True)
+        for user, listed, valued in zip(table.users, table.lists, table.scores, strict=True)
         for rank, (item, score) in enumerate(zip(listed, valued, strict=True), start=1)
-        if np.isfinite(score)
+        if item
     )
     write_table(folder / "recommendations.tsv", ["user_id", "item_id", "rank", "score"], rows, "\t")
     splits = (
@@ -165,3 +150,25 @@ def write_lists(folder: Path, loaded: Data, figures: UserFigures) -> None:
         for user, item in zip(*loaded.pairs(phase), strict=True)
     )
     write_table(folder / "interactions.tsv", ["user_id", "item_id", "split"], splits, "\t")
+
+
+def write_predictions(folder: Path, loaded: Data, table: AnswerTable) -> None:
+    """predictions.tsv: every judged pair with its label and score; `variant` says what the prompt held."""
+    users, items = loaded.tokens(loaded.dataset.uid_field), loaded.tokens(loaded.dataset.iid_field)
+    rows = (
+        (users[user], items[item], int(label), variant, score)
+        for variant, scores in table.scores.items()
+        for user, item, label, score in zip(table.users[table.rows], table.items, table.labels, scores, strict=True)
+    )
+    write_table(folder / "predictions.tsv", ["user_id", "item_id", "label", "variant", "score"], rows, "\t")
+
+
+def write_candidates(folder: Path, loaded: Data) -> None:
+    """candidates.tsv: what was drawn for each user beside its own items."""
+    users, items = loaded.tokens(loaded.dataset.uid_field), loaded.tokens(loaded.dataset.iid_field)
+    rows = (
+        (users[user], items[item], phase)
+        for phase, loader in (("valid", loaded.valid), ("test", loaded.test))
+        for user, item in loader.pairs()
+    )
+    write_table(folder / "candidates.tsv", ["user_id", "item_id", "split"], rows, "\t")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from recbole_fair import storage
 from recbole_fair.errors import UsageError
+
+_RECALL = re.compile(r"recall@\d+")
 
 
 @dataclass
@@ -31,6 +34,7 @@ class Result:
     versions: dict[str, str] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
+    threshold: float | None = None  # of a Yes, in a labeled run
     base: str | None = None  # the folder of the run this one stands on
     warnings: list[str] = field(default_factory=list)
     run_dir: str = ""
@@ -60,11 +64,14 @@ class Result:
     def table(self) -> str:
         """Validation and test figures side by side."""
         rows = [
-            ("metric", "valid", "test"),
-            *((name, _shown(self.valid.get(name)), _shown(value)) for name, value in self.test.items()),
+            ("metric", "valid", "test", "interval"),
+            *(
+                (name, _shown(self.valid.get(name)), _shown(value), _span(self.interval.get(name)))
+                for name, value in self.test.items()
+            ),
         ]
         widths = [max(len(row[column]) for row in rows) for column in range(3)]
-        lines = [f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}" for row in rows]
+        lines = [f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}  {d}".rstrip() for a, b, c, d in rows]
         title = f"{self.model} on {self.dataset}, seed {self.seed} ({self.status})"
         notes = [f"warning: {note}" for note in self.warnings]
         return "\n".join([title, *lines, *self._group_lines(), *notes, f"run directory: {self.run_dir}"])
@@ -73,7 +80,7 @@ class Result:
         """One line a grouping: recall at the largest K by group; all of it stands in groups.csv."""
         shown: dict[str, list[str]] = {}
         for row in self.groups:
-            metric = max((key for key in row if key.startswith("recall@")), key=_k_of, default=None)
+            metric = max((key for key in row if _RECALL.fullmatch(key)), key=_k_of, default=None)
             if metric is not None:
                 shown.setdefault(f"{row['field']} {metric}", []).append(f"{row['group']} {_shown(row[metric])}")
         return [f"{label}: {', '.join(values)}" for label, values in shown.items()]
@@ -81,6 +88,10 @@ class Result:
 
 def _k_of(key: str) -> int:
     return int(key.rpartition("@")[2])
+
+
+def _span(bounds: list[float] | None) -> str:
+    return f"[{bounds[0]:.4f}, {bounds[1]:.4f}]" if bounds else ""
 
 
 def _shown(value: float | None) -> str:

@@ -13,6 +13,7 @@ import yaml
 from recbole_fair.errors import UsageError
 
 _MAX_BYTES = 1 << 20
+_HALF_OPEN = re.compile(r"\[[^\[\]()]+\)|\([^\[\]()]+\]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 PACKAGE = Path(__file__).resolve().parent
@@ -99,7 +100,9 @@ def packaged(relative: str) -> dict[str, Any]:
 
 
 def value_of(text: str, key: str) -> Any:
-    """The value of `--key=text`, by the rules of a property file."""
+    """The value of `--key=text`, by the rules of a property file; `[4,inf)`, to YAML a broken list, is an interval."""
+    if _HALF_OPEN.fullmatch(text):
+        return text
     return parse(text, f"--{key}") if text else ""
 
 
@@ -114,5 +117,6 @@ def set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
 
 
 def dump(values: dict[str, Any]) -> str:
-    """YAML text that `parse` reads back to the same values."""
-    return yaml.safe_dump(values, sort_keys=True, allow_unicode=True, width=110)
+    """YAML text that `parse` reads back to the same values; within a value entries keep their order (bins have one)."""
+    ordered = {key: values[key] for key in sorted(values)}
+    return yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True, width=110)

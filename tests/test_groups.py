@@ -54,7 +54,7 @@ def test_products_are_intersections_and_keep_empty_ones() -> None:
     assert found.names == ("F*old", "F*young", "M*old", "M*young")
     assert found.field == "gender*age"
     assert found.membership.sum(0).tolist() == [1, 0, 0, 1]
-    assert found.of(2) == ["M*young"]
+    assert found.labels(np.array([2])).tolist() == ["M*young"]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_groups_of_a_data_set(toy: Toy) -> None:
         ({"user_groups": ["genre"]}, "is not a user field"),
         ({"user_groups": [1]}, "is no name of a grouping"),
         ({"item_groups": [None]}, "is no name of a grouping"),
-        ({"item_groups": ["genre"], "genre_field": None}, "has no genre"),
+        ({"item_groups": ["genre"], "genre_field": "style"}, "no such field"),
         ({"model": "ReweightMF", "fair_group": "genre", "group_bins": {"genre": {"all": ["comic"]}}}, "1 group(s)"),
         ({"model": "ReweightMF", "item_groups": []}, "needs item groups"),
         ({"model": "ReweightEASE"}, "closed form"),

@@ -1,110 +1,184 @@
-"""Figures per user from one evaluation: what users.csv, group means and paired tests need."""
+"""What the host's evaluation loop hands to metrics: lists, hits and counts by group, in one pass on the device."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from inspect import signature
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
+from recbole_fair.errors import TrainingError
+from recbole_fair.evaluation.functions import FloatArray
+from recbole_fair.evaluation.metrics import Cell, UserMean, base_metric, cells
+from recbole_fair.evaluation.table import RankingTable, by_field
 from recbole_fair.groups import Groups
 from recbole_fair.host import Collector, DataStruct, Evaluator
 
-Column = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class UserFigures:
-    """One row a judged user, in the loader's order.
-
-    `metrics` holds the additive metrics (their mean over users is the figure of result.json); `hits` and `relevant`
-    count, for each item group "field:name", the user's hits in the top K and test items in that group.
-    """
-
-    users: npt.NDArray[np.int64]  # [U]
-    lists: npt.NDArray[np.int64]  # [U, K] recommended item ids, best first
-    scores: npt.NDArray[np.float64]  # [U, K]
-    metrics: dict[str, Column]
-    hits: dict[str, Column]
-    relevant: dict[str, Column]
+_HOST_KEYS = ("rec.items", "rec.topk")
 
 
 class FullCollector(Collector):
-    """The host's collector with one top-K pass that also keeps lists and their scores.
+    """The host's collector with one top-K pass, and the work by item group done once a batch for all metrics.
 
-    The host sorts once for each need, and fails on needs that are no tensors (trap 23: counts and counters).
+    The host sorts once for each need, concatenates after every batch, and fails on needs that are no tensors (trap 23:
+    counts and counters).
     """
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Any, item_groups: Sequence[Groups] = ()) -> None:
         super().__init__(config)
-        for done_here in ("rec.items", "rec.topk"):
+        for done_here in _HOST_KEYS:
             setattr(self.register, done_here, False)
+        self.item_groups = item_groups
+        self.member = GroupCounter(item_groups, self.device) if item_groups else None
+        self.batches: dict[str, list[Tensor]] = {}
 
     def eval_batch_collect(
-        self, scores_tensor: torch.Tensor, interaction: Any, positive_u: torch.Tensor, positive_i: torch.Tensor
+        self, scores_tensor: Tensor, interaction: Any, positive_u: Tensor, positive_i: Tensor
     ) -> None:
         """Collect one batch of users: scores [B, I], positives as (row, item) pairs."""
-        values, lists = torch.topk(scores_tensor, max(self.topk), dim=-1)
+        values, lists = torch.topk(scores_tensor, max(self.topk), dim=-1)  # [B, K]
+        refuse_nonsense(values)
         positive = torch.zeros_like(scores_tensor, dtype=torch.bool)
         positive[positive_u, positive_i] = True
-        table = torch.cat([positive.gather(1, lists), positive.sum(1, keepdim=True)], dim=1)
-        for name, value in (("rec.items", lists), ("rec.scores", values), ("rec.topk", table)):
-            self.data_struct.update_tensor(name, value)
+        hit = positive.gather(1, lists)
+        relevant = _row_lengths(positive_u, len(lists)).to(self.device)
+        self._keep("rec.items", lists.where(values > -torch.inf, 0))
+        self._keep("rec.scores", values)
+        self._keep("rec.topk", torch.cat([hit, relevant], dim=1))
+        self._keep("data.user", interaction[self.config["USER_ID_FIELD"]])
+        if self.member is not None:
+            self._collect_groups(self.member, lists, hit, positive_u, positive_i)
+            if self.register.need("groups.masked"):
+                rows, items = (scores_tensor == -torch.inf).nonzero(as_tuple=True)
+                self._keep("groups.masked", self.member.count(rows, items, len(lists)))
         super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
+
+    def _collect_groups(
+        self, member: GroupCounter, lists: Tensor, hit: Tensor, positive_u: Tensor, positive_i: Tensor
+    ) -> None:
+        """Counts by group: of hits within each K and of relevant items."""
+        rows, ranks = hit.nonzero(as_tuple=True)  # hits are few, so they alone are looked up
+        found = [member.count(rows[ranks < k], lists[rows, ranks][ranks < k], len(lists)) for k in self.topk]
+        self._keep("groups.hits", torch.stack(found, dim=1))  # [B, T, G]
+        users, items = positive_u.to(self.device), positive_i.to(self.device)
+        self._keep("groups.relevant", member.count(users, items, len(lists)))
+
+    def _keep(self, name: str, value: Tensor) -> None:
+        self.batches.setdefault(name, []).append(value.detach())
 
     def get_data_struct(self) -> DataStruct:
         """Hand over what was collected and forget what belongs to this evaluation."""
         collected = DataStruct()
+        for name, parts in self.batches.items():
+            collected.set(name, torch.cat(parts).cpu())
+        self.batches = {}
         for name, value in list(self.data_struct._data_dict.items()):
-            collected.set(name, value.cpu() if isinstance(value, torch.Tensor) else value)
+            collected.set(name, value.cpu() if isinstance(value, Tensor) else value)
             if name.startswith("rec.") or name == "data.label":
                 del self.data_struct[name]
         return collected
 
 
-class KeepingEvaluator(Evaluator):
-    """The host's evaluator, which keeps what it judged for figures per user."""
+def _row_lengths(rows: Tensor, row_count: int) -> Tensor:
+    """[B, 1] of how often each row occurs; the loader gives rows in order."""
+    return torch.searchsorted(rows, torch.arange(row_count + 1, device=rows.device)).diff()[:, None]
 
-    judged: DataStruct | None = None
+
+class GroupCounter:
+    """Counts items by row and group: few groups an item, so a list of them costs less than a row of the membership."""
+
+    def __init__(self, item_groups: Sequence[Groups], device: torch.device) -> None:
+        member = torch.cat([torch.from_numpy(groups.membership) for groups in item_groups], dim=1)  # [I, G]
+        self.width = member.shape[1]
+        most = max(int(member.sum(dim=1).max()), 1)
+        first = member.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :most]  # [I, M]
+        self.groups_of = first.where(member.gather(1, first), self.width).to(device)  # `width` stands for none
+
+    def count(self, rows: Tensor, items: Tensor, row_count: int) -> Tensor:
+        """[B, G] of how often each row holds an item of each group."""
+        cells = rows[:, None] * (self.width + 1) + self.groups_of[items]
+        counts = torch.bincount(cells.flatten(), minlength=row_count * (self.width + 1))
+        return counts.view(row_count, -1)[:, : self.width]
+
+
+def refuse_nonsense(best: Tensor) -> None:
+    """NaN sorts above every number, so the best K of a row show both it and +inf; -inf only marks excluded items."""
+    if not (best < torch.inf).all():
+        raise TrainingError("evaluation: the model's scores contain NaN or infinity, so its lists mean nothing")
+
+
+class KeepingEvaluator(Evaluator):
+    """The host's evaluator over one table of users, which it keeps for groups, intervals and files."""
+
+    table: Any  # of what was judged last: RankingTable or AnswerTable
+
+    def __init__(self, config: Any, item_groups: Sequence[Groups] = (), user_groups: Sequence[Groups] = ()) -> None:
+        super().__init__(config)
+        self.item_groups, self.groups = item_groups, by_field([*item_groups, *user_groups])
+        bases = [name for metric in self.metric_class.values() if (name := getattr(metric, "base", None))]
+        self.averaged = {
+            name: metric
+            for name in dict.fromkeys([*self.metrics, *bases])
+            if _is_additive(metric := self.metric_class.get(name) or base_metric(name, config))
+        }
+        self.metric_class.update({name: UserMean(name, config) for name in self.averaged if name in self.metric_class})
 
     def evaluate(self, dataobject: DataStruct) -> dict[str, float]:
-        """The host's figures as plain floats."""
-        self.judged = dataobject
+        """The host's figures as plain floats; every metric of ours reads the table."""
+        self.table = self._table(dataobject)
+        dataobject.set("table", self.table)
         return {name: float(value) for name, value in super().evaluate(dataobject).items()}
 
+    def followed(self) -> Iterator[Cell]:
+        """Of each item group the utility at the largest K: what is watched from epoch to epoch."""
+        shown = {field for field, groups in self.groups.items() if groups.kind == "item"}
+        figure = f"recall@{max(self.config['topk'])}"
+        return (cell for cell in cells(self.table) if cell.grouping in shown and cell.figure == figure)
 
-def user_figures(evaluator: KeepingEvaluator, loader: Any, topk: list[int], item_groups: list[Groups]) -> UserFigures:
-    """Split the latest evaluation by user."""
-    assert evaluator.judged is not None
-    lists, scores = (evaluator.judged.get(name).numpy() for name in ("rec.items", "rec.scores"))
-    hit, relevant_count = _hits(evaluator.judged, max(topk))
-    metrics = {}
-    for name, metric in evaluator.metric_class.items():
-        by_user = _by_user(metric, hit, relevant_count)
-        metrics.update({f"{name}@{k}": by_user[:, k - 1] for k in topk} if by_user is not None else {})
-    users = loader.uid_list.numpy()
-    hits, relevant = {}, {}
-    for groups in item_groups:
-        member = groups.membership[lists] & hit[:, :, None]  # [U, K, G]
-        for k in topk:
-            for place, name in enumerate(groups.names):
-                hits[f"{groups.field}:{name}@{k}"] = member[:, :k, place].sum(1).astype(float)
-        counts = np.stack([groups.membership[loader.uid2positive_item[user].numpy()].sum(0) for user in users])
-        relevant.update({f"{groups.field}:{name}": counts[:, g].astype(float) for g, name in enumerate(groups.names)})
-    return UserFigures(users, lists, scores, metrics, hits, relevant)
+    def _table(self, judged: DataStruct) -> Any:
+        topk = list(self.config["topk"])
+        found = judged.get("rec.topk").numpy()
+        hit, relevant = found[:, :-1].astype(bool), found[:, -1]
+        return RankingTable(
+            users=judged.get("data.user").numpy(),
+            lists=judged.get("rec.items").numpy(),
+            scores=judged.get("rec.scores").numpy(),
+            topk=topk,
+            per_user={
+                f"{name}@{k}": values[:, k - 1]
+                for name, metric in self.averaged.items()
+                for values in [_by_user(metric, hit, relevant)]
+                for k in topk
+            },
+            groups=self.groups,
+            utility_users=self.config["group_utility_users"],
+            **_split(judged, self.item_groups),
+        )
 
 
-def _hits(judged: DataStruct, width: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    table = judged.get("rec.topk").numpy()
-    return table[:, :width].astype(bool), table[:, width]
+def _split(judged: DataStruct, item_groups: Sequence[Groups]) -> dict[str, dict[str, Any]]:
+    """The collected columns of all groupings, by grouping."""
+    if not item_groups:
+        return {}
+    stops = np.cumsum([len(groups.names) for groups in item_groups])[:-1]
+    fields = [groups.field for groups in item_groups]
+    return {
+        name: dict(zip(fields, np.split(judged.get(f"groups.{name}").numpy(), stops, axis=-1), strict=True))
+        for name in ("hits", "relevant", "masked")
+        if f"groups.{name}" in judged
+    }
 
 
-def _by_user(metric: Any, hit: npt.NDArray[np.bool_], relevant: npt.NDArray[np.int64]) -> Column | None:
-    """[U, K] of a host metric; None for one that is no mean over users, such as coverage."""
-    if metric.metric_need != ["rec.topk"]:
-        return None
+def _is_additive(metric: Any) -> bool:
+    """Whether a host metric is a mean over users; coverage and Gini are not."""
+    return list(getattr(metric, "metric_need", ())) == ["rec.topk"] and hasattr(metric, "metric_info")
+
+
+def _by_user(metric: Any, hit: npt.NDArray[np.bool_], relevant: npt.NDArray[np.int64]) -> FloatArray:
+    """[U, K] of an additive host metric."""
     lengths = {"pos_len": relevant} if "pos_len" in signature(metric.metric_info).parameters else {}
     return np.asarray(metric.metric_info(hit, **lengths), dtype=float)

@@ -63,7 +63,7 @@ class Comparison:
     models: tuple[str, ...]
     seeds: tuple[int, ...]
     entries: list[Entry]
-    k: int  # the K shown on the screen; files have them all
+    k: int | None  # the K shown on the screen; files have them all
     notes: list[str] = field(default_factory=list)
     chosen: dict[str, dict[str, Any]] = field(default_factory=dict)  # by model, where a search came first
 
@@ -114,7 +114,7 @@ class Comparison:
 
     def _shown(self, metric: str) -> bool:
         found = _K.search(metric)
-        return found is None or int(found.group(1)) == self.k
+        return found is None or self.k in (None, int(found.group(1)))
 
     def _verdict(self) -> str:
         if self.differences:

@@ -46,9 +46,9 @@ class Job:
 
     def config(self) -> Config:
         """The configuration that the run will have; refuses what cannot be run."""
-        from recbole_fair.config import Config
+        from recbole_fair import runner
 
-        return Config(self.model, self.dataset, list(self.config_files), dict(self.keys))
+        return runner.configured(self.model, self.dataset, self.config_files, self.keys)
 
     def folder(self) -> Path:
         """The folder that this job's hash and seed name."""
@@ -69,7 +69,8 @@ class Job:
         """What a finished run of this job says; a run that stands on another is not looked for before its base is."""
         from recbole_fair.result import Result, finished
 
-        if self.config().choice.model.base:
+        choice = self.config().choice
+        if choice.model.base or choice.stands_on_itself:
             return None
         folder = self.folder()
         return Result.read(folder) if finished(folder) else None

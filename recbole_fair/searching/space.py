@@ -28,9 +28,10 @@ _ARGUMENTS = {
 # What every trial must share, or their validation figures could not be compared.
 _YARDSTICK = frozenset(
     {"model", "dataset", "strategy", "split_seed", "base", "eval_args", "load_col", "val_interval", "likes", "window",
-     "user_inter_num_interval", "item_inter_num_interval", "metrics", "topk", "valid_metric", "item_groups",
-     "user_groups", "genre_field", "group_bins", "unknown_values", "popular_share", "item_group_multi",
-     "min_group_users", "sensitive_attribute"}
+     "user_inter_num_interval", "item_inter_num_interval", "metrics", "topk", "valid_metric", "eval_protocol",
+     "num_candidates", "targets_per_user", "yes_threshold", "item_groups", "user_groups", "genre_field", "group_bins",
+     "unknown_values", "popular_share", "item_group_multi", "min_group_users", "group_utility", "group_utility_users",
+     "sensitive_attribute", "probe"}
 )  # fmt: skip
 
 
@@ -151,8 +152,8 @@ def read(path: Path) -> Space:
 def find(model: str, folder: Path | None = None) -> Path | None:
     """The search file of a model: by its own name, its strategy's, its base model's or its family's."""
     choice = registry.resolve(model)
-    strategy = [choice.strategy.name] if choice.strategy else []
-    names = dict.fromkeys([model, choice.name, *strategy, choice.model.name, choice.model.family])
+    strategies = [row.name for row in reversed(choice.strategies)]
+    names = dict.fromkeys([model, choice.name, *strategies, choice.model.name, choice.model.family])
     paths = ((folder or yamls.PROPERTIES / "search") / f"{name}.yaml" for name in names)
     return next((path for path in paths if path.is_file()), None)
 

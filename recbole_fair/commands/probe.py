@@ -1,0 +1,62 @@
+"""`recbole-fair probe RUN_DIR --sensitive_attribute=gender`: what a finished run's user states give away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recbole_fair import keys
+from recbole_fair.cli import Arguments
+from recbole_fair.errors import UsageError
+
+if TYPE_CHECKING:
+    from recbole_fair.config import Config
+
+_KEYS = (
+    "sensitive_attribute", "probe_attackers", "probe_average", "probe_split", "probe_folds", "probe_repeats",
+    "probe_shuffles", "min_class_users", "small_classes", "group_bins", "unknown_values",
+)  # fmt: skip
+_USAGE = """usage: recbole-fair probe RUN_DIR --sensitive_attribute=gender [--key=value ...]
+
+Trains classifiers on the frozen user states of a finished run, prints how well they tell each attribute beside what
+chance gives, and writes probe.tsv (the chosen classifier's held-out probabilities) into the run's folder.
+
+keys (defaults: those of the run):
+{keys}"""
+
+
+def main(arguments: Arguments) -> int:
+    """Probe, print the table, write probe.tsv."""
+    given = {key: arguments.take(key) for key in _KEYS if key in arguments.options}
+    if len(arguments.words) != 1:
+        raise UsageError(
+            "probe: give one run directory, as in `recbole-fair probe RUN_DIR --sensitive_attribute=gender`"
+        )
+    arguments.refuse_rest("probe", words=False)
+    from recbole_fair import grouping, reporting
+    from recbole_fair.evaluation import probe
+    from recbole_fair.runner import open_run
+
+    folder = Path(arguments.words[0])
+    config, data, trainer = open_run(folder)
+    _change(config, given)
+    attributes = grouping.sensitive_groups(config, data) or grouping.probed_groups(config, data)
+    if not attributes:
+        raise UsageError("probe: name the attribute, as in --sensitive_attribute=gender")
+    probed = probe.probe_run(config, data, trainer, attributes)
+    print(probed.table)
+    reporting.write_table(folder / "probe.tsv", probe.HEADER, probed.rows, "\t")
+    print(f"held-out probabilities: {folder / 'probe.tsv'}")
+    return 0
+
+
+def usage() -> str:
+    """The help text; the keys come from keys.yaml."""
+    width = max(map(len, _KEYS))
+    return _USAGE.format(keys="\n".join(f"  {key:<{width}}  {keys.declared()[key]['help']}" for key in _KEYS))
+
+
+def _change(config: Config, given: dict[str, Any]) -> None:
+    for key, value in given.items():
+        keys.check_value(key, value, config[key])
+        config[key] = value

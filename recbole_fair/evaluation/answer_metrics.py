@@ -1,0 +1,213 @@
+"""Metrics of yes/no answers, for labeled evaluation: F1, AUC, precision and recall of "Yes", GD, Rate and their kin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import inf
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from recbole_fair.evaluation import answers, functions, parity
+from recbole_fair.evaluation.metrics import Formula, Measure, TableMetric, only, register
+from recbole_fair.evaluation.table import Table
+
+
+class AnswerMetric(TableMetric):
+    """A metric of labeled runs only; keys have no @K."""
+
+    protocol = "labeled"
+    metric_need: ClassVar[list[str]] = []
+
+
+class Overall(AnswerMetric):
+    """One figure over all judged pairs."""
+
+    figure: ClassVar[str]
+    smaller = False
+    bounds = (0.0, 1.0)
+
+    def measures(self, table: Table) -> Iterator[Measure]:
+        """The figure itself."""
+        yield Measure(self.figure, ((self.figure, ""),), only)
+
+
+@register
+class F1(Overall):
+    """F1 of "Yes"."""
+
+    figure = "f1"
+
+
+@register
+class Yes_AUC(Overall):  # noqa: N801 (RecBole's own AUC judges other runs)
+    """Area under the ROC curve of the scores."""
+
+    figure = "auc"
+
+
+@register
+class Yes_Precision(Overall):  # noqa: N801
+    """Share of liked pairs among those answered Yes."""
+
+    figure = "precision"
+
+
+@register
+class Yes_Recall(Overall):  # noqa: N801
+    """Share of liked pairs that were answered Yes."""
+
+    figure = "recall"
+
+
+@register
+class Yes_Share(Overall):  # noqa: N801
+    """Share of pairs answered Yes; near 0 or 1 the model has collapsed, and its fairness means nothing."""
+
+    figure = "yes_share"
+
+
+class Given(AnswerMetric):
+    """Compares g, the F1 of "Yes", of each user group with that of everyone without attributes in the prompt."""
+
+    formula: ClassVar[Formula]
+
+    def measures(self, table: Table) -> Iterator[Measure]:
+        """One a user grouping: gd[gender]."""
+        for field, groups in table.groups.items():
+            if groups.kind == "user":
+                key = f"{type(self).__name__.lower()}[{field}]"
+                yield Measure(key, (("f1:actual", field), ("f1", "")), type(self)._of, equal=0.0)
+
+    @classmethod
+    def _of(cls, given: Any, base: Any) -> Any:
+        return cls.formula(given, only(base))
+
+
+@register
+class GD(Given):
+    """Group disparity (CL-MoE, Eq. 2)."""
+
+    formula = staticmethod(answers.gd)
+
+
+@register
+class Rate(Given):
+    """Mean relative change (CL-MoE, Eq. 3)."""
+
+    formula = staticmethod(answers.rate)
+
+
+@register
+class Rate_Sq(Given):  # noqa: N801
+    """Its square, which CL-MoE's tables print."""
+
+    formula = staticmethod(answers.rate_sq)
+
+
+@register
+class GD_Gap(Given):  # noqa: N801
+    """GD without the shift common to all groups."""
+
+    @classmethod
+    def _of(cls, given: Any, _: Any) -> Any:
+        return answers.gd_gap(given)
+
+
+class BetweenUsers(AnswerMetric):
+    """The largest difference of a figure between user groups."""
+
+    figure: ClassVar[str]
+    bounds = (0.0, 1.0)
+
+    def measures(self, table: Table) -> Iterator[Measure]:
+        """One a user grouping: gap_f1[gender]."""
+        for field, groups in table.groups.items():
+            if groups.kind == "user":
+                yield Measure(f"gap_{self.figure}[{field}]", ((self.figure, field),), functions.gap, equal=0.0)
+
+
+@register
+class Gap_F1(BetweenUsers):  # noqa: N801
+    """Gap of F1."""
+
+    figure = "f1"
+
+
+@register
+class Gap_AUC(BetweenUsers):  # noqa: N801
+    """Gap of AUC."""
+
+    figure = "auc"
+
+
+@register
+class Gap_Yes_Share(BetweenUsers):  # noqa: N801
+    """Gap of the share of Yes: demographic parity."""
+
+    figure = "yes_share"
+
+
+class OfErrors(AnswerMetric):
+    """Yao and Huang's unfairness of scores read as ratings, between the two groups of a user grouping.
+
+    Not a ratio of sums over users, so it comes without an interval.
+    """
+
+    formula: ClassVar[Formula]
+
+    def calculate_metric(self, dataobject: Any) -> dict[str, float]:
+        """One a grouping of exactly two groups; for others it is not defined."""
+        table = dataobject.get("table")
+        name = type(self).__name__.lower()
+        return {
+            f"{name}[{field}]": float(self._value(table, groups.membership[table.users[table.rows]]))
+            if len(groups.names) == 2
+            else float("nan")
+            for field, groups in table.groups.items()
+            if groups.kind == "user"
+        }
+
+    def _value(self, table: Any, member: Any) -> float:
+        scores, labels = table.scores["none"], table.labels.astype(float)
+        return float(type(self).formula(parity.item_errors(scores, labels, table.items, member)))
+
+
+_OF_ERRORS = {
+    "Value_Unfairness": parity.value_unfairness,
+    "Absolute_Unfairness": parity.absolute_unfairness,
+    "Under_Unfairness": parity.underestimation_unfairness,
+    "Over_Unfairness": parity.overestimation_unfairness,
+}
+ERRORS = tuple(
+    register(type(name, (OfErrors,), {"__doc__": formula.__doc__, "formula": staticmethod(formula)}))
+    for name, formula in _OF_ERRORS.items()
+)
+
+
+@register
+class Non_Parity(OfErrors):  # noqa: N801
+    """Difference of the mean scores of two groups (Yao and Huang 2017)."""
+
+    def _value(self, table: Any, member: Any) -> float:
+        return float(parity.non_parity(table.scores["none"], member))
+
+
+@register
+class Differential_Fairness(AnswerMetric):  # noqa: N801
+    """Smoothed epsilon of the answers between user groups (Foulds et al. 2020); without an interval."""
+
+    bounds = (0.0, inf)
+
+    def calculate_metric(self, dataobject: Any) -> dict[str, float]:
+        """One a user grouping."""
+        table = dataobject.get("table")
+        found = {}
+        for field, groups in table.groups.items():
+            if groups.kind == "user":
+                yes, pairs = (part.sum(axis=0) for part in table.terms("yes_share", field))
+                found[f"differential_fairness[{field}]"] = float(parity.differential_fairness(yes, pairs))
+        return found
+
+
+# What a user types in a labeled run: RecBole has metrics of these names that judge lists.
+NAMES: Mapping[str, str] = MappingProxyType({"auc": "Yes_AUC", "precision": "Yes_Precision", "recall": "Yes_Recall"})

@@ -1,0 +1,226 @@
+"""Classifiers that try to tell a user's class from its frozen state, and the AUC of what they say (UP5, A.3).
+
+Pure functions of states [U, D] and classes [U] (whole numbers 0..C-1). States are standardised inside each fold, from
+its training users alone.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import permutations
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.model_selection import ShuffleSplit, StratifiedKFold, train_test_split
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+_BATCH, _PATIENCE, _MOST_EPOCHS, _HIDDEN = 64, 5, 200, 64
+_SAMPLES = 1000
+
+
+class EarlyStoppedMLP(ClassifierMixin, BaseEstimator):
+    """One hidden layer, kept at its lowest log loss on a fifth of the training users.
+
+    scikit-learn's own early stopping looks at accuracy, which the majority class alone maximises.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def fit(self, states: FloatArray, classes: IntArray) -> EarlyStoppedMLP:
+        """Train by epochs until the log loss has not fallen for `_PATIENCE` of them."""
+        self.classes_ = np.unique(classes)
+        parts = train_test_split(states, classes, test_size=0.2, stratify=classes, random_state=self.seed)
+        seen, held_out, seen_classes, held_out_classes = parts
+        net = MLPClassifier((_HIDDEN,), batch_size=min(_BATCH, len(seen)), random_state=self.seed)
+        losses: list[float] = []
+        while len(losses) < _MOST_EPOCHS and len(losses) - int(np.argmin(losses or [0])) <= _PATIENCE:
+            net.partial_fit(seen, seen_classes, classes=self.classes_)
+            losses.append(log_loss(held_out_classes, net.predict_proba(held_out), labels=self.classes_))
+            if losses[-1] == min(losses):
+                self.net_ = deepcopy(net)
+        return self
+
+    def predict_proba(self, states: FloatArray) -> FloatArray:
+        """Probabilities [U, C] in the order of `classes_`."""
+        return self.net_.predict_proba(states)
+
+
+ATTACKERS: Mapping[str, Callable[[int], Any]] = MappingProxyType(
+    {"logistic": lambda _: LogisticRegression(max_iter=1000), "mlp": EarlyStoppedMLP}
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How users are held out: `folds` stratified folds drawn `repeats` times, or one plain split of 9:1."""
+
+    split: str = "cv"  # cv | single
+    folds: int = 10
+    repeats: int = 3
+    average: str = "ovr"  # ovr | ovo
+    seed: int = 0
+
+    def draws(self) -> Iterator[Any]:
+        """One splitter a repeat, each with a seed of its own."""
+        for seed in range(self.seed, self.seed + self.repeats):
+            if self.split == "single":
+                yield ShuffleSplit(1, test_size=0.1, random_state=seed)
+            else:
+                yield StratifiedKFold(self.folds, shuffle=True, random_state=seed)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What one attacker says of the users it was not trained on; a class that it never saw has nan."""
+
+    users: IntArray  # [T] places in the states
+    classes: IntArray  # [T] the truth
+    probabilities: FloatArray  # [T, C]
+
+    @property
+    def present(self) -> IntArray:
+        """Classes with an AUC here: held-out users have them, and the attacker saw them."""
+        return np.intersect1d(self.classes, np.flatnonzero(np.isfinite(self.probabilities[0])))
+
+
+@dataclass(frozen=True)
+class Attack:
+    """All folds of one attacker, repeat after repeat."""
+
+    folds: tuple[Fold, ...]
+    plan: Plan
+
+    @property
+    def by_fold(self) -> FloatArray:
+        """AUC of each fold."""
+        return np.array([float(fold_auc(fold, self.plan.average)[0]) for fold in self.folds])
+
+    @property
+    def by_draw(self) -> FloatArray:
+        """Mean over the folds of each repeat."""
+        return _mean(self.by_fold.reshape(self.plan.repeats, -1), axis=1)
+
+    @property
+    def auc(self) -> float:
+        """Mean over folds and repeats; nan if no fold has two classes."""
+        return float(_mean(self.by_fold))
+
+    @property
+    def accuracy(self) -> float:
+        """Share of held-out users whose most probable class is theirs."""
+        right = [fold.classes == np.nanargmax(fold.probabilities, axis=1) for fold in self.folds]
+        return float(np.concatenate(right).mean())
+
+    @cached_property
+    def interval(self) -> tuple[float, float]:
+        """95 % percentile bootstrap over held-out users, the trained attackers kept as they are."""
+        generator = np.random.default_rng(self.plan.seed)
+        size = 1 + max(int(fold.users.max()) for fold in self.folds)
+        weights = generator.multinomial(size, np.full(size, 1 / size), _SAMPLES).astype(float)  # [S, U]
+        figures = np.array([fold_auc(fold, self.plan.average, weights) for fold in self.folds])  # [F, S]
+        low, high = np.nanpercentile(_mean(figures, axis=0), [2.5, 97.5])
+        return float(low), float(high)
+
+
+def attack(states: FloatArray, classes: IntArray, attacker: str, plan: Plan) -> Attack:
+    """Hold users out by the plan, train on the rest, ask for the held-out users' probabilities."""
+    folds = []
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")  # such a class is named by our caller
+        for number, draw in enumerate(plan.draws()):
+            for seen, held_out in draw.split(states, classes):
+                model = make_pipeline(StandardScaler(), ATTACKERS[attacker](plan.seed + number))
+                folds.append(_fold(model.fit(states[seen], classes[seen]), states, classes, held_out))
+    return Attack(tuple(folds), plan)
+
+
+def _fold(model: Any, states: FloatArray, classes: IntArray, held_out: IntArray) -> Fold:
+    probabilities = np.full((len(held_out), int(classes.max()) + 1), np.nan)
+    probabilities[:, model.classes_] = model.predict_proba(states[held_out])
+    return Fold(held_out, classes[held_out], probabilities)
+
+
+def fold_auc(fold: Fold, average: str, weights: FloatArray | None = None) -> FloatArray:
+    """Macro AUC [S] of a fold's present classes under user weights [S, U] (none: each user once); nan below two.
+
+    ovr: mean over classes c of AUC(users of c against all others by p_c). ovo (Hand and Till 2001): mean over ordered
+    pairs (c, d) of AUC(users of c against users of d by p_c).
+    """
+    weights = np.ones((1, int(fold.users.max()) + 1)) if weights is None else weights
+    if len(fold.present) < 2:
+        return np.full(len(weights), np.nan)
+    values = []
+    for column, positive, negative in _contrasts(fold, average):
+        score, weight = fold.probabilities[:, column], weights[:, fold.users]
+        values.append(auc(score[positive], score[negative], weight[:, positive], weight[:, negative]))
+    return _mean(np.array(values), axis=0)  # a resampled fold may lack a class
+
+
+def _contrasts(fold: Fold, average: str) -> Iterator[tuple[int, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
+    if average == "ovr":
+        yield from ((one, fold.classes == one, fold.classes != one) for one in fold.present)
+    else:
+        pairs = permutations(fold.present, 2)
+        yield from ((one, fold.classes == one, fold.classes == other) for one, other in pairs)
+
+
+def auc(
+    positive: FloatArray, negative: FloatArray, positive_weight: FloatArray, negative_weight: FloatArray
+) -> FloatArray:
+    """P(positive score > negative score) + P(equal) / 2 under weights [S, P] and [S, N]; nan where one side has none.
+
+    >>> auc(np.array([0.9, 0.4]), np.array([0.4, 0.1]), np.ones((1, 2)), np.ones((1, 2))).tolist()
+    [0.875]
+    """
+    order = np.argsort(negative)
+    below = np.cumsum(np.pad(negative_weight[:, order], ((0, 0), (1, 0))), axis=1)  # [S, N + 1]
+    ranks = [np.searchsorted(negative[order], positive, side) for side in ("left", "right")]
+    wins = (below[:, ranks[0]] + below[:, ranks[1]]) / 2  # [S, P]
+    pairs = positive_weight.sum(1) * negative_weight.sum(1)
+    won = (positive_weight * wins).sum(1)
+    return np.divide(won, pairs, out=np.full(len(won), np.nan), where=pairs > 0)
+
+
+def null_aucs(states: FloatArray, classes: IntArray, attacker: str, plan: Plan, shuffles: int) -> FloatArray:
+    """AUCs [S] when classes are dealt to users at random: what chance alone gives on these very states.
+
+    Each shuffle has one draw of folds, so the spread is if anything wider than that of a mean over several draws.
+    """
+    generator = np.random.default_rng(plan.seed)
+    once = Plan(plan.split, plan.folds, 1, plan.average, plan.seed)
+    return np.array([attack(states, generator.permutation(classes), attacker, once).auc for _ in range(shuffles)])
+
+
+def told_from_chance(null: FloatArray) -> float:
+    """Mean + t(.95, S - 1) sd sqrt(1 + 1/S): one further shuffle stays below it in 19 of 20 cases."""
+    quantile = stats.t.ppf(0.95, len(null) - 1)
+    return float(null.mean() + quantile * null.std(ddof=1) * np.sqrt(1 + 1 / len(null)))
+
+
+def detectable(null: FloatArray) -> float:
+    """told_from_chance + z(.80) sd: the smallest leak that is told from chance in 4 of 5 attempts."""
+    return float(told_from_chance(null) + stats.norm.ppf(0.80) * null.std(ddof=1))
+
+
+def _mean(values: FloatArray, axis: int | None = None) -> FloatArray:
+    """The mean of the defined values, nan where there is none."""
+    defined = np.isfinite(values)
+    count = np.asarray(defined.sum(axis=axis))
+    total = np.where(defined, values, 0.0).sum(axis=axis)
+    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)

@@ -1,0 +1,57 @@
+"""What is judged and by what: lists over all items, lists over drawn candidates, or answers to labeled pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from recbole_fair.evaluation import candidates, labeled
+from recbole_fair.evaluation.collector import FullCollector, KeepingEvaluator
+from recbole_fair.evaluation.labeled import NO_ATTRIBUTES, AnswerCollector, AnswerTable
+from recbole_fair.groups import Groups
+from recbole_fair.host import Collector, Dataset, DataStruct, FullSortEvalDataLoader, Sampler
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way to judge: its loader for a part, the digest of what it asks beyond the split, collector and evaluator."""
+
+    loader: Callable[[Any, Mapping[str, Dataset], str, Sampler], FullSortEvalDataLoader]
+    digest: Callable[[list[Any]], str | None]
+    collector: Callable[[Any, Sequence[Groups]], Collector]
+    evaluator: Callable[[Any, Sequence[Groups], Sequence[Groups]], KeepingEvaluator]
+
+
+class AnswerEvaluator(KeepingEvaluator):
+    """The host's evaluator over answers; the threshold comes from the latest validation."""
+
+    threshold: float = float("nan")
+
+    def _table(self, judged: DataStruct) -> Any:
+        scores, labels = judged.get("pair.score").astype(float), judged.get("pair.label")
+        if judged.get("phase") == "valid":
+            self.threshold = labeled.choose_threshold(self.config["yes_threshold"], scores, labels)
+        users, rows = np.unique(judged.get("pair.user"), return_inverse=True)
+        answered = {NO_ATTRIBUTES: scores}
+        return AnswerTable(users, rows, judged.get("pair.item"), labels, answered, self.threshold, self.groups)
+
+
+def _full_loader(config: Any, parts: Mapping[str, Dataset], phase: str, history: Sampler) -> FullSortEvalDataLoader:
+    return FullSortEvalDataLoader(config, parts[phase], history.set_phase(phase), shuffle=False)
+
+
+def _nothing(_: list[Any]) -> None:
+    """Full ranking asks nothing beyond the split."""
+
+
+PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
+    {
+        "full": Protocol(_full_loader, _nothing, FullCollector, KeepingEvaluator),
+        "candidates": Protocol(candidates.candidate_loader, candidates.digest, FullCollector, KeepingEvaluator),
+        "labeled": Protocol(labeled.labeled_loader, labeled.digest, AnswerCollector, AnswerEvaluator),
+    }
+)
