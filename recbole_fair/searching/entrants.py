@@ -70,7 +70,7 @@ def entrants(models: tuple[str, ...], shared: Job) -> Entrants:
 
 def plans_for(found: Entrants, folder: Path, how: How, seed: int) -> dict[str, Plan]:
     """A search for each model, on the first seed and with as many trials as every other's."""
-    plans = {model: _plan(job, folder, how, seed) for model, job in found.jobs.items()}
+    plans = {model: _plan(job, found.configs[model], folder, how, seed) for model, job in found.jobs.items()}
     searched = {model: plan for model, plan in plans.items() if plan is not None}
     budgets = {model: plan.trials for model, plan in searched.items()}
     if len(set(budgets.values())) > 1:
@@ -83,8 +83,8 @@ def plans_for(found: Entrants, folder: Path, how: How, seed: int) -> dict[str, P
     return searched
 
 
-def _plan(job: Job, folder: Path, how: How, seed: int) -> Plan | None:
-    path = space.find(str(job.model), folder)
+def _plan(job: Job, config: Config, folder: Path, how: How, seed: int) -> Plan | None:
+    path = space.find(config, folder, str(job.model))
     if path is None:
         raise UsageError(
             f"searches={folder}: no {job.model}.yaml; write one, or an empty file to run {job.model} with its defaults"

@@ -90,7 +90,7 @@ class Plan:
 def planned(job: Job, over: str | Path | Mapping[str, Any] | None, how: How) -> Plan:
     """Read the space and the objectives, and refuse whatever some trial would stumble over."""
     config = job.config()
-    domains, where = _space(config.name, over)
+    domains, where = _space(config, over)
     if how.search_algorithm == "grid":
         domains = space.as_grid(domains, where)
     samples = _samples(domains, how, where)
@@ -112,14 +112,14 @@ def planned(job: Job, over: str | Path | Mapping[str, Any] | None, how: How) -> 
     )
 
 
-def _space(model: str, over: str | Path | Mapping[str, Any] | None) -> tuple[Space, str]:
+def _space(config: Config, over: str | Path | Mapping[str, Any] | None) -> tuple[Space, str]:
     """The domains and what to call their source: a mapping, a file, or the packaged file of the model."""
     if isinstance(over, Mapping):
         domains, where = space.parse(over, "search"), "search"
     else:
-        path = space.find(model) if over is None else Path(over)
+        path = space.find(config) if over is None else Path(over)
         if path is None:
-            raise UsageError(f"search: there is no ready search file for {model}; write one (docs/tune.md)")
+            raise UsageError(f"search: there is no ready search file for {config.name}; write one (docs/tune.md)")
         domains, where = space.read(path), str(path)
     if not domains:
         raise UsageError(f"{where}: names no key to search over, as in `learning_rate: {{loguniform: [1e-4, 1e-2]}}`")

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from itertools import product
 from math import isfinite, prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recbole_fair import keys, registry, yamls
 from recbole_fair.errors import UsageError
 from recbole_fair.searching.job import Job
+
+if TYPE_CHECKING:
+    from recbole_fair.config import Config
 
 _LISTS = ("choice", "grid_search")
 _WHOLE = ("randint", "lograndint")  # whole numbers, the upper end left out, as Ray has it
@@ -149,12 +152,13 @@ def read(path: Path) -> Space:
     return parse(yamls.read_mapping(path), str(path))
 
 
-def find(model: str, folder: Path | None = None) -> Path | None:
-    """The search file of a model: by its own name, its strategy's, its base model's or its family's."""
-    choice = registry.resolve(model)
-    strategies = [row.name for row in reversed(choice.strategies)]
-    names = dict.fromkeys([model, choice.name, *strategies, choice.model.name, choice.model.family])
-    paths = ((folder or yamls.PROPERTIES / "search") / f"{name}.yaml" for name in names)
+def find(config: Config, folder: Path | None = None, typed: str = "") -> Path | None:
+    """The search file of a model: by its own name, its strategy's, its loss's, its base model's or its family's."""
+    choice = config.choice
+    strategies = [choice.name, *(row.name for row in reversed(choice.strategies))] if choice.strategies else []
+    loss = [config.family] if config.family != choice.model.family else []
+    names = dict.fromkeys([typed, *strategies, *loss, choice.model.name, choice.model.family])
+    paths = ((folder or yamls.PROPERTIES / "search") / f"{name}.yaml" for name in names if name)
     return next((path for path in paths if path.is_file()), None)
 
 

@@ -153,17 +153,23 @@ def test_a_missing_package_is_named(package: str, monkeypatch: pytest.MonkeyPatc
         How(search_algorithm=package)
 
 
-def test_search_files_are_found_by_model_strategy_base_and_family(tmp_path: Path) -> None:
-    for name in ("ReweightMF", "Reweight", "MF", "embedding"):
+def test_search_files_are_found_by_model_strategy_loss_base_and_family(
+    tmp_path: Path, toy_options: dict[str, Any]
+) -> None:
+    for name in ("ReweightMF", "Reweight", "MF", "infonce", "embedding"):
         (tmp_path / f"{name}.yaml").write_text("learning_rate: {choice: [0.1]}\n")
 
-    def found(model: str) -> str | None:
-        path = space.find(model, tmp_path)
+    def found(model: str, **more: Any) -> str | None:
+        path = space.find(job(toy_options, model, **more).config(), tmp_path, model)
         return path.stem if path else None
 
     assert [found(model) for model in ("ReweightMF", "ReweightSGL", "BPR", "AlphaRec", "EASE")] == [
         "ReweightMF", "Reweight", "MF", "embedding", None,
     ]  # fmt: skip
+    assert found("MF", rec_loss="infonce") == "MF"  # a user's own file of that name
+    assert space.find(job(toy_options, "MF", rec_loss="infonce").config(), tmp_path) == tmp_path / "infonce.yaml"
+    (tmp_path / "BPR.yaml").write_text("")
+    assert found("BPR") == "BPR"
 
 
 FILES = sorted((yamls.PROPERTIES / "search").glob("*.yaml"))
@@ -172,8 +178,10 @@ FILES = sorted((yamls.PROPERTIES / "search").glob("*.yaml"))
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_ready_search_files_suit_every_model_they_are_for(path: Path, toy_options: dict[str, Any]) -> None:
     keys = {key: value for key, value in toy_options.items() if key not in ("epochs", "train_batch_size")}
-    own = [name for name in registry.MODELS if space.find(name) == path]
-    with_strategy = [f"{path.stem}MF"] if path.stem in registry.STRATEGIES else []
-    assert own + with_strategy, "no model uses this file"
-    for model in [*own[:6], *with_strategy]:
-        assert planning.planned(job(keys, model), path, How()).space
+    jobs = [job(keys, name) for name in registry.MODELS]
+    jobs += [job(keys, f"{path.stem}MF")] if path.stem in registry.STRATEGIES else []
+    jobs += [job(keys, "LightGCN", rec_loss="infonce")]
+    own = [candidate for candidate in jobs if space.find(candidate.config()) == path]
+    assert own, "no model uses this file"
+    for candidate in own[:6]:
+        assert planning.planned(candidate, path, How()).space
