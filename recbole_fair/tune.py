@@ -49,7 +49,8 @@ class Search:
         lines = aligned([head, *(self._cells(row, keys) for row in sorted(self.trials, key=self._rank))])
         chosen = [] if self.chosen is None else [f"run directory: {self.trials[self.chosen].run_dir}"]
         files = [f"the choice as a property file: {self.folder / 'best.yaml'}"] if chosen else []
-        return "\n".join([*lines, f"chosen: {self.why}", *chosen, *files, f"all trials: {self.folder / FILE}"])
+        verdict = f"chosen: {self.why}" if chosen else f"nothing chosen: {self.why}"
+        return "\n".join([*lines, verdict, *chosen, *files, f"all trials: {self.folder / FILE}"])
 
     def _rank(self, row: Trial) -> tuple[bool, float]:
         metric, mode = next(iter(self.objectives.items()))

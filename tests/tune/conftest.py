@@ -1,9 +1,9 @@
-"""A search on the toy data, and jobs that a worker can be given without training anything."""
+"""A search on the toy data, and a small Ray for the tests of a module."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +17,29 @@ ROOT = HERE.parents[1]
 @pytest.fixture
 def toy_options(toy_root: Path) -> dict[str, Any]:
     """Keys of a quick run on the toy data, for searches and comparisons."""
-    return {**TOY_KEYS, "epochs": 1, "data_path": str(toy_root), "cache_dir": str(toy_root / "cache")}
+    where = {"data_path": str(toy_root), "cache_dir": str(toy_root / "cache")}
+    return {**TOY_KEYS, **where, "epochs": 1, "bootstrap": 0}
 
 
-@pytest.fixture
-def workers_find_us(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def workers_find_us() -> Iterator[None]:
     """Ray's workers import the package and planted.py from here, whatever is installed."""
-    former = os.environ.get("PYTHONPATH", "")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(HERE), former]))
-    monkeypatch.syspath_prepend(str(HERE))
+    with pytest.MonkeyPatch.context() as patch:
+        former = os.environ.get("PYTHONPATH", "")
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(HERE), former]))
+        patch.syspath_prepend(str(HERE))
+        yield
 
 
-@pytest.fixture
-def small_ray(workers_find_us: None) -> Iterator[Callable[..., None]]:
-    """A Ray with as many cores as a test wants, in place of the machine's."""
+@pytest.fixture(scope="module")
+def small_ray(workers_find_us: None) -> Iterator[None]:
+    """A Ray of two cores in place of the machine's, for all tests of a module: searches join what runs already."""
     from recbole_fair.searching import cluster
 
-    with pytest.MonkeyPatch.context() as patch, cluster._environment():
+    with cluster._environment():
         from recbole_fair.searching.rays import ray
 
-        def start(cpus: int = 2) -> None:
-            ray.init(num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=40,
-                     object_store_memory=100 * 2**20)  # fmt: skip
-
-        yield start
+        quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": 40}
+        ray.init(num_cpus=2, object_store_memory=100 * 2**20, **quiet)
+        yield
         ray.shutdown()
-        patch.undo()
