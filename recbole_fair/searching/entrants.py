@@ -108,6 +108,6 @@ def seeds_of(given: Any, first: int) -> tuple[int, ...]:
 def models_of(given: Any) -> tuple[str, ...]:
     """`A,B` or `[A, B]`, each once."""
     names = [str(name).strip() for name in (given if isinstance(given, (list, tuple)) else str(given or "").split(","))]
-    if not all(names) or len({registry.resolve(name).name for name in names}) < len(names):
+    if not names or not all(names) or len({registry.resolve(name).name for name in names}) < len(names):
         raise UsageError(f"models={given!r}: name each model once, as in --models=MF,LightGCN")
     return tuple(names)

@@ -131,7 +131,9 @@ def _samples(domains: Space, how: How, where: str) -> int:
     if how.search_algorithm in algorithms.LEARNING and space.grid_size(domains) > 1:
         raise UsageError(f"{where}: {how.search_algorithm} draws by itself; write choice instead of grid_search")
     if grid_only and (how.num_samples or 1) > 1:
-        raise UsageError(f"num_samples={how.num_samples}: a grid has one trial a combination; leave num_samples out")
+        raise UsageError(
+            f"num_samples={how.num_samples}: {where} is a grid, one trial a combination; leave num_samples out"
+        )
     return how.num_samples or (1 if grid_only else _SAMPLES)
 
 
