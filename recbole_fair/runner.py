@@ -306,6 +306,7 @@ class _Run:
         protocol = PROTOCOLS[config["eval_protocol"]]
         trainer.eval_collector = protocol.collector(config, items)
         trainer.evaluator = protocol.evaluator(config, items, users)
+        trainer.evaluator.learn(*loaded.pairs("train"), loaded.dataset.item_num)
         trainer.on_epoch = self.on_epoch
         self.result.parameters = reporting.parameter_counts(model)
         return trainer

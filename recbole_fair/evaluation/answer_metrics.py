@@ -7,7 +7,7 @@ from math import inf
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from recbole_fair.evaluation import answers, functions, parity
+from recbole_fair.evaluation import answers, functions, parity, stereotypes
 from recbole_fair.evaluation.metrics import Formula, Measure, TableMetric, only, register
 from recbole_fair.evaluation.table import Table
 
@@ -111,6 +111,33 @@ class GD_Gap(Given):  # noqa: N801
     @classmethod
     def _of(cls, given: Any, _: Any) -> Any:
         return answers.gd_gap(given)
+
+
+class OfStereotypes(AnswerMetric):
+    """Stereotype-aware fairness over the first user grouping (MoS, Eq. 4); 0 is calibrated, so no side is better."""
+
+    bounds = (-inf, 1.0)
+    smaller = False
+
+    def measures(self, table: Table) -> Iterator[Measure]:
+        """One figure."""
+        name = type(self).__name__.lower()
+        yield Measure(name, ((name, "stereotypes"),), stereotypes.sf)
+
+
+@register
+class SF(OfStereotypes):
+    """Of the pairs answered Yes."""
+
+
+@register
+class SF_Every(OfStereotypes):  # noqa: N801
+    """Of recommending every pair, to be read beside SF."""
+
+
+@register
+class SF_In(OfStereotypes):  # noqa: N801
+    """Over pairs whose user and item are both in the group."""
 
 
 class BetweenUsers(AnswerMetric):

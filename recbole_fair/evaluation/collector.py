@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from recbole_fair.errors import TrainingError
-from recbole_fair.evaluation.functions import FloatArray
+from recbole_fair.evaluation.functions import FloatArray, IntArray
 from recbole_fair.evaluation.metrics import Cell, UserMean, base_metric, cells
 from recbole_fair.evaluation.table import RankingTable, by_field
 from recbole_fair.groups import Groups
@@ -126,6 +126,9 @@ class KeepingEvaluator(Evaluator):
             if _is_additive(metric := self.metric_class.get(name) or base_metric(name, config))
         }
         self.metric_class.update({name: UserMean(name, config) for name in self.averaged if name in self.metric_class})
+
+    def learn(self, users: IntArray, items: IntArray, item_count: int) -> None:
+        """What a metric needs of the training interactions; lists need nothing."""
 
     def evaluate(self, dataobject: DataStruct) -> dict[str, float]:
         """The host's figures as plain floats; every metric of ours reads the table."""
