@@ -174,7 +174,7 @@ def widened_interval(
     `boundary` is the value of equal groups: 0 for CV and gaps, 1 for min/max; MIN and differences have none (nan). A
     marked interval takes in its own reflection about the point (the basic interval), and the boundary itself where
     equality is within the noise: with d the distance from it, E[d_draw^2] = d_true^2 + 2 noise^2 and E[d^2] = d_true^2
-    + noise^2, so noise^2 is estimated by the rise of the mean square; of equal groups some 95 % have d^2 <= 2.5 noise^2.
+    + noise^2, so noise^2 is estimated by the rise of the mean square; 95 % of equal groups have d^2 <= 2.5 noise^2.
     """
     low, high = percentile_interval(draws, level)
     marked = near_boundary(draws, point)
