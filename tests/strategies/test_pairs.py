@@ -40,6 +40,20 @@ def test_a_pair_trains(strategy: str, model: str, run_toy: Callable[..., Any]) -
         assert sum(weights) == pytest.approx(1, abs=1e-4) and min(weights) > 0
 
 
+@pytest.mark.parametrize("strategy", [name for name in STRATEGIES if name != "Reweight"])
+def test_a_strategy_learns_what_was_planted(strategy: str, run_toy: Callable[..., Any]) -> None:
+    """Reweight does in tests/models."""
+    keys = {"epochs": 25, "learning_rate": 0.05, "fair_group": "genre", "stopping_step": 100}
+    assert run_toy(f"{strategy}MF", **keys).test["recall@5"] >= 0.9
+
+
+def test_a_result_says_that_there_was_no_trend_to_follow(run_toy: Callable[..., Any]) -> None:
+    columns = {"inter": ["user_id", "item_id"], "item": ["item_id", "genre"]}
+    split = {"split": {"RS": [0.6, 0.2, 0.2]}, "order": "RO"}
+    result = run_toy("PopDROMF", load_col=columns, eval_args=split, user_groups=[], item_text=None, epochs=1)
+    assert any("no timestamps" in warning for warning in result.warnings)
+
+
 @pytest.mark.parametrize("model", REFUSED)
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_pair_is_refused_before_training(strategy: str, model: str, toy: Toy) -> None:
