@@ -21,7 +21,7 @@ from recbole_fair.report.sums import Sums, seeds_side_by_side, shared_users, sum
 from recbole_fair.report.users import Users, read_users
 
 SEED = 2020  # of the resampling: the same report comes out each time
-_SAMPLES = 1000
+SAMPLES = 1000
 _BOUNDARY = {"ratio": 1.0, "min": np.nan}
 Interval = tuple[float | None, float | None, str]
 
@@ -93,7 +93,7 @@ def stacked(several: Sequence[Sums]) -> tuple[FloatArray, FloatArray, Aggregate]
 
 def _between(places: Sequence[tuple[str, str]], several: Sequence[Sums]) -> list[Interval]:
     numerator, denominator, each = stacked(several)
-    draws = each(ratio_samples(numerator, denominator, samples=_SAMPLES, seed=SEED))
+    draws = each(ratio_samples(numerator, denominator, samples=SAMPLES, seed=SEED))
     point = np.array([one.value for one in several])
     low, high = widened_interval(draws, point, boundary=[_boundary(key) for _, key in places])
     notes = [_note(key, close) for (_, key), close in zip(places, near_boundary(draws, point), strict=True)]

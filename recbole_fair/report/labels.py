@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,41 +10,39 @@ from recbole_fair import keys
 from recbole_fair.report.reading import Run, config_of
 
 _SHOWN = 3
-_UNSET = object()
 
 
-def labels(rows: Sequence[Sequence[Run]]) -> list[str]:
-    """A label for each row of runs; `--reference` takes it too."""
-    models = [runs[0].result.model for runs in rows]
-    configs = {place: _flat(config_of(rows[place][0].folder)) for place in _twins(models)}
+def labels(runs: Sequence[Run]) -> list[str]:
+    """A different label for each of the runs, one a row; `--reference` takes it too."""
+    plain = [run.result.model for run in runs]
+    told = [_told(run, [other for other in runs if other.result.model == run.result.model]) for run in runs]
     return [
-        _label(rows[place][0], configs, [other for other in configs if models[other] == model])
-        for place, model in enumerate(models)
-    ]
+        f"{label} [{run.result.config_hash[:6]}]" if count > 1 else label
+        for run, label, count in zip(runs, told, _counts(told), strict=True)
+    ] if len(set(told)) < len(plain) else told  # fmt: skip
 
 
-def _twins(models: Sequence[str]) -> list[int]:
-    return [place for place, model in enumerate(models) if models.count(model) > 1]
+def _counts(words: Sequence[str]) -> list[int]:
+    counted = Counter(words)
+    return [counted[word] for word in words]
 
 
-def _label(run: Run, configs: Mapping[int, Mapping[str, Any]], twins: Sequence[int]) -> str:
-    model = run.result.model
-    if not twins:
-        return model
-    differing = _differing([configs[place] for place in twins])
+def _told(run: Run, twins: Sequence[Run]) -> str:
+    """The model, and the few keys in which it differs from others of its name."""
+    if len(twins) < 2:
+        return run.result.model
+    configs = [_flat(config_of(twin.folder)) for twin in twins]
+    differing = _differing(configs)
+    if not 0 < len(differing) <= _SHOWN:
+        return run.result.model
     own = _flat(config_of(run.folder))
-    if not differing or len(differing) > _SHOWN or not own:
-        return f"{model} ({run.result.config_hash[:6]})"
-    return f"{model} ({', '.join(f'{key}={own.get(key)}' for key in differing)})"
+    return f"{run.result.model} ({', '.join(f'{key}={own[key]}' for key in differing)})"
 
 
 def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    known = dict.fromkeys(key for config in configs for key in config)
-    return [
-        key
-        for key in known
-        if keys.hashed(key) and key != "seed" and len({repr(config.get(key, _UNSET)) for config in configs}) > 1
-    ]
+    """Keys that all have, with unequal values; a key that only some have came with a later version."""
+    shared = [key for key in configs[0] if keys.hashed(key) and all(key in config for config in configs)]
+    return [key for key in shared if key != "seed" and len({repr(config[key]) for config in configs}) > 1]
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from recbole_fair.report.comparable import Facts
 from recbole_fair.report.labels import labels
 from recbole_fair.report.reading import Run
 
@@ -59,22 +58,11 @@ class Row:
         """Median peak memory in bytes."""
         return _median(run.result.environment.get("peak_memory") for run in self.finished)
 
-    def remarks(self) -> list[str]:
-        """What a reader of the row must know: state, failures, and why cells are empty or to be read with care."""
-        return list(dict.fromkeys([*_state(self), *(f"{key}: {cell.note}" for key, cell in self.cells.items() if cell.note)]))
-
-
-@dataclass(frozen=True)
-class Block:
-    """Rows that may be compared: one data set, split and candidates."""
-
-    facts: Facts
-    rows: tuple[Row, ...]
-
-    @property
-    def dataset(self) -> str:
-        """The data set's name."""
-        return self.facts[0]
+    def remarks(self, keys: Sequence[str]) -> list[str]:
+        """What a reader of the row must know: its state, why cells are empty or to be read with care, its warnings."""
+        cells = [f"{key}: {self.cells[key].note}" for key in keys if self.finished and self.cells[key].note]
+        warned = [f"seed {run.result.seed} warns: {note}" for run in self.finished for note in run.result.warnings]
+        return list(dict.fromkeys([*_state(self), *cells, *warned]))
 
 
 def _median(values: Iterable[float | None]) -> float | None:
@@ -96,4 +84,5 @@ def rows_of(runs: Iterable[Run]) -> list[Row]:
     for run in sorted(runs, key=lambda run: (run.result.model, run.name)):
         rows.setdefault((run.result.model, run.result.config_hash), []).append(run)
     several = [sorted(group, key=lambda run: run.result.seed) for group in rows.values()]
-    return [Row(label, tuple(group)) for label, group in zip(labels(several), several, strict=True)]
+    told = labels([group[0] for group in several])
+    return [Row(label, tuple(group)) for label, group in zip(told, several, strict=True)]

@@ -94,23 +94,33 @@ def _first(figures: FloatArray) -> FloatArray:
 
 
 def _item_groups(users: Users, key: _Key) -> list[Sums]:
-    """Figures of BiFair's group utility, from hits and test items; both readings of whose mean it is."""
-    names = [name[9:-1] for name in users.figures if name.startswith(f"relevant[{key.field}:")]
-    if key.name not in _AGGREGATES or f"hits[{names[0] if names else ''}@{key.cutoff}]" not in users.figures:
+    if key.name not in _AGGREGATES:
         return []
-    hits = np.stack([users.figures[f"hits[{name}@{key.cutoff}]"] for name in names], axis=1)  # [U, G]
+    return [Sums(users.ids, terms, _AGGREGATES[key.name]) for terms in by_item_group(users, key.field, key.cutoff)[1]]
+
+
+def by_item_group(users: Users, field: str, cutoff: str) -> tuple[list[str], list[Terms]]:
+    """BiFair's utility of each item group, [U, G], in both readings of whose mean it is; nothing if users.csv lacks it."""
+    names = [name[9:-1] for name in users.figures if name.startswith(f"relevant[{field}:")]
+    if not names or not all(f"hits[{name}@{cutoff}]" in users.figures for name in names):
+        return [], []
+    hits = np.stack([users.figures[f"hits[{name}@{cutoff}]"] for name in names], axis=1)  # [U, G]
     relevant = np.stack([users.figures[f"relevant[{name}]"] for name in names], axis=1)
     readings = [functions.group_utility_terms(hits, relevant, whose) for whose in ("relevant", "all")]
-    return [Sums(users.ids, terms, _AGGREGATES[key.name]) for terms in readings]
+    return [name.removeprefix(f"{field}:") for name in names], readings
 
 
 def _user_groups(users: Users, key: _Key) -> list[Sums]:
     name, _, metric = key.name.partition("_")
-    values = users.figures.get(f"{metric}@{key.cutoff}")
-    if name not in _AGGREGATES or values is None or key.field not in users.labels:
-        return []
-    terms = _defined(values).by_group(users.membership(key.field))
-    return [Sums(users.ids, terms, _AGGREGATES[name])]
+    terms = by_user_group(users, key.field, f"{metric}@{key.cutoff}")[1] if name in _AGGREGATES else []
+    return [Sums(users.ids, one, _AGGREGATES[name]) for one in terms]
+
+
+def by_user_group(users: Users, field: str, metric: str) -> tuple[list[str], list[Terms]]:
+    """The mean of a metric over each user group, [U, G]; nothing if users.csv lacks it."""
+    if metric not in users.figures or field not in users.labels:
+        return [], []
+    return users.groups(field), [_defined(users.figures[metric]).by_group(users.membership(field))]
 
 
 def _answers(users: Users, key: _Key) -> list[Sums]:

@@ -64,7 +64,7 @@ def ranked(rows: Sequence[Row], keys: Sequence[str]) -> list[Row]:
     marked = list(rows)
     for key in keys:
         marked = _marked(marked, key)
-    return sorted(marked, key=lambda row: (not row.finished, _cost(row, keys[0]), row.label))
+    return sorted(marked, key=lambda row: (not row.finished, *(_cost(row, key) for key in keys[:1]), row.label))
 
 
 def _marked(rows: Sequence[Row], key: str) -> list[Row]:

@@ -30,10 +30,15 @@ class Users:
     figures: Mapping[str, FloatArray]  # each [U], nan where a user has none
     labels: Mapping[str, StrArray]  # a user grouping's names, several joined by "|"
 
+    def groups(self, field: str) -> list[str]:
+        """The groups of a user grouping that somebody is in, by name."""
+        return sorted({name for label in np.unique(self.labels[field]) for name in label.split("|")} - {""})
+
     def membership(self, field: str) -> BoolArray:
-        """Who belongs to which group of a user grouping, [U, G], groups by name."""
-        named = [set(label.split("|")) - {""} for label in self.labels[field]]
-        return np.array([[name in own for name in sorted(set().union(*named))] for own in named])
+        """Who belongs to which of `groups`, [U, G]."""
+        labels, rows = np.unique(self.labels[field], return_inverse=True)
+        member = [[name in label.split("|") for name in self.groups(field)] for label in labels]
+        return np.array(member, dtype=bool)[rows.ravel()]
 
     @cached_property
     def _predictions(self) -> Mapping[str, Any] | None:
