@@ -61,8 +61,7 @@ class Row:
     def remarks(self, keys: Sequence[str]) -> list[str]:
         """What a reader of the row must know: its state, why cells are empty or to be read with care, its warnings."""
         cells = [f"{key}: {self.cells[key].note}" for key in keys if self.finished and self.cells[key].note]
-        warned = [f"seed {run.result.seed} warns: {note}" for run in self.finished for note in run.result.warnings]
-        return list(dict.fromkeys([*_state(self), *cells, *warned]))
+        return [*_state(self), *cells, *_warnings(self)]
 
 
 def _median(values: Iterable[float | None]) -> float | None:
@@ -75,6 +74,16 @@ def _state(row: Row) -> list[str]:
     for run in row.runs:
         if not run.finished:
             told.append(f"seed {run.result.seed} {run.result.status}: {run.result.error or 'no reason stated'}")
+    return told
+
+
+def _warnings(row: Row) -> list[str]:
+    """Each warning once, with the seeds that gave it where not all did."""
+    by_seed = {run.result.seed: run.result.warnings for run in row.finished}
+    told = []
+    for note in dict.fromkeys(note for notes in by_seed.values() for note in notes):
+        seeds = [str(seed) for seed, notes in by_seed.items() if note in notes]
+        told.append(str(note) if len(seeds) == len(by_seed) else f"{note} (seed {', '.join(seeds)})")
     return told
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from recbole_fair.report.assemble import Block
@@ -23,7 +24,7 @@ def number(value: float | None, digits: int = 4) -> str:
     >>> number(0.12345), number(None)
     ('0.1234', '–')
     """
-    return ABSENT if value is None else f"{value:.{digits}f}"
+    return ABSENT if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
 def sureness(cell: Cell, digits: int, always: bool = False) -> str:
@@ -38,6 +39,11 @@ def seeds(row: Row) -> str:
     """How many runs have figures, of how many."""
     done, all_ = len(row.finished), len(row.runs)
     return str(done) if done == all_ else f"{done} of {all_}"
+
+
+def interval(test: Test) -> str:
+    """The interval of a difference."""
+    return f"[{number(test.low)}, {number(test.high)}]"
 
 
 def claim(block: Block) -> str:
@@ -63,7 +69,9 @@ def p_value(p: float) -> str:
     >>> p_value(0.0004), p_value(0.25)
     ('< .001', '.250')
     """
-    return "< .001" if p < 0.001 else f"{p:.3f}".removeprefix("0") if p < 1 else "1"
+    if math.isnan(p):
+        return ABSENT
+    return "< .001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
 
 
 def notes(rows: Sequence[Row], keys: Sequence[str]) -> list[tuple[str, str]]:
