@@ -53,7 +53,7 @@ COMMANDS = {
     ),
     "models": Command("recbole_fair.commands.models:main", "list every name that --model takes; --cite: its reference"),
     "report": Command(
-        "recbole_fair.commands.report:main", "DIR [DIR...] --out OUT: tables, figures and a web page from run directories"
+        "recbole_fair.commands.report:main", "DIR [DIR...] --out OUT: tables, figures and a web page of finished runs"
     ),
     "recommend": Command(
         "recbole_fair.commands.recommend:main", "RUN_DIR --users=1,2 --k=20: top items of a saved run"

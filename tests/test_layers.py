@@ -13,7 +13,8 @@ PACKAGE = Path(__file__).parents[1] / "recbole_fair"
 LAYERS = [
     {"errors", "groups", "texts", "losses", "graph", "sampling", "hf", "adversary", "evaluation.functions",
      "evaluation.answers", "evaluation.exposure", "evaluation.parity", "evaluation.stereotypes",
-     "evaluation.bootstrap", "evaluation.directions", "yamls", "storage", "compat", "llm.prompts", "llm.curriculum", "llm.losses"},
+     "evaluation.bootstrap", "evaluation.directions",
+     "yamls", "storage", "compat", "llm.prompts", "llm.curriculum", "llm.losses"},
     {"contrastive", "host", "embedding", "llm", "p5", "baselines", "strategies"},
     {"keys", "config", "data", "grouping", "checkpoint", "trainer", "evaluation", "rundir", "result",
      "reporting", "vectors"},

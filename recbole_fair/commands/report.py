@@ -15,7 +15,7 @@ Reads every run directory below each DIR and writes into OUT: index.html (one fi
 run, full precision), results.md, results.tex (booktabs) and figures/*.svg. docs/report.md says how to read them.
 
   --out         folder to write to
-  --metrics     as in --metrics='ndcg@20,cv@20[pop]'; the first one orders the rows (default: ndcg@20, recall@20, cv@20[pop])
+  --metrics     as in --metrics='ndcg@20,cv@20[pop]'; the first one orders the rows
   --reference   model or row that every other row is tested against; default: the best on the first metric
   --title       title of the page
   --allow_mixed runs of several data sets, splits or candidates on one page, a table each"""
@@ -28,17 +28,17 @@ def main(arguments: Arguments) -> int:
     out = arguments.take("out")
     if not isinstance(out, str) or not out:
         raise UsageError("report: --out=FOLDER says where to write")
-    chosen = {
-        "metrics": metrics(arguments.take("metrics")),
-        "reference": _text(arguments.take("reference"), "reference"),
-        "title": _text(arguments.take("title"), "title") or "Results",
-        "allow_mixed": _flag(arguments),
-    }
-    arguments.refuse_rest("report", words=False)
     from recbole_fair.report.assemble import Options
     from recbole_fair.report.write import write
 
-    for path in write([Path(word) for word in arguments.words], Path(out), Options(**chosen)):
+    options = Options(
+        title=_text(arguments.take("title"), "title") or "Results",
+        metrics=metrics(arguments.take("metrics")),
+        reference=_text(arguments.take("reference"), "reference"),
+        allow_mixed=_flag(arguments),
+    )
+    arguments.refuse_rest("report", words=False)
+    for path in write([Path(word) for word in arguments.words], Path(out), options):
         print(path)
     return 0
 

@@ -79,3 +79,13 @@ def arrow(key: str) -> str:
     if abs(target) == math.inf:
         return "↑"
     return "↓" if target == 0 else f"→{target:g}"
+
+
+def wish(key: str) -> str:
+    """The direction in words.
+
+    >>> wish("cv@20[pop]"), wish("attr_auc[age]")
+    ('lower is better', 'best at 0.5')
+    """
+    words = {"↑": "higher is better", "↓": "lower is better", "": "no better side"}
+    return words.get(arrow(key), f"best at {best(key)}")

@@ -14,7 +14,7 @@ from recbole_fair.report.comparable import Facts, comparable, counted_once
 from recbole_fair.report.evidence import Evidence, gather
 from recbole_fair.report.reading import Run, read_runs
 from recbole_fair.report.rows import Row, rows_of
-from recbole_fair.report.significance import Test, compare
+from recbole_fair.report.significance import Difference, compare
 from recbole_fair.report.table import best_row, default_metrics, filled, metrics_in, ranked
 
 
@@ -35,7 +35,7 @@ class Block:
     facts: Facts
     rows: tuple[Row, ...]
     reference: Row | None
-    tests: tuple[Test, ...]
+    tests: tuple[Difference, ...]
     untested: tuple[str, ...]  # what could not be compared, and why
     charts: tuple[Chart, ...]
 
@@ -118,6 +118,8 @@ def _untested(rows: Iterable[Row], keys: Sequence[str], evidence: Evidence) -> I
         if directions.best(key) is None:
             yield f"{key}: has no better side"
     for row in rows:
+        if row.collapsed:
+            yield f"{row.label}: collapsed"
         for key in keys:
             if reason := evidence.reasons.get((row.label, key)):
                 yield f"{row.label}, {key}: {reason}"

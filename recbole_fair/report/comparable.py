@@ -43,7 +43,7 @@ def _figures(run: Run) -> tuple[object, ...]:
 def comparable(runs: Sequence[Run], allow_mixed: bool = False) -> dict[Facts, list[Run]]:
     """Runs by what they share; more than one set of them is refused unless `allow_mixed`.
 
-    A run that failed before it knew its data stands with the first runs of its data set's name.
+    A run that ended before it knew its data stands with runs of its configuration, else with the first of its data set.
     """
     sets: dict[Facts, list[Run]] = {}
     for run in sorted(runs, key=lambda run: (not run.result.data, facts_of(run), run.name)):
@@ -57,7 +57,10 @@ def _home(run: Run, sets: dict[Facts, list[Run]]) -> Facts:
     own = facts_of(run)
     if run.result.data:
         return own
-    return next((facts for facts in sets if facts[0] == own[0]), own)
+    of_hash = [
+        facts for facts, runs in sets.items() if run.result.config_hash in {one.result.config_hash for one in runs}
+    ]
+    return next(iter([*of_hash, *(facts for facts in sets if facts[0] == own[0])]), own)
 
 
 def _refusal(sets: dict[Facts, list[Run]]) -> str:

@@ -38,7 +38,7 @@ def table(name: str, caption: str, head: Iterable[str], rows: Iterable[str], sor
     parts = told + element("thead", element("tr", "".join(head))) + element("tbody", "".join(rows))
     kind = "sortable" if sortable else None
     return element(
-        "div", element("table", parts, class_=kind), class_="scroll", role="region", tabindex="0",
+        "div", element("table", parts, class_=kind), id=name, class_="scroll", role="region", tabindex="0",
         aria_labelledby=f"{name}-caption",
     )  # fmt: skip
 

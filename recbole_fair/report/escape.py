@@ -17,10 +17,9 @@ _LATEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': "''",
-    "–": "--",
+    "\u2013": "--",
     "±": r"$\pm$",
     "≥": r"$\geq$",
-    "×": r"$\times$",
     "→": r"$\rightarrow$",
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
@@ -31,9 +30,9 @@ _HIDDEN = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u206
 
 
 def plain(value: Any) -> str:
-    """One line of visible characters: controls, text direction marks and lone surrogates become a replacement sign.
+    r"""One line of visible characters: controls, text direction marks and lone surrogates become a replacement sign.
 
-    >>> plain("a\\tb\\x00")
+    >>> plain("a\tb\x00")
     'a b�'
     """
     joined = " ".join(str(value).split())

@@ -23,7 +23,7 @@ from recbole_fair.report.users import Users, read_users
 SEED = 2020  # of the resampling: the same report comes out each time
 SAMPLES = 1000
 _BOUNDARY = {"ratio": 1.0, "min": np.nan}
-Interval = tuple[float | None, float | None, str]
+Interval = tuple[float | None, float | None, str]  # low, high, and "at most" or "at least" or nothing
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,9 @@ def same_users(pooled: Mapping[tuple[str, str], Sums]) -> Iterator[list[tuple[st
 
 def stacked(several: Sequence[Sums]) -> tuple[FloatArray, FloatArray, Aggregate]:
     """Sums of the same users as one: all columns, and an aggregate [..., C] -> [..., N] of all figures."""
-    numerator, denominator = (np.concatenate(side, axis=1) for side in zip(*(one.terms for one in several), strict=True))
+    numerator, denominator = (
+        np.concatenate(side, axis=1) for side in zip(*(one.terms for one in several), strict=True)
+    )
     ends = np.cumsum([one.terms.numerator.shape[1] for one in several])[:-1]
 
     def each(figures: FloatArray) -> FloatArray:
@@ -96,8 +98,8 @@ def _between(places: Sequence[tuple[str, str]], several: Sequence[Sums]) -> list
     draws = each(ratio_samples(numerator, denominator, samples=SAMPLES, seed=SEED))
     point = np.array([one.value for one in several])
     low, high = widened_interval(draws, point, boundary=[_boundary(key) for _, key in places])
-    notes = [_note(key, close) for (_, key), close in zip(places, near_boundary(draws, point), strict=True)]
-    return [(_known(least), _known(most), note) for least, most, note in zip(low, high, notes, strict=True)]
+    readings = [_reading(key, near) for (_, key), near in zip(places, near_boundary(draws, point), strict=True)]
+    return [(_known(least), _known(most), reading) for least, most, reading in zip(low, high, readings, strict=True)]
 
 
 def _known(value: float) -> float | None:
@@ -110,8 +112,8 @@ def _boundary(key: str) -> float:
     return _BOUNDARY.get(name, 0.0 if directions.smaller(key) else np.nan)
 
 
-def _note(key: str, close: bool) -> str:
-    if not close:
+def _reading(key: str, near: bool) -> str:
+    """How to read a figure near its boundary, where noise between groups looks like disparity."""
+    if not near:
         return ""
-    side = "at most" if directions.smaller(key) else "at least"
-    return f"near its boundary, where noise looks like disparity: read the value as {side}"
+    return "at most" if directions.smaller(key) else "at least"

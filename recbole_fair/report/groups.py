@@ -93,7 +93,11 @@ def _of_seeds(row: Row, grouping: Grouping, metric: str) -> tuple[list[str], Ter
     maker = by_user_group if grouping.kind == "user" else by_item_group
     place = metric if grouping.kind == "user" else metric.removeprefix("recall@")
     made = [(users.ids, *maker(users, grouping.field, place)) for users in tables if users is not None]
-    if len(made) < len(tables) or not all(terms for _, _, terms in made) or len({tuple(names) for _, names, _ in made}) != 1:
+    if (
+        len(made) < len(tables)
+        or not all(terms for _, _, terms in made)
+        or len({tuple(names) for _, names, _ in made}) != 1
+    ):
         return None
     several = [Sums(ids, terms[0], lambda figures: figures) for ids, _, terms in made]
     return made[0][1], seeds_averaged(several, shared_users(several)).terms

@@ -1,4 +1,4 @@
-"""results.tex: the tables in the layout of the papers (booktabs), to be \\input into a document."""
+"""results.tex: the tables in the layout of the papers (booktabs), to be read into a document."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from recbole_fair.evaluation import directions
 from recbole_fair.report.assemble import Block, Report
 from recbole_fair.report.escape import in_latex
+from recbole_fair.report.numbers import number, sureness
 from recbole_fair.report.rows import Cell, Row
 from recbole_fair.report.table import decimals
-from recbole_fair.report.wording import CAPTION, notes, number, seeds, sureness
+from recbole_fair.report.wording import CAPTION, notes, seeds
 
 _HEAD = "% Needs \\usepackage{booktabs}; names beyond Latin letters need XeLaTeX or LuaLaTeX."
 _MARKS = {"best": "\\textbf{%s}", "second": "\\underline{%s}", "": "%s"}
@@ -22,18 +23,18 @@ def latex(report: Report) -> str:
 
 
 def _table(block: Block, report: Report, place: int) -> str:
-    keys = report.keys
+    caption = in_latex(f"{report.title}. {block.described}. {CAPTION} Best in bold, second underlined.")
+    begin = ["\\begin{table}", "\\centering", f"\\caption{{{caption}}}", f"\\label{{tab:results-{place}}}", "\\small"]
+    return "\n".join([*begin, *_tabular(block, report.keys), *_notes(block.rows, report.keys), "\\end{table}"])
+
+
+def _tabular(block: Block, keys: Sequence[str]) -> Iterator[str]:
+    yield f"\\begin{{tabular}}{{l{'r' * (len(keys) + 1)}}}"
+    yield from ("\\toprule", _line(["", *map(_head, keys), "seeds"]), "\\midrule")
     digits = {key: decimals(block.rows, key) for key in keys}
-    body = [_line([in_latex(row.label), *(_cell(row.cells[key], digits[key]) for key in keys), seeds(row)]) for row in block.rows]
-    return "\n".join([
-        "\\begin{table}", "\\centering", f"\\caption{{{in_latex(_caption(block, report))}}}", f"\\label{{tab:results-{place}}}",
-        "\\small", f"\\begin{{tabular}}{{l{'r' * (len(keys) + 1)}}}", "\\toprule", _line(["", *map(_head, keys), "seeds"]),
-        "\\midrule", *body, "\\bottomrule", "\\end{tabular}", *_notes(block.rows, keys), "\\end{table}",
-    ])  # fmt: skip
-
-
-def _caption(block: Block, report: Report) -> str:
-    return f"{report.title}. {block.described}. {CAPTION} Best in bold, second underlined."
+    for row in block.rows:
+        yield _line([in_latex(row.label), *(_cell(row.cells[key], digits[key]) for key in keys), seeds(row)])
+    yield from ("\\bottomrule", "\\end{tabular}")
 
 
 def _head(key: str) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from recbole_fair.evaluation import directions
 from recbole_fair.report.assemble import Block, Report
 from recbole_fair.report.escape import in_markdown
+from recbole_fair.report.numbers import interval, number, p_value, sureness
 from recbole_fair.report.rows import Cell, Row
-from recbole_fair.report.significance import Test
+from recbole_fair.report.significance import Difference
 from recbole_fair.report.table import decimals
-from recbole_fair.report.wording import CAPTION, claim, interval, notes, number, p_value, seeds, sureness, verdict
+from recbole_fair.report.wording import CAPTION, claim, notes, seeds, verdict
 
 _MARKS = {"best": ("**", "**"), "second": ("<ins>", "</ins>"), "": ("", "")}
 
@@ -38,8 +39,16 @@ def _block(block: Block, keys: Sequence[str]) -> Iterator[str]:
 
 def _results(block: Block, keys: Sequence[str]) -> str:
     digits = {key: decimals(block.rows, key) for key in keys}
-    header = ["row", *(f"{in_markdown(key)} {directions.arrow(key)}".strip() for key in keys), "seeds", "seconds to train"]
-    rows = ([in_markdown(row.label), *(_cell(row.cells[key], digits[key]) for key in keys), *_facts(row)] for row in block.rows)
+    header = [
+        "row",
+        *(f"{in_markdown(key)} {directions.arrow(key)}".strip() for key in keys),
+        "seeds",
+        "seconds to train",
+    ]
+    rows = (
+        [in_markdown(row.label), *(_cell(row.cells[key], digits[key]) for key in keys), *_facts(row)]
+        for row in block.rows
+    )
     return _table(header, rows)
 
 
@@ -52,15 +61,15 @@ def _cell(cell: Cell, digits: int) -> str:
     return f"{before}{number(cell.value, digits)}{after} {sureness(cell, digits)}".strip()
 
 
-def _tests(tests: Iterable[Test]) -> str:
+def _tests(tests: Iterable[Difference]) -> str:
     rows = (
-        [in_markdown(test.label), in_markdown(test.key), f"{test.difference:+.4f}", interval(test),
+        [in_markdown(test.label), in_markdown(test.key), f"{test.difference:+.4f}", interval(test.low, test.high),
          in_markdown(p_value(test.p)), verdict(test)]
         for test in tests
     )  # fmt: skip
-    return _table(["row", "metric", "difference", "95 % interval", "p (Holm)", "better?"], rows)
+    return _table(["row", "metric", "difference", "95 % interval", "p (Holm)", "better?"], rows, text=(0, 1, 5))
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    rule = ["---", *["---:"] * (len(header) - 1)]
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]], text: Sequence[int] = (0,)) -> str:
+    rule = ["---" if place in text else "---:" for place in range(len(header))]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))

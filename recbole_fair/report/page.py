@@ -12,7 +12,8 @@ import recbole_fair
 from recbole_fair.report import page_tables
 from recbole_fair.report.assemble import Block, Report
 from recbole_fair.report.charts.canvas import Chart
-from recbole_fair.report.elements import element, in_html, items, plain_table, text
+from recbole_fair.report.elements import element, items, plain_table, text
+from recbole_fair.report.escape import in_html
 from recbole_fair.report.reading import Run
 from recbole_fair.report.wording import CAPTION
 
@@ -44,7 +45,9 @@ def _summary(report: Report) -> str:
         f" They differ in data, split or candidates: rows of the {len(report.blocks)} tables must not be compared with"
         " each other."
     )  # fmt: skip
-    return in_html(f"{len(report.runs)} runs ({counted}), {sum(len(block.rows) for block in report.blocks)} rows.{mixed}")
+    return in_html(
+        f"{len(report.runs)} runs ({counted}), {sum(len(block.rows) for block in report.blocks)} rows.{mixed}"
+    )
 
 
 def _states(runs: Iterable[Run]) -> list[str]:
@@ -64,7 +67,9 @@ def _contents(report: Report) -> str:
 def _controls(report: Report) -> str:
     """Filters and the metric chooser; shown by the script that serves them."""
     datasets = sorted({block.dataset for block in report.blocks})
-    choices = element("option", "all", value="") + "".join(text("option", name, value=name.lower()) for name in datasets)
+    choices = element("option", "all", value="") + "".join(
+        text("option", name, value=name.lower()) for name in datasets
+    )
     parts = (
         _field("Model contains", "model"),
         element("label", "Data set" + element("select", choices, name="dataset")),
@@ -96,7 +101,9 @@ def _results(report: Report, anchors: Mapping[str, str]) -> str:
 
 
 def _sections(report: Report) -> Iterator[str]:
-    tests = [_tests(block, place) for place, block in enumerate(report.blocks, start=1) if block.tests or block.untested]
+    tests = [
+        _tests(block, place) for place, block in enumerate(report.blocks, start=1) if block.tests or block.untested
+    ]
     if tests:
         yield _section("tests", "Differences that the users show", tests)
     charts = [_figures(block, len(report.blocks) > 1) for block in report.blocks if block.charts]
@@ -124,7 +131,7 @@ def _figure(chart: Chart) -> str:
     plot = element("div", chart.svg, class_="plot", role="group", tabindex="0", aria_label=f"{chart.title}, drawing")
     numbers = plain_table(f"{chart.name}-numbers", chart.title, chart.header, chart.rows)
     details = element("details", text("summary", "The numbers") + numbers)
-    return element("figure", plot + element("figcaption", element("strong", in_html(chart.title)) + f". {in_html(chart.alternative)}" + details))
+    return element("figure", text("figcaption", chart.title) + plot + text("p", chart.alternative) + details)
 
 
 def _provenance(runs: Sequence[Run], anchors: Mapping[str, str]) -> str:

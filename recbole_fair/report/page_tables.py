@@ -7,14 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from recbole_fair.evaluation import directions
 from recbole_fair.report.assemble import Block, Report
-from recbole_fair.report.elements import element, in_html, items, table, text
+from recbole_fair.report.elements import element, items, table, text
+from recbole_fair.report.escape import in_html
+from recbole_fair.report.numbers import interval, number, p_value, sureness
 from recbole_fair.report.reading import Run
 from recbole_fair.report.rows import Cell, Row
-from recbole_fair.report.significance import Test
+from recbole_fair.report.significance import Difference
 from recbole_fair.report.table import decimals
-from recbole_fair.report.wording import claim, interval, number, p_value, seeds, sureness, verdict
+from recbole_fair.report.wording import claim, seeds, verdict
 
 _FACTS = ("strategy", "seeds", "seconds to train", "peak memory, MB", "remarks")
+_KINDS = {"strategy": "text", "remarks": "text fixed"}
 
 
 def results(block: Block, report: Report, place: int, anchors: Mapping[str, str]) -> str:
@@ -28,17 +31,19 @@ def _head(report: Report) -> Iterator[str]:
     yield text("th", "row", scope="col")
     for key in report.all_keys:
         order = "descending" if directions.best(key) == math.inf else "ascending"
-        yield text(
-            "th", f"{key} {directions.arrow(key)}".strip(), scope="col", data_metric=key, data_first=order,
+        yield element(
+            "th", in_html(key) + text("small", directions.wish(key)), scope="col", data_metric=key, data_first=order,
             hidden=key not in report.keys, aria_sort=order if report.keys[:1] == (key,) else None,
         )  # fmt: skip
     for name in _FACTS:
-        yield text("th", name, scope="col", class_="text" if name in ("strategy", "remarks") else None)
+        yield text("th", name, scope="col", class_=_KINDS.get(name))
 
 
 def _row(row: Row, block: Block, report: Report, digits: Mapping[str, int], anchors: Mapping[str, str]) -> str:
     cells = [_figure(row.cells[key], key, digits[key], key not in report.keys) for key in report.all_keys]
-    name = element("th", element("a", in_html(row.label), href=f"#{anchors[row.runs[0].name]}"), scope="row")
+    state = next((run.result.status for run in row.runs if run.result.status != "ok"), "")
+    link = element("a", in_html(row.label), href=f"#{anchors[row.runs[0].name]}")
+    name = element("th", link + (text("small", state) if state else ""), scope="row")
     return element(
         "tr", "".join([name, *cells, *_facts(row, report)]), data_model=row.label.lower(),
         data_dataset=block.dataset.lower(), data_strategy=row.strategy.lower(),
@@ -50,7 +55,7 @@ def _figure(cell: Cell, key: str, digits: int, hidden: bool) -> str:
     told = {"best": "best", "second": "second best"}.get(cell.mark, "")
     spoken = text("span", f", {told}", class_="hidden-text") if told else ""
     why = cell.note if cell.value is None else sureness(cell, digits, always=True)
-    small = element("small", in_html(why).replace(" [", "<br>[")) if why else ""
+    small = element("small", in_html(why).replace(" [", "<br>[").replace(" (", "<br>(")) if why else ""
     value = "" if cell.value is None else repr(cell.value)
     return element("td", marked + spoken + small, data_metric=key, data_value=value, hidden=hidden)
 
@@ -72,9 +77,9 @@ def tests(block: Block, place: int) -> str:
     return table(f"tests-{place}", claim(block), head, map(_test, block.tests), sortable=True)
 
 
-def _test(test: Test) -> str:
+def _test(test: Difference) -> str:
     figures = (("difference", test.difference), ("interval", test.low), ("p", test.p))
-    shown = (f"{test.difference:+.4f}", interval(test), p_value(test.p))
+    shown = (f"{test.difference:+.4f}", interval(test.low, test.high), p_value(test.p))
     cells = [
         text("td", told, data_value="" if math.isnan(value) else repr(value))
         for told, (_, value) in zip(shown, figures, strict=True)
@@ -88,23 +93,32 @@ def provenance(runs: Sequence[Run], anchors: Mapping[str, str], versions: Sequen
     """A row a run: where it lies, what it was made of and on, and what it warned of."""
     heads = ("run directory", "model", "data set", "seed", "status", "configuration hash", "data fingerprint", "split",
              "candidates", "versions", "machine", "seconds", "stands on", "copies", "warnings")  # fmt: skip
-    rows = (element("tr", "".join(_origin(run, anchors, versions)), id=anchors[run.name]) for run in runs)
+    rows = (element("tr", "".join(_origin(run, versions)), id=anchors[run.name]) for run in runs)
     head = [text("th", name, scope="col", class_="text") for name in heads]
     return table("runs", f"{len(runs)} runs", head, rows)
 
 
-def _origin(run: Run, anchors: Mapping[str, str], versions: Sequence[Mapping[str, str]]) -> Iterator[str]:
+def _origin(run: Run, versions: Sequence[Mapping[str, str]]) -> Iterator[str]:
     result = run.result
     yield element("th", text("code", run.name), scope="row")
     status = result.status if result.error is None else f"{result.status}: {result.error}"
-    for value in (result.model, result.dataset, result.seed, status):
+    for value in (result.model, result.dataset, result.seed):
         yield text("td", value, class_="text")
+    yield text("td", status, class_="text" if result.error is None else "text remarks")
     digests = (result.config_hash, *(result.data.get(key) for key in ("fingerprint", "split", "candidates")))
     for digest in digests:
         yield element("td", text("code", digest or "none"), class_="text")
     known = f"set {versions.index(result.versions) + 1}" if result.versions else "not stated"
-    machine = ", ".join(f"{key} {value}" for key, value in result.environment.items())
-    seconds = ", ".join(f"{key} {value:.1f}" for key, value in result.seconds.items() if value is not None)
-    for value in (known, machine, seconds, result.base or "nothing", ", ".join(run.copies) or "none"):
+    yield text("td", known, class_="text")
+    yield text("td", _machine(run), class_="text remarks")
+    seconds = ", ".join(f"{key} {number(value, 1)}" for key, value in result.seconds.items())
+    for value in (seconds, result.base or "nothing", ", ".join(run.copies) or "none"):
         yield text("td", value, class_="text")
     yield element("td", items(result.warnings) or "none", class_="text remarks")
+
+
+def _machine(run: Run) -> str:
+    facts = {key: value for key, value in run.result.environment.items() if key != "peak_memory"}
+    memory = Row("", (run,)).memory()
+    told = [f"{key} {value}" for key, value in facts.items()]
+    return ", ".join([*told, *([] if memory is None else [f"peak memory {memory / 1e6:.0f} MB"])])

@@ -19,7 +19,8 @@ class Cell:
     low: float | None = None  # 95 % interval over users
     high: float | None = None
     mark: str = ""  # best | second
-    note: str = ""  # why there is no value, or how to read the interval
+    reading: str = ""  # "at most" or "at least", where noise alone could have made the value
+    note: str = ""  # why there is no value, or not one of every seed
 
 
 @dataclass(frozen=True)

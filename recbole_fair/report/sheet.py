@@ -27,7 +27,9 @@ def sheet(runs: Sequence[Run]) -> str:
 def _row(run: Run) -> dict[str, Any]:
     result = run.result
     row: dict[str, Any] = {"run": run.name}
-    row |= {key: getattr(result, key) for key in ("model", "strategy", "dataset", "seed", "config_hash", "status", "error")}
+    row |= {
+        key: getattr(result, key) for key in ("model", "strategy", "dataset", "seed", "config_hash", "status", "error")
+    }
     for key, value in result.test.items():
         low, high = result.interval.get(key) or (None, None)
         row |= {f"test {key}": value, f"test {key} low": low, f"test {key} high": high}

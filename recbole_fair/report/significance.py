@@ -25,7 +25,7 @@ _FEWEST_USERS = 2
 
 
 @dataclass(frozen=True)
-class Test:
+class Difference:
     """Row less reference on one metric (for a metric that is best at a value: of the distances from it)."""
 
     label: str
@@ -39,13 +39,16 @@ class Test:
     verdict: str  # shown | opposite | not shown
 
 
-def compare(evidence: Evidence, reference: Row, rows: Iterable[Row], keys: Sequence[str]) -> list[Test]:
-    """Every other row against the reference on every metric that has a better side."""
+def compare(evidence: Evidence, reference: Row, rows: Iterable[Row], keys: Sequence[str]) -> list[Difference]:
+    """Every other row against the reference on every metric that has a better side.
+
+    Collapsed rows are left out: that everybody is served alike is no fairness where all get the same answer.
+    """
     sides = {
         (row.label, key): _sides(evidence, row.label, reference.label, key)
         for row in rows
         for key in keys
-        if row.label != reference.label and _testable(evidence, row.label, reference.label, key)
+        if row.ranked and row.label != reference.label and _testable(evidence, row.label, reference.label, key)
     }
     sides = {place: pair for place, pair in sides.items() if len(pair[0].users) >= _FEWEST_USERS}
     samples = _samples(len(sides))
@@ -86,19 +89,20 @@ def _judged(one: Sums, key: str) -> Sums:
     return replace(one, reduce=lambda figures: directions.cost(key, one.reduce(figures)))
 
 
-def _tests(places: Sequence[tuple[str, str]], sides: Sequence[tuple[Sums, Sums]], samples: int) -> list[Test]:
+def _tests(places: Sequence[tuple[str, str]], sides: Sequence[tuple[Sums, Sums]], samples: int) -> list[Difference]:
     numerator, denominator, each = stacked([own for own, _ in sides])
     second = stacked([other for _, other in sides])[:2]
     found = paired((numerator, denominator), second, aggregate=each, samples=samples, seed=SEED)
     return [_test(place, found, number, len(numerator)) for number, place in enumerate(places)]
 
 
-def _test(place: tuple[str, str], found: Paired, number: int, users: int) -> Test:
+def _test(place: tuple[str, str], found: Paired, number: int, users: int) -> Difference:
     columns: tuple[FloatArray, ...] = (found.difference, found.low, found.high, found.p, detectable(found.error))
-    return Test(*place, *(float(column[number]) for column in columns), users=users, verdict="")
+    difference, low, high, p, least = (float(column[number]) for column in columns)
+    return Difference(*place, difference, low, high, p, least, users, "")
 
 
-def _verdict(test: Test, p: float) -> str:
+def _verdict(test: Difference, p: float) -> str:
     if not p <= _ALPHA or not (test.low > 0 or test.high < 0):
         return "not shown"
     sign = 1 if directions.best(test.key) == math.inf else -1

@@ -100,7 +100,7 @@ def _item_groups(users: Users, key: _Key) -> list[Sums]:
 
 
 def by_item_group(users: Users, field: str, cutoff: str) -> tuple[list[str], list[Terms]]:
-    """BiFair's utility of each item group, [U, G], in both readings of whose mean it is; nothing if users.csv lacks it."""
+    """BiFair's utility by item group, [U, G], in both readings of whose mean it is; nothing if users.csv lacks it."""
     names = [name[9:-1] for name in users.figures if name.startswith(f"relevant[{field}:")]
     if not names or not all(f"hits[{name}@{cutoff}]" in users.figures for name in names):
         return [], []
@@ -160,10 +160,12 @@ def seeds_side_by_side(several: Sequence[Sums], users: StrArray) -> Sums:
         blocks = figures.reshape(*figures.shape[:-1], len(parts), width)
         return functions.present_mean(reduce(blocks))
 
-    return Sums(users, Terms(*(np.concatenate(side, axis=1) for side in zip(*(one.terms for one in parts)))), mean)
+    return Sums(
+        users, Terms(*(np.concatenate(side, axis=1) for side in zip(*(one.terms for one in parts), strict=True))), mean
+    )
 
 
 def seeds_averaged(several: Sequence[Sums], users: StrArray) -> Sums:
     """Seeds as one run whose users have the mean row: for rows with unequal numbers of seeds."""
     parts = [one.of(users).terms for one in several]
-    return Sums(users, Terms(*(np.mean(side, axis=0) for side in zip(*parts))), several[0].reduce)
+    return Sums(users, Terms(*(np.mean(side, axis=0) for side in zip(*parts, strict=True))), several[0].reduce)

@@ -38,10 +38,10 @@ def _cell(row: Row, key: str, evidence: Evidence) -> Cell:
     known = [value for value in values if value is not None]
     if not known:
         return Cell(note=_absence(row, key))
-    low, high, note = _interval(row, key, evidence)
+    low, high, reading = _interval(row, key, evidence)
     missing = f"undefined in {len(values) - len(known)} of {len(values)} seeds" if len(known) < len(values) else ""
     spread = statistics.stdev(known) if len(known) > 1 else None
-    return Cell(statistics.fmean(known), spread, low, high, note="; ".join(filter(None, (missing, note))))
+    return Cell(statistics.fmean(known), spread, low, high, reading=reading, note=missing)
 
 
 def _absence(row: Row, key: str) -> str:
@@ -55,7 +55,7 @@ def _interval(row: Row, key: str, evidence: Evidence) -> tuple[float | None, flo
     """As one run states it; over the users of several seeds, or of a run that states none, as recomputed."""
     stated = row.finished[0].result.interval.get(key) if len(row.finished) == 1 else None
     if stated is not None:
-        return (*stated, "")
+        return stated[0], stated[1], ""
     return evidence.interval(row.label, key)
 
 
@@ -64,7 +64,9 @@ def ranked(rows: Sequence[Row], keys: Sequence[str]) -> list[Row]:
     marked = list(rows)
     for key in keys:
         marked = _marked(marked, key)
-    return sorted(marked, key=lambda row: (not row.finished, *(_cost(row, key) for key in keys[:1]), row.label))
+    return sorted(
+        marked, key=lambda row: (not row.finished, row.collapsed, *(_cost(row, key) for key in keys[:1]), row.label)
+    )
 
 
 def _marked(rows: Sequence[Row], key: str) -> list[Row]:

@@ -19,7 +19,8 @@ COLOURS = ("#3b7dd8", "#c8641e", "#2e9155", "#9a5fc9", "#d14b5a", "#22898f", "#9
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 SHOWN = 6  # rows in figures that would be unreadable with more
 _INK = "#010203"  # stands for the text colour of the page
-_STYLE = {
+_INKED = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color")
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a dollar sign in a name is a dollar sign
     "axes.unicode_minus": True,
@@ -31,8 +32,8 @@ _STYLE = {
     "grid.alpha": 0.15,
     "axes.axisbelow": True,
     "savefig.transparent": True,
-    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"), _INK),
-}  # fmt: skip
+    **dict.fromkeys(_INKED, _INK),
+}
 _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 
@@ -72,15 +73,28 @@ def label(text: str) -> str:
     return f"\u200b{plain(text)}" if text.startswith("_") else plain(text)
 
 
-def short(text: str, limit: int = 28) -> str:
-    """A name that fits beside an axis; the table has all of it."""
-    cleaned = label(text)
-    return cleaned if len(cleaned) <= limit else f"{cleaned[: limit - 1]}…"
+def short(text: str, limit: int) -> str:
+    """A name that fits; of a long one the end stays too, where rows of one model differ. The table has all of it.
+
+    >>> short("SASRec (MAX_ITEM_LIST_LENGTH=20)", 20)
+    'SASRec …T_LENGTH=20)'
+    """
+    cleaned, start = label(text), limit // 2 - 3
+    return cleaned if len(cleaned) <= limit else f"{cleaned[:start]}…{cleaned[len(cleaned) - limit + start + 1 :]}"
 
 
 def legend_above(axes: Axes, names: Sequence[str], handles: Sequence[Any]) -> None:
-    """A legend over the axes, two names a line."""
+    """A legend over the axes, two names a line, or one where names are long."""
     axes.legend(
-        handles, [short(name) for name in names], loc="lower left", bbox_to_anchor=(0, 1.01), ncols=2, frameon=False,
-        borderaxespad=0, handletextpad=0.4, columnspacing=1.0, fontsize=9,
+        handles, [short(name, 60) for name in names], loc="lower left", bbox_to_anchor=(0, 1.01), frameon=False,
+        ncols=_columns(names), borderaxespad=0, handletextpad=0.4, columnspacing=1.0, fontsize=9,
     )  # fmt: skip
+
+
+def legend_height(names: Sequence[str]) -> float:
+    """Inches that `legend_above` takes."""
+    return 0.19 * -(-len(names) // _columns(names))
+
+
+def _columns(names: Sequence[str]) -> int:
+    return 2 if max(map(len, names)) <= 28 else 1

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from recbole_fair.report.charts.canvas import COLOURS, Chart, drawn, short
+from recbole_fair.report.numbers import ABSENT, number
 from recbole_fair.report.rows import Row
 
 _MOST = 30
@@ -26,12 +27,12 @@ def costs(name: str, rows: Sequence[Row]) -> Chart | None:
 
 
 def _seconds(row: Row) -> str:
-    return f"{row.seconds():.1f}"
+    return number(row.seconds(), 1)
 
 
 def _megabytes(row: Row) -> str:
     memory = row.memory()
-    return "–" if memory is None else f"{memory / 1e6:.0f}"
+    return ABSENT if memory is None else number(memory / 1e6, 0)
 
 
 def _draw(figure: Figure, rows: Sequence[Row]) -> None:

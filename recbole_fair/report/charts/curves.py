@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from recbole_fair.report.charts.canvas import COLOURS, Chart, drawn, legend_above
+from recbole_fair.report.charts.canvas import COLOURS, Chart, drawn, legend_above, legend_height
 from recbole_fair.report.history import Curve, by_group, curves, experts
 from recbole_fair.report.rows import Row
 
@@ -48,11 +48,11 @@ def shares(name: str, row: Row) -> Chart | None:
 def _chart(name: str, title: str, lines: Lines) -> Chart | None:
     if not lines:
         return None
-    height = 2.9 + 0.2 * ((len(lines) + 1) // 2)
+    height = 2.9 + legend_height(list(lines))
     svg = drawn(name, title, (_WIDTH, height), lambda figure: _draw(figure, lines))
     table = tuple(_summary(label, seeds) for label, seeds in lines.items())
     told = "; ".join(f"{row[0]} from {row[2]} to {row[3]}" for row in table)
-    return Chart(name, title, f"{title}. {told}.", svg, ("line", "epochs", "first", "last", "lowest", "highest"), table)
+    return Chart(name, title, f"{told}.", svg, ("line", "epochs", "first", "last", "lowest", "highest"), table)
 
 
 def _summary(label: str, seeds: Sequence[Curve]) -> tuple[str, ...]:
@@ -77,5 +77,5 @@ def _line(axes: Axes, seeds: Sequence[Curve], place: int) -> Any:
         "linewidth": 1.4,
         "alpha": 0.9,
     }
-    return [axes.plot(*zip(*curve, strict=True), **style)[0] for curve in seeds][0]
-
+    lines = [axes.plot(*zip(*curve, strict=True), **style)[0] for curve in seeds]
+    return lines[0]

@@ -7,17 +7,20 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 from recbole_fair.evaluation import directions
-from recbole_fair.report.charts.canvas import COLOURS, Chart, drawn, label
+from recbole_fair.report.charts.canvas import COLOURS, Chart, drawn, label, short
+from recbole_fair.report.numbers import number, sureness
 from recbole_fair.report.rows import Cell, Row
 
-_OFFSETS = [(reach * x, reach * y) for reach in (7, 16) for x, y in ((1, 0.4), (-1, 0.4), (0, 1), (0, -1.5), (1, -1), (-1, -1))]  # fmt: skip
+_WAYS = ((1, 0.4), (-1, 0.4), (0, 1), (0, -1.5), (1, -1), (-1, -1))
+_PLACES = [(reach * x, reach * y) for reach in (7, 16) for x, y in _WAYS]  # of a name, in points from its mark
 
 
 def front(rows: Sequence[Row], x: str, y: str) -> list[Row]:
-    """Rows that no other row equals or beats on both metrics (Pareto), by the first metric; collapsed rows beat none."""
+    """Rows that no other row beats (Pareto), in the order of the first metric; collapsed rows take no part."""
     candidates = [row for row in rows if row.ranked]
     costs = {row.label: tuple(float(directions.cost(key, _value(row, key))) for key in (x, y)) for row in candidates}
     kept = [
@@ -45,22 +48,17 @@ def plane(name: str, rows: Sequence[Row], x: str, y: str) -> Chart | None:
     title = f"{y} against {x}"
     svg = drawn(name, title, (5.6, 4.2), lambda figure: _draw(figure, shown, best, x, y))
     alternative = (
-        f"{len(shown)} rows by {x} ({_wish(x)}) and {y} ({_wish(y)}), with 95 % intervals over users."
-        f" Beaten by none on both: {', '.join(row.label for row in best)}."
+        f"{len(shown)} rows by {x} ({directions.wish(x)}) and {y} ({directions.wish(y)}), with 95 % intervals over"
+        f" users. Beaten by none on both (dashed line): {', '.join(row.label for row in best)}."
     )
-    table = tuple((row.label, _cell(row.cells[x]), _cell(row.cells[y]), "yes" if row in best else "no") for row in shown)
+    table = tuple(
+        (row.label, _cell(row.cells[x]), _cell(row.cells[y]), "yes" if row in best else "no") for row in shown
+    )
     return Chart(name, title, alternative, svg, ("row", x, y, "on the Pareto line"), table)
 
 
-def _wish(key: str) -> str:
-    return {"↑": "higher is better", "↓": "lower is better", "": "no better side"}.get(
-        directions.arrow(key), f"best at {directions.best(key)}"
-    )
-
-
 def _cell(cell: Cell) -> str:
-    ends = f" [{cell.low:.4f}, {cell.high:.4f}]" if cell.low is not None and cell.high is not None else ""
-    return f"{cell.value:.4f}{ends}"
+    return f"{number(cell.value)} {sureness(cell, always=True)}".strip()
 
 
 def _draw(figure: Figure, rows: Sequence[Row], best: Sequence[Row], x: str, y: str) -> None:
@@ -75,9 +73,9 @@ def _draw(figure: Figure, rows: Sequence[Row], best: Sequence[Row], x: str, y: s
 
 
 def _point(axes: Axes, row: Row, x: str, y: str, colour: str) -> None:
-    errors = {f"{side}err": _reach(row.cells[key]) for side, key in (("x", x), ("y", y))}
+    across, along = _reach(row.cells[x]), _reach(row.cells[y])
     axes.errorbar(
-        _value(row, x), _value(row, y), **errors, color=colour, elinewidth=0.9, alpha=0.75,
+        _value(row, x), _value(row, y), xerr=across, yerr=along, color=colour, elinewidth=0.9, alpha=0.75,
         marker="x" if row.collapsed else "o", markersize=5,
     )  # fmt: skip
 
@@ -91,21 +89,23 @@ def _reach(cell: Cell) -> list[list[float]] | None:
 def _name_points(figure: Figure, axes: Axes, rows: Sequence[Row], x: str, y: str) -> None:
     """Names beside their points where there is room; the table under the figure has all of them."""
     figure.draw_without_rendering()
-    taken = [Bbox.from_bounds(*(axes.transData.transform((_value(row, x), _value(row, y))) - 3), 6, 6) for row in rows]
-    for row in rows:
-        text = axes.annotate(label(row.label), (_value(row, x), _value(row, y)), (0, 0), textcoords="offset points", fontsize=9)  # fmt: skip
+    points = {row.label: (_value(row, x), _value(row, y)) for row in rows}
+    marks = axes.transData.transform(list(points.values()))  # [rows, 2]
+    taken = [Bbox([[left - 3, low - 3], [left + 3, low + 3]]) for left, low in marks]
+    for name, point in points.items():
+        text = axes.annotate(short(name, 28), point, (0, 0), textcoords="offset points", fontsize=9)
         text.set_in_layout(False)
-        for offset in _OFFSETS:
-            text.set_position(offset)
-            text.set_horizontalalignment({1: "left", -1: "right"}.get((offset[0] > 0) - (offset[0] < 0), "center"))
-            box = text.get_window_extent()
-            if not any(box.overlaps(other) for other in taken) and _inside(figure, box):
-                taken.append(box)
-                break
-        else:
+        box = next((box for place in _PLACES if (box := _moved(figure, text, place, taken))), None)
+        if box is None:
             text.remove()
+        else:
+            taken.append(box)
 
 
-def _inside(figure: Figure, box: Bbox) -> bool:
-    page = figure.bbox
-    return bool(box.x0 >= page.x0 and box.x1 <= page.x1 and box.y0 >= page.y0 and box.y1 <= page.y1)
+def _moved(figure: Figure, text: Annotation, place: tuple[float, float], taken: Sequence[Bbox]) -> Bbox | None:
+    """Where the text lies then, None if it would leave the figure or cover something."""
+    text.set_position(place)
+    text.set_horizontalalignment("center" if not place[0] else "left" if place[0] > 0 else "right")
+    box, page = text.get_window_extent(), figure.bbox
+    inside = box.x0 >= page.x0 and box.x1 <= page.x1 and box.y0 >= page.y0 and box.y1 <= page.y1
+    return box if inside and not any(box.overlaps(other) for other in taken) else None

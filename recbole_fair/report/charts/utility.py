@@ -1,14 +1,16 @@
-"""Utility by group: is it the same groups that every row serves badly?"""
+"""Utility by group, row beside row: whether it is the same groups that every row serves badly."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from recbole_fair.report.charts.canvas import COLOURS, MARKERS, Chart, drawn, legend_above, short
+from recbole_fair.report.charts.canvas import COLOURS, MARKERS, Chart, drawn, legend_above, legend_height, short
 from recbole_fair.report.groups import Grouping, group_figures
+from recbole_fair.report.numbers import ABSENT, number, sureness
 from recbole_fair.report.rows import Cell, Row
 
 Figures = Mapping[str, Mapping[str, Cell]]  # by row, by group
@@ -22,23 +24,21 @@ def utility(name: str, rows: Sequence[Row], grouping: Grouping, metric: str) -> 
     if not names:
         return None
     title = f"{metric} by {grouping.kind} group: {grouping.field}"
-    height = 0.9 + 0.2 * ((len(figures) + 1) // 2) + len(names) * (0.12 + 0.09 * len(figures))
+    height = 0.9 + legend_height(list(figures)) + len(names) * (0.12 + 0.09 * len(figures))
     svg = drawn(name, title, (5.6, height), lambda figure: _draw(figure, figures, names, metric))
     table = tuple((group, *(_shown(groups.get(group)) for groups in figures.values())) for group in names)
-    alternative = f"{title}, with 95 % intervals over users. {' '.join(map(_extremes, figures, figures.values()))}"
+    alternative = f"With 95 % intervals over users. Lowest: {_extremes(figures, 0)}. Highest: {_extremes(figures, -1)}."
     return Chart(name, title, alternative, svg, ("group", *figures), table)
 
 
-def _extremes(label: str, groups: Mapping[str, Cell]) -> str:
-    ordered = sorted(groups, key=lambda group: groups[group].value or 0.0)
-    return f"{label}: lowest {ordered[0]}, highest {ordered[-1]}."
+def _extremes(figures: Figures, place: int) -> str:
+    """Which group is lowest (place 0) or highest (-1), and in how many rows."""
+    found = Counter(sorted(groups, key=lambda group: groups[group].value or 0.0)[place] for groups in figures.values())
+    return ", ".join(f"{group} in {count} of {len(figures)} rows" for group, count in found.most_common())
 
 
 def _shown(cell: Cell | None) -> str:
-    if cell is None:
-        return "–"
-    ends = f" [{cell.low:.4f}, {cell.high:.4f}]" if cell.low is not None and cell.high is not None else ""
-    return f"{cell.value:.4f}{ends}"
+    return ABSENT if cell is None else f"{number(cell.value)} {sureness(cell)}".strip()
 
 
 def _draw(figure: Figure, figures: Figures, names: Sequence[str], metric: str) -> None:
@@ -59,6 +59,6 @@ def _series(axes: Axes, groups: Mapping[str, Cell], names: Sequence[str], place:
     for height, cell in zip(heights, groups.values(), strict=True):
         if cell.low is not None and cell.high is not None:
             axes.plot([cell.low, cell.high], [height, height], color=COLOURS[place % len(COLOURS)], linewidth=1.2)
-    values = [cell.value for cell in groups.values()]
+    values = [cell.value or 0.0 for cell in groups.values()]
     marker = MARKERS[place % len(MARKERS)]
     return axes.plot(values, heights, marker, color=COLOURS[place % len(COLOURS)], markersize=4.5)[0]
