@@ -14,29 +14,29 @@ _SHOWN = 3
 
 def labels(runs: Sequence[Run]) -> list[str]:
     """A different label for each of the runs, one a row; `--reference` takes it too."""
-    plain = [run.result.model for run in runs]
-    told = [_told(run, [other for other in runs if other.result.model == run.result.model]) for run in runs]
+    models = Counter(run.result.model for run in runs)
+    configs = [_flat(config_of(run.folder)) if models[run.result.model] > 1 else {} for run in runs]
+    told = [
+        _told(run, config, [other for twin, other in zip(runs, configs, strict=True) if _twins(run, twin)])
+        for run, config in zip(runs, configs, strict=True)
+    ]
+    repeated = Counter(told)
     return [
-        f"{label} [{run.result.config_hash[:6]}]" if count > 1 else label
-        for run, label, count in zip(runs, told, _counts(told), strict=True)
-    ] if len(set(told)) < len(plain) else told  # fmt: skip
+        f"{label} [{run.result.config_hash[:6]}]" if repeated[label] > 1 else label
+        for run, label in zip(runs, told, strict=True)
+    ]
 
 
-def _counts(words: Sequence[str]) -> list[int]:
-    counted = Counter(words)
-    return [counted[word] for word in words]
+def _twins(run: Run, other: Run) -> bool:
+    return run.result.model == other.result.model
 
 
-def _told(run: Run, twins: Sequence[Run]) -> str:
-    """The model, and the few keys in which it differs from others of its name."""
-    if len(twins) < 2:
-        return run.result.model
-    configs = [_flat(config_of(twin.folder)) for twin in twins]
-    differing = _differing(configs)
+def _told(run: Run, config: Mapping[str, Any], twins: Sequence[Mapping[str, Any]]) -> str:
+    """The model, and the few keys in which its configuration differs from others of its name."""
+    differing = _differing(twins)
     if not 0 < len(differing) <= _SHOWN:
         return run.result.model
-    own = _flat(config_of(run.folder))
-    return f"{run.result.model} ({', '.join(f'{key}={own[key]}' for key in differing)})"
+    return f"{run.result.model} ({', '.join(f'{key}={config[key]}' for key in differing)})"
 
 
 def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
