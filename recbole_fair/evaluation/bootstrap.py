@@ -174,7 +174,7 @@ def widened_interval(
     a marked interval then takes in its own reflection about the point, the basic interval. Wide on purpose.
     """
     low, high = percentile_interval(draws, level)
-    marked = near_boundary(draws, point) & ~np.isnan(low)
+    marked = near_boundary(draws, point)
     unbounded = np.isnan(boundary)
     lower = np.minimum(low, np.where(unbounded, 2 * point - high, boundary))
     upper = np.maximum(high, np.where(unbounded, 2 * point - low, boundary))

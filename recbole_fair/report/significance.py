@@ -69,8 +69,8 @@ def _testable(evidence: Evidence, label: str, reference: str, key: str) -> bool:
 
 
 def _samples(tests: int) -> int:
-    """So many that the smallest possible p, times the number of tests (Holm), is below a half of .05."""
-    return max(_LEAST_SAMPLES, math.ceil(2 * tests / _ALPHA / 1000) * 1000)
+    """So many that the smallest possible p stays below .05 when Holm multiplies it by the number of tests."""
+    return max(_LEAST_SAMPLES, math.ceil(tests / _ALPHA / 1000) * 1000)
 
 
 def _sides(evidence: Evidence, label: str, reference: str, key: str) -> tuple[Sums, Sums]:

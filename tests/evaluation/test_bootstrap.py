@@ -326,6 +326,17 @@ def test_equal_runs_differ_by_nothing(users: int) -> None:
     assert (found.p == 1).all()
 
 
+def test_two_runs_that_hit_nothing_are_equal() -> None:
+    run = means(np.zeros((20, 1)))
+    found = bootstrap.paired(run, run, samples=30)
+    assert (found.p, found.low, found.high) == (1, 0, 0)
+
+
+def test_a_figure_that_one_run_lacks_has_no_p_though_mixtures_have_the_figure() -> None:
+    first, second = means(np.ones((40, 1))), (np.zeros((40, 1)), np.zeros((40, 1)))
+    assert np.isnan(bootstrap.paired(first, second, samples=30).p)
+
+
 def test_exchanging_the_runs_turns_the_difference_round() -> None:
     first, second = simulated(60), simulated(60, 1)
     there, back = (
