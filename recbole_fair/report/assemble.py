@@ -9,13 +9,15 @@ from pathlib import Path
 from recbole_fair.errors import UsageError
 from recbole_fair.evaluation import directions
 from recbole_fair.registry import nearest
-from recbole_fair.report.charts.canvas import SHOWN, Chart
+from recbole_fair.report.chart import Chart
 from recbole_fair.report.comparable import Facts, comparable, counted_once
 from recbole_fair.report.evidence import Evidence, gather
 from recbole_fair.report.reading import Run, read_runs
 from recbole_fair.report.rows import Row, rows_of
 from recbole_fair.report.significance import Difference, compare
 from recbole_fair.report.table import best_row, default_metrics, filled, metrics_in, ranked
+
+_SHOWN = 6  # rows in figures that would be unreadable with more
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,11 @@ def assemble(roots: Sequence[Path], options: Options) -> Report:
     sets = comparable(runs, options.allow_mixed)
     keys = _chosen(options.metrics, runs)
     all_keys = tuple(dict.fromkeys([*keys, *metrics_in(runs)]))
-    _check_reference(options.reference, runs)
+    tables = {facts: rows_of(of_set) for facts, of_set in sets.items()}
+    _check_reference(options.reference, [row for rows in tables.values() for row in rows])
     blocks = [
-        _block(facts, of_set, (keys, all_keys), options.reference, f"-{place}" if place else "")
-        for place, (facts, of_set) in enumerate(sets.items())
+        _block(facts, rows, (keys, all_keys), options.reference, f"-{place}" if place else "")
+        for place, (facts, rows) in enumerate(tables.items())
     ]
     return Report(options.title, keys, all_keys, tuple(blocks), tuple(runs))
 
@@ -86,17 +89,16 @@ def _chosen(wanted: Sequence[str], runs: Iterable[Run]) -> tuple[str, ...]:
     return tuple(wanted or default_metrics(runs))
 
 
-def _check_reference(wanted: str | None, runs: Iterable[Run]) -> None:
-    models = {run.result.model for run in runs}
-    if wanted is not None and wanted.partition(" (")[0] not in models:
-        raise UsageError(f"--reference={wanted}: no run of this model.{nearest(wanted, models)}")
+def _check_reference(wanted: str | None, rows: Iterable[Row]) -> None:
+    known = {name for row in rows for name in (row.label, row.runs[0].result.model)}
+    if wanted is not None and wanted not in known:
+        raise UsageError(f"--reference={wanted}: no row or model of this name.{nearest(wanted, known)}")
 
 
 def _block(
-    facts: Facts, runs: Sequence[Run], keys: tuple[Sequence[str], Sequence[str]], wanted: str | None, suffix: str
+    facts: Facts, rows: Sequence[Row], keys: tuple[Sequence[str], Sequence[str]], wanted: str | None, suffix: str
 ) -> Block:
     shown, known = keys
-    rows = rows_of(runs)
     evidence = gather(rows, shown)
     rows = ranked([filled(row, known, evidence) for row in rows], known)
     reference = _reference(rows, shown, wanted)
@@ -130,5 +132,7 @@ def _charts(rows: Sequence[Row], reference: Row | None, keys: Sequence[str], suf
     from recbole_fair.report import draw
 
     finished = [row for row in rows if row.finished]
-    few = finished[:SHOWN] if reference in finished[:SHOWN] or not reference else [*finished[: SHOWN - 1], reference]
+    few = finished[:_SHOWN]
+    if reference and reference not in few:
+        few = [*few[: _SHOWN - 1], reference]
     yield from draw.charts(finished, few, keys, suffix)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from recbole_fair.report.charts.canvas import Chart
+from recbole_fair.report.chart import Chart
 from recbole_fair.report.charts.costs import costs
 from recbole_fair.report.charts.curves import groups, shares, validation
 from recbole_fair.report.charts.plane import plane

@@ -11,7 +11,7 @@ from string import Template
 import recbole_fair
 from recbole_fair.report import page_tables
 from recbole_fair.report.assemble import Block, Report
-from recbole_fair.report.charts.canvas import Chart
+from recbole_fair.report.chart import Chart
 from recbole_fair.report.elements import element, items, plain_table, text
 from recbole_fair.report.escape import in_html
 from recbole_fair.report.reading import Run

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -17,7 +16,6 @@ from recbole_fair.report.escape import in_html, plain
 # Relative luminance .17-.23: at least 3:1 against white and against the page's dark background.
 COLOURS = ("#3b7dd8", "#c8641e", "#2e9155", "#9a5fc9", "#d14b5a", "#22898f", "#94703c", "#767d86")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
-SHOWN = 6  # rows in figures that would be unreadable with more
 _INK = "#010203"  # stands for the text colour of the page
 _INKED = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color")
 _STYLE: dict[Any, Any] = {
@@ -35,18 +33,6 @@ _STYLE: dict[Any, Any] = {
     **dict.fromkeys(_INKED, _INK),
 }
 _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A figure, and the same in words and numbers for who cannot see it."""
-
-    name: str  # its file, without the suffix
-    title: str
-    alternative: str
-    svg: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 def drawn(name: str, title: str, size: tuple[float, float], draw: Callable[[Figure], Any]) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from recbole_fair.report.charts.canvas import COLOURS, Chart, drawn, short
+from recbole_fair.report.chart import Chart
+from recbole_fair.report.charts.canvas import COLOURS, drawn, short
 from recbole_fair.report.numbers import ABSENT, number
 from recbole_fair.report.rows import Row
 

@@ -11,7 +11,8 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 from recbole_fair.evaluation import directions
-from recbole_fair.report.charts.canvas import COLOURS, Chart, drawn, label, short
+from recbole_fair.report.chart import Chart
+from recbole_fair.report.charts.canvas import COLOURS, drawn, label, short
 from recbole_fair.report.numbers import number, sureness
 from recbole_fair.report.rows import Cell, Row
 
