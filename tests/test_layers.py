@@ -13,14 +13,13 @@ PACKAGE = Path(__file__).parents[1] / "recbole_fair"
 LAYERS = [
     {"errors", "groups", "texts", "losses", "graph", "sampling", "hf", "adversary", "evaluation.functions",
      "evaluation.answers", "evaluation.exposure", "evaluation.parity", "evaluation.stereotypes",
-     "evaluation.bootstrap", "yamls", "storage", "compat", "splits", "llm.prompts", "llm.curriculum", "llm.losses"},
+     "evaluation.bootstrap", "evaluation.directions", "yamls", "storage", "compat", "splits", "llm.prompts",
+     "llm.curriculum", "llm.losses"},
     {"contrastive", "host", "embedding", "llm", "p5", "baselines", "strategies"},
     {"keys", "config", "data", "grouping", "checkpoint", "trainer", "evaluation", "rundir", "result",
-     "reporting", "vectors", "plain_tables", "training_view",
-     "rescoring"},
+     "reporting", "vectors", "plain_tables", "training_view", "rescoring"},
     {"registry"},
-    {"runner", "recommending", "tune", "compare", "cli", "commands", "convert", "report", "audit",
-     "__main__"},
+    {"runner", "recommending", "tune", "compare", "cli", "commands", "convert", "report", "audit", "__main__"},
 ]  # fmt: skip
 FREE = {"registry"}  # strings only: may be asked from layer 2 up
 SEPARATE = ("embedding", "llm", "p5", "baselines", "strategies")  # never import each other
