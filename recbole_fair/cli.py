@@ -65,6 +65,10 @@ COMMANDS = {
     "probe": Command(
         "recbole_fair.commands.probe:main", "RUN_DIR --sensitive_attribute=gender: what user states give away"
     ),
+    "tune": Command(
+        "recbole_fair.commands.tune:main", "search over a model's keys with Ray Tune, choose by validation"
+    ),
+    "compare": Command("recbole_fair.commands.compare:main", "several models over seeds on the same data and split"),
     "cache": Command(
         "recbole_fair.commands.cache:main", "where cached item vectors lie and how big; --clear removes them"
     ),

@@ -52,12 +52,19 @@ def run(
     A finished run of the same configuration and seed is not computed again. `on_epoch(epoch, valid score)` is called
     after every judged epoch.
     """
-    if beneath := _continued(model, keys):
-        config_files = [beneath / "config.yaml", *config_files]
     with _process_left_as_found():
-        work = _Run(Config(model, dataset, config_files, keys), quiet, on_epoch)
+        work = _Run(configured(model, dataset, config_files, keys), quiet, on_epoch)
         with rundir.locked(work.folder):
             return _claimed(work, quiet)
+
+
+def configured(
+    model: str | None, dataset: str | None, config_files: Sequence[str | Path], keys: Mapping[str, Any]
+) -> Config:
+    """The configuration of a run of these arguments."""
+    if beneath := _continued(model, keys):
+        config_files = [beneath / "config.yaml", *config_files]
+    return Config(model, dataset, config_files, keys)
 
 
 def _continued(model: str | None, given: Mapping[str, Any]) -> Path | None:
@@ -86,6 +93,20 @@ def _claimed(work: _Run, quiet: bool) -> Result:
         if fresh:
             rundir.unclaim(work.folder)
         raise
+
+
+def folder_of(
+    model: str | None = None,
+    dataset: str | None = None,
+    *,
+    config_files: Sequence[str | Path] = (),
+    root: Path = Path("runs"),
+    **keys: Any,
+) -> Path:
+    """Where below `root` a run of these arguments belongs: the same keys, data and base give the same folder."""
+    with _process_left_as_found():
+        work = _Run(configured(model, dataset, config_files, keys), quiet=True, on_epoch=None)
+        return rundir.folder_for(work.config, work.digest, root)
 
 
 def open_run(folder: Path) -> tuple[Config, Data, FairTrainer]:

@@ -19,7 +19,8 @@ LAYERS = [
     {"keys", "config", "data", "grouping", "checkpoint", "trainer", "evaluation", "rundir", "result",
      "reporting", "vectors", "plain_tables", "training_view", "rescoring"},
     {"registry"},
-    {"runner", "recommending", "tune", "compare", "cli", "commands", "convert", "report", "audit", "__main__"},
+    {"runner", "recommending", "searching", "tune", "compare", "cli", "commands", "convert", "report", "audit",
+     "__main__"},
 ]  # fmt: skip
 FREE = {"registry"}  # strings only: may be asked from layer 2 up
 SEPARATE = ("embedding", "llm", "p5", "baselines", "strategies")  # never import each other
