@@ -23,7 +23,7 @@ def toy_options(toy_root: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def workers_find_us() -> Iterator[None]:
-    """Ray's workers import the package and planted.py from here, whatever is installed."""
+    """Ray's workers import the package and tune_planted.py from here, whatever is installed."""
     with pytest.MonkeyPatch.context() as patch:
         former = os.environ.get("PYTHONPATH", "")
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(HERE), former]))
