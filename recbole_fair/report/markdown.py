@@ -20,12 +20,12 @@ def markdown(report: Report) -> str:
     """The whole page."""
     parts = [f"# {in_markdown(report.title)}", CAPTION]
     for block in report.blocks:
-        parts += _block(block, report.keys)
+        parts += [f"## {in_markdown(block.described)}", *tables_of(block, report.keys)]
     return "\n\n".join(parts) + "\n"
 
 
-def _block(block: Block, keys: Sequence[str]) -> Iterator[str]:
-    yield f"## {in_markdown(block.described)}"
+def tables_of(block: Block, keys: Sequence[str]) -> Iterator[str]:
+    """The rows, what must be known of them, and the tests, under whatever heading they are put."""
     yield _results(block, keys)
     if remarks := notes(block.rows, keys):
         yield "\n".join(f"- {in_markdown(label)}: {in_markdown(remark)}" for label, remark in remarks)

@@ -265,6 +265,16 @@ def test_group_figures_stated_by_the_run_are_taken_and_small_groups_left_out(tmp
     assert (group[0], group[1].low, group[1].high) == ("young", 0.3, 0.5)
 
 
+def test_group_intervals_need_users_that_give_the_stated_figure(tmp_path: Path) -> None:
+    folder = plant(tmp_path / "a", "MF")
+    groups = json.loads((folder / "result.json").read_text())["groups"]
+    change(folder, groups=[{**groups[0], RECALL: 0.9}, *groups[1:]])
+    row = assemble([tmp_path], Options(metrics=(RECALL,))).blocks[0].rows[0]
+    found = group_figures(row, Grouping("user", "gender"), RECALL)
+    assert (found["F"].value, found["F"].low) == (0.9, None)
+    assert found["M"].low is not None
+
+
 def test_answers_counts_by_user(tmp_path: Path) -> None:
     folder = plant(tmp_path / "MF", "MF")
     pairs = write_predictions(folder)

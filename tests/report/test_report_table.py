@@ -121,13 +121,10 @@ def test_near_the_boundary_the_reading_is_one_sided(report: Report) -> None:
 
 
 def test_twins_are_told_apart_by_the_keys_they_differ_in(tmp_path: Path) -> None:
-    plant(tmp_path / "a", "MF", config_hash="aaaaaaaa", config={"epochs": 5, "eval_args": {"order": "TO"}, "seed": 1})
-    plant(
-        tmp_path / "b",
-        "MF",
-        config_hash="bbbbbbbb",
-        config={"epochs": 5, "eval_args": {"order": "RO"}, "seed": 2, "new": 1},
-    )
+    first = {"epochs": 5, "eval_args": {"order": "TO"}, "seed": 1, "run_dir": "x"}
+    second = {"epochs": 5, "eval_args": {"order": "RO"}, "seed": 2, "run_dir": "y", "new": 1}
+    plant(tmp_path / "a", "MF", config_hash="aaaaaaaa", config=first)
+    plant(tmp_path / "b", "MF", config_hash="bbbbbbbb", config=second)
     plant(tmp_path / "c", "Pop")
     assert {row.label for row in only(tmp_path).blocks[0].rows} == {
         "MF (eval_args.order=TO)",
