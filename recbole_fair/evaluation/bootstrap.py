@@ -33,6 +33,7 @@ _EXACT_USERS = 12  # up to here all 2^U swaps are tried
 # A group of n users is missing from a share e^-n of the samples: 5 % for three users, 1.8 % for four.
 _MOST_UNDEFINED = 0.03
 _ROUNDING = 1e-9
+NOISE = "noise adds to the differences in"  # how a warning of near_boundary begins; tables mark the cells instead
 _EQUALITY = 2.5  # of the noise, squared: how far from equality equal groups come (benchmarks/coverage.py)
 
 

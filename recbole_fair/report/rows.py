@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from recbole_fair.evaluation.bootstrap import NOISE
 from recbole_fair.report.labels import labels
 from recbole_fair.report.reading import Run
 
@@ -79,8 +80,11 @@ def _state(row: Row) -> list[str]:
 
 
 def _warnings(row: Row) -> list[str]:
-    """Each warning once, with the seeds that gave it where not all did."""
-    by_seed = {run.result.seed: run.result.warnings for run in row.finished}
+    """Each warning once, with the seeds that gave it where not all did; what cells are marked for is not repeated."""
+    by_seed = {
+        run.result.seed: [note for note in run.result.warnings if not str(note).startswith(NOISE)]
+        for run in row.finished
+    }
     told = []
     for note in dict.fromkeys(note for notes in by_seed.values() for note in notes):
         seeds = [str(seed) for seed, notes in by_seed.items() if note in notes]
