@@ -197,6 +197,9 @@ class _Run:
         self.result.groups = judged.groups
         self.result.threshold = getattr(evaluator, "threshold", None)
         self.result.warnings += judged.notes
+        if reason := evaluator.collapse():
+            self.result.status = "collapsed"
+            self.result.warnings.append(reason)
         return evaluator.table
 
     def _probe(self, loaded: Data, trainer: FairTrainer) -> None:
@@ -271,6 +274,7 @@ class _Run:
         items, users = self.groups
         protocol = PROTOCOLS[config["eval_protocol"]]
         trainer.eval_collector = protocol.collector(config, items)
+        trainer.eval_collector.training = loaded.parts["train"]
         trainer.evaluator = protocol.evaluator(config, items, users)
         trainer.on_epoch = self.on_epoch
         self.result.parameters = reporting.parameter_counts(model)
