@@ -95,17 +95,23 @@ class Data:
         feat = self.parts[phase].inter_feat
         return feat[self.dataset.uid_field].numpy(), feat[self.dataset.iid_field].numpy()
 
-    def values(self, field: str, key: str) -> Values:
-        """Raw values of a token field for every user or item id; `key` is the setting that asked for it."""
+    def values(self, field: str, key: str, kind: str = "") -> Values:
+        """Raw values of a field for every user or item id; `key` is the setting that asked for it, `kind` for whom.
+
+        A field has one owner: RecBole cannot read two of one name.
+        """
         dataset = self.dataset
+        feats = [(owner, feat) for owner in ("user", "item") if (feat := getattr(dataset, f"{owner}_feat")) is not None]
+        owners = {name: (owner, feat) for owner, feat in feats for name in feat.columns}
+        if field not in owners or field not in {*dataset.raw_numbers, *dataset.field2id_token}:
+            names = list(owners)
+            raise UsageError(f"{key}={field!r}: the data has no such field.{nearest(field, names)} It has {names}")
+        owner, feat = owners[field]
+        if kind and owner != kind:
+            raise UsageError(f"{key}={field!r}: is not a {kind} field")
         if field in dataset.raw_numbers:
             return [() if np.isnan(value) else (_number(value),) for value in dataset.raw_numbers[field].tolist()]
-        feats = [feat for feat in (dataset.user_feat, dataset.item_feat) if feat is not None]
-        for feat in feats:
-            if field in feat and field in dataset.field2id_token:
-                return _raw_values(feat[field].numpy(), dataset.field2id_token[field])
-        present = [name for feat in feats for name in feat.columns]
-        raise UsageError(f"{key}={field!r}: the data has no such field.{nearest(field, present)} It has {present}")
+        return _raw_values(feat[field].numpy(), dataset.field2id_token[field])
 
     def item_counts(self) -> IntArray:
         """Training interactions of each item."""
@@ -289,7 +295,9 @@ def last_items(config: Config, dataset: Dataset, parts: Iterable[Interaction], u
     position = np.arange(config["MAX_ITEM_LIST_LENGTH"])[None, :]
     taken = torch.from_numpy(order[np.minimum((stop - length)[:, None] + position, len(order) - 1)])
     absent = torch.from_numpy(position >= length[:, None])
-    columns = {config["ITEM_LIST_LENGTH_FIELD"]: torch.from_numpy(length)}
+    # A user whose every earlier row is left out (no likes before a labeled part) is read as one item of padding:
+    # RecBole's models look at place length - 1.
+    columns = {config["ITEM_LIST_LENGTH_FIELD"]: torch.from_numpy(np.maximum(length, 1))}
     for field, values in rows.interaction.items():
         if field != uid and values.dim() == 1:
             columns[field + config["LIST_SUFFIX"]] = values[taken].masked_fill(absent, 0)

@@ -251,6 +251,9 @@ class _Run:
         self.result.groups = judged.groups
         self.result.threshold = getattr(evaluator, "threshold", None)
         self.result.warnings += judged.notes
+        if reason := evaluator.collapse():
+            self.result.status = "collapsed"
+            self.result.warnings.append(reason)
         return evaluator.table
 
     def _probe(self, loaded: Data, trainer: FairTrainer) -> None:
@@ -332,6 +335,7 @@ class _Run:
         items, users = self.groups
         protocol = PROTOCOLS[config["eval_protocol"]]
         trainer.eval_collector = protocol.collector(config, items)
+        trainer.eval_collector.training = loaded.parts["train"]
         trainer.evaluator = protocol.evaluator(config, items, users)
         trainer.evaluator.learn(*loaded.pairs("train"), loaded.dataset.item_num)
         trainer.on_epoch = self.on_epoch

@@ -101,7 +101,7 @@ class AnswerCollector(Collector):
     ) -> None:
         """Scores [B, I] of a batch of users, whose pairs are (row, item)."""
         scores = scores_tensor[positive_u, positive_i]
-        refuse_nonsense(scores)
+        refuse_nonsense(scores.abs())  # -inf keeps an item out of a list, but is no answer
         self.batches.append((interaction[self.config["USER_ID_FIELD"]].cpu()[positive_u], positive_i, scores.cpu()))
 
     def get_data_struct(self) -> DataStruct:
