@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from strategy_toy import GENDER, GENRE, ITEMS, PAIRS, USERS, batch, view
+from strategy_toy import GENDER, GENRE, ITEMS, PAIRS, USERS, batch, names_of, view
 
 from recbole_fair import data, training_view
 from recbole_fair.config import Config
@@ -24,7 +24,7 @@ Toy = Callable[..., dict[str, Any]]
 
 
 def names_of(user: int, item: int) -> list[str]:
-    return [f"{gender}*{genre}" for gender in GENDER.of(user) for genre in GENRE.of(item)]
+    return [f"{gender}*{genre}" for gender in names_of(GENDER, user) for genre in names_of(GENRE, item)]
 
 
 def test_groups_of_pairs_against_a_loop() -> None:
