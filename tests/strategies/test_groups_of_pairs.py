@@ -55,7 +55,7 @@ def test_rows_that_are_negatives_belong_to_no_group() -> None:
 
 
 def test_absent_groups_leave_by_name_and_keep_the_others_in_place() -> None:
-    pairs = np.array([pair for pair in PAIRS if "M*b" not in names_of(*pair)]).T
+    pairs = np.array([pair for pair in PAIRS if "M*b" not in crossed(*pair)]).T
     groups = of_pairs("gender*genre", [GENDER, GENRE], USERS, ITEMS)
     present = groups.present(*pairs)
     assert present.absent == ("M*b",)
