@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ _QUIET = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupt ends the search; the same command goes on
 }
 _STORE_BYTES = 200 * 2**20  # only settings and figures travel: a small object store will do
-_ERROR_LEVEL = 40
+_PATIENCE = 10.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def started(address: str | None) -> Iterator[list[Node]]:
     """A Ray of our own on this machine, or the cluster at `address`; left as it was found."""
     if address and address.startswith("ray://"):
         raise UsageError(f"ray_address={address}: start the command on a machine of the cluster, with ray_address=auto")
-    with _environment():
+    with _environment(), _unlogged("ray.tune"):
         from recbole_fair.searching.rays import ray
 
         ours = not ray.is_initialized()
@@ -92,15 +94,23 @@ def started(address: str | None) -> Iterator[list[Node]]:
 
 
 def _connect(ray: Any, address: str | None) -> None:
-    quiet = {"log_to_driver": False, "logging_level": _ERROR_LEVEL}
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         ray.init(include_dashboard=False, object_store_memory=_STORE_BYTES, **quiet)
         return
     try:
+        _knock(address)
         ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UsageError(f"ray_address={address}: no cluster answers ({reason}); start one with `ray start`") from error
+
+
+def _knock(address: str) -> None:
+    """Ray itself would wait minutes for a machine that is not there."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
 
 
 def _nodes(ray: Any) -> list[Node]:
@@ -121,6 +131,18 @@ def _environment() -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _unlogged(name: str) -> Iterator[None]:
+    """Tune logs a traceback for every worker that is lost; the trial is run again, or its row says why not."""
+    logger = logging.getLogger(name)
+    former = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(former)
 
 
 def settle(cwd: str, share: Share) -> None:

@@ -20,25 +20,32 @@ class Watcher(tune.Callback):
 
     def __init__(self, ledger: Ledger, judged: str) -> None:
         self.ledger, self.judged = ledger, judged
+        self.numbers: dict[str, int] = {}
+
+    def number(self, trials: list[Any], trial: Any) -> int:
+        """A trial's place in the order of drawing; Ray moves one whose machine went away to the end of its list."""
+        for known in trials:
+            self.numbers.setdefault(known.trial_id, len(self.numbers))
+        return self.numbers[trial.trial_id]
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A worker takes the trial."""
-        self.ledger.starts(trials.index(trial), trial.config)
+        self.ledger.starts(self.number(trials, trial), trial.config)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """The trial gave its answer, or the scheduler stopped it on the way."""
         last = trial.last_result
         if "status" in last:
             facts = ("status", "error", "valid", "run_dir", "split", "seconds", EPOCHS)
-            self.ledger.ends(trials.index(trial), **{name: last[name] for name in facts if name in last})
+            self.ledger.ends(self.number(trials, trial), **{name: last[name] for name in facts if name in last})
             return
         about = {"run_dir": last.get("run_dir"), "epochs": last.get(EPOCHS), "seconds": last.get("time_total_s")}
-        self.ledger.ends(trials.index(trial), status="stopped", valid={self.judged: last.get(JUDGED)}, **about)
+        self.ledger.ends(self.number(trials, trial), status="stopped", valid={self.judged: last.get(JUDGED)}, **about)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """The worker itself was lost, again and again."""
         error = f"its worker died {_LOST_WORKERS + 1} times (out of memory, or its machine went away)"
-        self.ledger.ends(trials.index(trial), status="failed", error=error)
+        self.ledger.ends(self.number(trials, trial), status="failed", error=error)
 
 
 def run_trials(plan: Plan, share: Share, ledger: Ledger) -> None:

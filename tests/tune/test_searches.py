@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from recbole_fair import cli, tune
 from recbole_fair.errors import UsageError
 from recbole_fair.searching import cluster, planning, tuning
 from recbole_fair.searching.job import Job
+from recbole_fair.searching.ledger import Ledger
 from recbole_fair.searching.planning import How
 
 pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("small_ray")]
@@ -72,6 +74,24 @@ def test_nothing_of_the_test_reaches_ray_and_the_choice_ignores_it(
     assert any(struct.pack(">d", shown).hex().encode() in text or repr(shown).encode() in text for text in kept)
 
 
+@pytest.mark.parametrize("algorithm", ["optuna", "hyperopt"])
+def test_an_algorithm_that_learns_goes_on_with_what_it_knows(
+    algorithm: str, toy_options: dict[str, Any], tmp_path: Path
+) -> None:
+    pytest.importorskip(algorithm)
+    space = {"learning_rate": {"uniform": [0.1, 1.0]}, "embedding_size": {"choice": [4, 8]}}
+
+    def search(samples: int) -> list[dict[str, Any]]:
+        how = How(num_samples=samples, search_algorithm=algorithm, objectives=BOTH)
+        found = tune.carried_out(planted("FailingJob", toy_options, tmp_path, how, space), tmp_path)
+        assert {row.status for row in found.trials} <= {"ok", "failed"}
+        return [row.values for row in found.trials]
+
+    first, second = search(2), search(4)
+    assert second[:2] == first
+    assert len({row["learning_rate"] for row in second}) == 4
+
+
 def test_one_trial_that_fails_is_a_row_and_stops_nobody(toy_options: dict[str, Any], tmp_path: Path) -> None:
     found = tune.carried_out(planted("FailingJob", toy_options, tmp_path, How()), tmp_path)
     assert [row.status for row in found.trials] == ["ok", "failed", "ok"]
@@ -85,6 +105,24 @@ def test_a_worker_that_is_lost_is_replaced(toy_options: dict[str, Any], tmp_path
     found = tune.carried_out(planted("DyingJob", toy_options, tmp_path, How(), space), tmp_path)
     assert found.values == {"learning_rate": 0.3}
     assert (tmp_path / "planted-0.3" / "been-here").exists()
+
+
+def test_rows_keep_their_number_when_ray_reorders_its_trials(tmp_path: Path) -> None:
+    def of(name: str, rate: float) -> Any:
+        last = {"status": "ok", "valid": {"ndcg@5": rate}}
+        return SimpleNamespace(trial_id=name, config={"learning_rate": rate}, last_result=last)
+
+    ledger = Ledger(tmp_path, {}, {"ndcg@5": "max"})
+    watcher = tuning.Watcher(ledger, "ndcg@5")
+    first, second, third = of("a", 0.1), of("b", 0.2), of("c", 0.3)
+    watcher.on_trial_start(0, [first, second], first)
+    watcher.on_trial_start(0, [first, second], second)
+    watcher.on_trial_start(0, [second, first, third], first)
+    for ended in (second, first):
+        watcher.on_trial_complete(0, [second, first, third], ended)
+    assert [(row.number, row.values["learning_rate"], row.valid["ndcg@5"]) for row in ledger.rows] == [
+        (0, 0.1, 0.1), (1, 0.2, 0.2),
+    ]  # fmt: skip
 
 
 def test_asha_stops_what_falls_behind(toy_options: dict[str, Any], tmp_path: Path) -> None:
