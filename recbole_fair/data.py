@@ -207,7 +207,7 @@ def load(config: Config) -> Data:
     for part in () if config["batch_features"] else built:
         part.user_feat = part.item_feat = None  # else the loader joins every column of both to every row
     parts = {phase: part.copy(part.inter_feat) for phase, part in parts.items()}
-    history = Sampler(list(_PHASES), list(parts.values()), "uniform")
+    history = _history(config, parts)
     known = _learnt_from(config, parts)
     evaluation = [_judged_loader(config, parts, known, phase, history) for phase in ("valid", "test")]
     built[0].inter_feat = known["train"].inter_feat
@@ -217,6 +217,14 @@ def load(config: Config) -> Data:
     train = _training_loader(config, built[0], samplers[0])
     rows = _count_rows(config.folder / f"{config['dataset']}.inter")
     return Data(dataset, parts, train, evaluation[0], evaluation[1], rows, _asked(config, evaluation))
+
+
+def _history(config: Config, parts: dict[str, Dataset]) -> Sampler:
+    """What each user has met: masked where lists are judged, never drawn as a negative."""
+    try:
+        return Sampler(list(_PHASES), list(parts.values()), "uniform")
+    except ValueError as error:  # a user who has met every item
+        raise UsageError(f"{config.folder}: {error}") from error
 
 
 def _training_loader(config: Config, part: Dataset, sampler: Any) -> Any:

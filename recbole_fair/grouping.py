@@ -53,7 +53,7 @@ def _field_groups(config: Mapping[str, Any], data: Catalogue, kind: str, name: s
 def reported(config: Mapping[str, Any], data: Catalogue) -> tuple[list[Groups], list[Groups]]:
     """The item and user groupings that a run reports."""
     items = [item_groups(config, data, name) for name in names_of(config, "item_groups")]
-    users = [user_groups(config, data, name) for name in dict.fromkeys(names_of(config, "user_groups"))]
+    users = [user_groups(config, data, name) for name in names_of(config, "user_groups")]
     return items, [*users, *_probed_besides(config, data, {groups.field for groups in users})]
 
 

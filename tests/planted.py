@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from recbole_fair import registry
+from recbole_fair import registry, run
 from recbole_fair.host import GeneralRecommender, InputType, Interaction
+from recbole_fair.result import Result
 
 Rule = Callable[[str, str, int], float]  # user, item, steps of training done -> score
 
@@ -44,9 +45,8 @@ class Planted(GeneralRecommender):
         return torch.tensor([[rule(self.users[user], item, done) for item in self.items] for user in users.tolist()])
 
 
-# Keys under which a run of `Planted` takes one step an epoch and draws no negatives.
+# Keys under which a run takes one step an epoch and draws no negatives.
 PLANTED: dict[str, Any] = {
-    "model": "Planted",
     "epochs": 0,
     "learner": "sgd",
     "learning_rate": 1.0,
@@ -56,3 +56,9 @@ PLANTED: dict[str, Any] = {
 
 if "Planted" not in registry.MODELS:
     registry.add(registry.Row("Planted", "planted:Planted", family="host", cite="Pop"))
+
+
+def run_planted(toy: Callable[..., dict[str, Any]], rule: Rule, **more: Any) -> Result:
+    """A run on the toy data with the scores of `rule`, untrained unless `epochs` is given."""
+    Planted.rule = staticmethod(rule)
+    return run(**toy("Planted", **{**PLANTED, **more}))

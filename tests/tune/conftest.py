@@ -40,6 +40,6 @@ def small_ray(workers_find_us: None) -> Iterator[None]:
         from recbole_fair.searching.rays import ray
 
         quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": 40}
-        ray.init(num_cpus=2, object_store_memory=100 * 2**20, **quiet)
+        ray.init("local", num_cpus=2, object_store_memory=100 * 2**20, **quiet)
         yield
         ray.shutdown()
