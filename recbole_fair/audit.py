@@ -31,7 +31,7 @@ from recbole_fair.evaluation.intervals import resampling
 from recbole_fair.evaluation.judging import judge
 from recbole_fair.evaluation.lists import Pairs
 from recbole_fair.groups import Groups, Values
-from recbole_fair.host import DataStruct
+from recbole_fair.host import DataStruct, metric_register
 from recbole_fair.plain_tables import PlainTable
 from recbole_fair.registry import nearest
 from recbole_fair.result import Result
@@ -44,6 +44,7 @@ KEYS = frozenset(
      "item_group_multi", "min_group_users", "group_utility", "group_utility_users", "interval", "bootstrap",
      "interval_method"}
 )  # fmt: skip
+_OF_SCORES = frozenset({"rec.meanrank", "rec.score", "data.label"})  # what a metric may need beyond lists
 _LISTS = ("topk", "metrics", "item_groups", "user_groups", "unknown_values")
 
 
@@ -109,19 +110,22 @@ class Tables:
         """Training interactions of each item."""
         return np.bincount(self.parts["train"].items, minlength=len(self.ids["item"]) + 1)
 
-    def values(self, field: str, key: str) -> Values:
+    def values(self, field: str, key: str, kind: str) -> Values:
         """A field of the users or items table, by id."""
-        for kind, side in self.sides.items():
-            if side is not None and field in side.columns.column_names:
-                rows: list[tuple[str, ...]] = [()] * (len(self.ids[kind]) + 1)
-                own = plain_tables.places(side.texts(f"{kind}_id"), self.ids[kind]).tolist()
-                for place, value in zip(own, side.values(field), strict=True):
-                    rows[place] = value
-                return rows
-        present = [name for side in self.sides.values() if side is not None for name in side.columns.column_names]
-        raise UsageError(
-            f"{key}={field!r}: no such field in users or items.{nearest(field, present)} They have {present}"
-        )
+        side = self.sides[kind]
+        if side is None:
+            raise UsageError(f"{key}={field!r}: is read from a table of {kind}s; give --{kind}s=FILE")
+        present = side.columns.column_names
+        if field not in present:
+            hint = f"{nearest(field, present)} It has {present}"
+            raise UsageError(f"{key}={field!r}: no such field in {side.path}.{hint}")
+        own = plain_tables.places(side.texts(f"{kind}_id"), self.ids[kind])
+        if (twice := np.bincount(own) > 1).any():
+            raise UsageError(f"{side.path}: {kind} {self.ids[kind][int(twice.argmax()) - 1]} stands in several rows")
+        rows: list[tuple[str, ...]] = [()] * (len(self.ids[kind]) + 1)
+        for place, value in zip(own.tolist(), side.values(field), strict=True):
+            rows[place] = value
+        return rows
 
 
 def _side(path: Path | None) -> PlainTable | None:
@@ -163,9 +167,17 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
     options = {**defaults, **{key: _listed(key, value) for key, value in given.items()}}
     for key, value in options.items():
         keys.check_value(key, value, defaults[key])
-    options["metrics"] = [settings.known(str(metric), "full") for metric in options["metrics"]]
+    options["metrics"] = [_judgeable(str(metric)) for metric in options["metrics"] or ()]
     options["topk"] = settings.ranks(options["topk"])
     return {**options, "metric_decimal_place": 17, "tail_ratio": 0.1, "device": "cpu", "probe": None}
+
+
+def _judgeable(metric: str) -> str:
+    """A metric that lists suffice for."""
+    name = settings.known(metric, "full")
+    if _OF_SCORES.intersection(metric_register.metric_information[name.lower()]):
+        raise UsageError(f"metrics: {metric} reads the scores of all items, and an audit has lists only; leave it out")
+    return name
 
 
 def _listed(key: str, value: Any) -> Any:
@@ -189,8 +201,12 @@ def _judged(tables: Tables, options: Mapping[str, Any], items: list[Groups], res
     """The lists beside the test items, in the words of the host's evaluator."""
     test = tables.parts["test"]
     listed, k = tables.pairs(tables.listed), max(options["topk"])
+    if k > len(tables.ids["item"]):
+        raise UsageError(f"topk={options['topk']}: the files name only {len(tables.ids['item'])} items")
     ranks, names = tables.listed.numbers("rank"), tables.names("user").tolist()
-    found = lists.top_lists(listed.users, listed.items, ranks, np.unique(test.users), k, names)
+    found = lists.top_lists(listed, ranks, np.unique(test.users), k, names, str(tables.listed.path))
+    if not found.items.any():
+        raise UsageError(f"{tables.listed.path}: no user with a test item has a list; do both files name users alike?")
     if found.short:
         result.warnings.append(
             f"{found.short} judged users have fewer than {k} items listed; the rest counts as misses"
@@ -205,14 +221,14 @@ def _judged(tables: Tables, options: Mapping[str, Any], items: list[Groups], res
 
 
 def _masked(tables: Tables, users: npt.NDArray[np.int64], items: list[Groups]) -> Any:
-    """[U, G] of items that a user met before the test part, by group."""
-    before = [tables.parts[name] for name in ("train", "valid")]
-    rows = np.concatenate([pairs.users for pairs in before])
-    place = np.searchsorted(users, rows)
-    known = (place < len(users)) & (users[np.minimum(place, len(users) - 1)] == rows)
-    met = np.concatenate([pairs.items for pairs in before])[known]
+    """[U, G] of items that a run would not list for a user: met before the test part and not in it, by group."""
+    item_num = len(tables.ids["item"]) + 1
+    pairs = {name: part.users * item_num + part.items for name, part in tables.parts.items()}
+    met = np.setdiff1d(np.concatenate([pairs["train"], pairs["valid"]]), pairs["test"])
+    judged = met[np.isin(met // item_num, users)]
     member = np.concatenate([groups.membership for groups in items], axis=1)
-    return torch.from_numpy(lists.count_by_group(place[known], met, len(users), member))
+    rows = np.searchsorted(users, judged // item_num)
+    return torch.from_numpy(lists.count_by_group(rows, judged % item_num, len(users), member))
 
 
 def _facts(tables: Tables, files: Files) -> dict[str, Any]:

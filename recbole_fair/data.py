@@ -95,17 +95,23 @@ class Data:
         feat = self.parts[phase].inter_feat
         return feat[self.dataset.uid_field].numpy(), feat[self.dataset.iid_field].numpy()
 
-    def values(self, field: str, key: str) -> Values:
-        """Raw values of a token field for every user or item id; `key` is the setting that asked for it."""
+    def values(self, field: str, key: str, kind: str = "") -> Values:
+        """Raw values of a field for every user or item id; `key` is the setting that asked for it, `kind` for whom.
+
+        A field has one owner: RecBole cannot read two of one name.
+        """
         dataset = self.dataset
+        feats = [(owner, feat) for owner in ("user", "item") if (feat := getattr(dataset, f"{owner}_feat")) is not None]
+        owners = {name: (owner, feat) for owner, feat in feats for name in feat.columns}
+        if field not in owners or field not in {*dataset.raw_numbers, *dataset.field2id_token}:
+            names = list(owners)
+            raise UsageError(f"{key}={field!r}: the data has no such field.{nearest(field, names)} It has {names}")
+        owner, feat = owners[field]
+        if kind and owner != kind:
+            raise UsageError(f"{key}={field!r}: is not a {kind} field")
         if field in dataset.raw_numbers:
             return [() if np.isnan(value) else (_number(value),) for value in dataset.raw_numbers[field].tolist()]
-        feats = [feat for feat in (dataset.user_feat, dataset.item_feat) if feat is not None]
-        for feat in feats:
-            if field in feat and field in dataset.field2id_token:
-                return _raw_values(feat[field].numpy(), dataset.field2id_token[field])
-        present = [name for feat in feats for name in feat.columns]
-        raise UsageError(f"{key}={field!r}: the data has no such field.{nearest(field, present)} It has {present}")
+        return _raw_values(feat[field].numpy(), dataset.field2id_token[field])
 
     def item_counts(self) -> IntArray:
         """Training interactions of each item."""
@@ -201,7 +207,7 @@ def load(config: Config) -> Data:
     for part in () if config["batch_features"] else built:
         part.user_feat = part.item_feat = None  # else the loader joins every column of both to every row
     parts = {phase: part.copy(part.inter_feat) for phase, part in parts.items()}
-    history = Sampler(list(_PHASES), list(parts.values()), "uniform")
+    history = _history(config, parts)
     known = _learnt_from(config, parts)
     evaluation = [_judged_loader(config, parts, known, phase, history) for phase in ("valid", "test")]
     built[0].inter_feat = known["train"].inter_feat
@@ -211,6 +217,14 @@ def load(config: Config) -> Data:
     train = _training_loader(config, built[0], samplers[0])
     rows = _count_rows(config.folder / f"{config['dataset']}.inter")
     return Data(dataset, parts, train, evaluation[0], evaluation[1], rows, _asked(config, evaluation))
+
+
+def _history(config: Config, parts: dict[str, Dataset]) -> Sampler:
+    """What each user has met: masked where lists are judged, never drawn as a negative."""
+    try:
+        return Sampler(list(_PHASES), list(parts.values()), "uniform")
+    except ValueError as error:  # a user who has met every item
+        raise UsageError(f"{config.folder}: {error}") from error
 
 
 def _training_loader(config: Config, part: Dataset, sampler: Any) -> Any:
@@ -289,7 +303,9 @@ def last_items(config: Config, dataset: Dataset, parts: Iterable[Interaction], u
     position = np.arange(config["MAX_ITEM_LIST_LENGTH"])[None, :]
     taken = torch.from_numpy(order[np.minimum((stop - length)[:, None] + position, len(order) - 1)])
     absent = torch.from_numpy(position >= length[:, None])
-    columns = {config["ITEM_LIST_LENGTH_FIELD"]: torch.from_numpy(length)}
+    # A user whose every earlier row is left out (no likes before a labeled part) is read as one item of padding:
+    # RecBole's models look at place length - 1.
+    columns = {config["ITEM_LIST_LENGTH_FIELD"]: torch.from_numpy(np.maximum(length, 1))}
     for field, values in rows.interaction.items():
         if field != uid and values.dim() == 1:
             columns[field + config["LIST_SUFFIX"]] = values[taken].masked_fill(absent, 0)

@@ -19,8 +19,8 @@ class Catalogue(Protocol):
     def names(self, kind: str) -> npt.NDArray[np.str_]:
         """Raw ids of all users or items; place 0 is padding."""
 
-    def values(self, field: str, key: str) -> groups.Values:
-        """Raw values of a field for every id; `key` is the setting that asked for it."""
+    def values(self, field: str, key: str, kind: str) -> groups.Values:
+        """Raw values of a field of all users or items; `key` is the setting that asked for it."""
 
     def item_counts(self) -> npt.NDArray[np.int64]:
         """Training interactions of each item."""
@@ -41,9 +41,7 @@ def user_groups(config: Mapping[str, Any], data: Catalogue, name: str, key: str 
 
 
 def _field_groups(config: Mapping[str, Any], data: Catalogue, kind: str, name: str, field: str, key: str) -> Groups:
-    values = data.values(field, key)
-    if len(values) != len(data.names(kind)):
-        raise UsageError(f"{key}={name!r}: is not a {kind} field")
+    values = data.values(field, key, kind)
     bins = (config["group_bins"] or {}).get(field, {})
     if bins:
         values = groups.binned(values, bins, field)
@@ -55,7 +53,7 @@ def _field_groups(config: Mapping[str, Any], data: Catalogue, kind: str, name: s
 def reported(config: Mapping[str, Any], data: Catalogue) -> tuple[list[Groups], list[Groups]]:
     """The item and user groupings that a run reports."""
     items = [item_groups(config, data, name) for name in names_of(config, "item_groups")]
-    users = [user_groups(config, data, name) for name in dict.fromkeys(names_of(config, "user_groups"))]
+    users = [user_groups(config, data, name) for name in names_of(config, "user_groups")]
     return items, [*users, *_probed_besides(config, data, {groups.field for groups in users})]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from recbole_fair.registry import nearest
 
 IntArray = npt.NDArray[np.int64]
 _TEXT = pa.dictionary(pa.int32(), pa.string())  # a few names, many rows
+_NO_VALUE = (None, "", "None")
 
 
 @dataclass(frozen=True)
@@ -30,32 +32,48 @@ class PlainTable:
     lists: frozenset[str]
 
     def texts(self, name: str) -> pa.DictionaryArray:
-        """A column of ids or labels."""
-        column = self._column(name).cast(pa.string()) if not self._is_text(name) else self._column(name)
+        """A column of ids or labels; an empty one would be an id that nobody has."""
+        column = self._column(name) if self._is_text(name) else self._strings(name)
         encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
         whole = encoded.unify_dictionaries().combine_chunks()
         chunk = whole if isinstance(whole, pa.Array) else whole.chunk(0)
-        if chunk.null_count:
-            raise UsageError(f"{self.path}: column {name!r} has {chunk.null_count} empty cells")
+        if chunk.null_count or pc.index(chunk.dictionary, "").as_py() >= 0:
+            raise UsageError(f"{self.path}: column {name!r} has empty cells; fill them or leave these rows out")
         return chunk
 
     def numbers(self, name: str) -> IntArray:
         """A column of whole numbers."""
         try:
-            column = self._column(name).cast(pa.string()) if self._is_text(name) else self._column(name)
-            return np.asarray(pc.cast(column, pa.int64()).to_numpy())
+            column = self._strings(name) if self._is_text(name) else self._column(name)
+            numbers = pc.cast(column, pa.int64())
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise UsageError(f"{self.path}: column {name!r}: expected whole numbers ({error})") from error
+        if empty := numbers.null_count:
+            raise UsageError(f"{self.path}: column {name!r} has {empty} empty cells; expected whole numbers")
+        return np.asarray(numbers.to_numpy())
 
     def values(self, name: str) -> list[tuple[str, ...]]:
-        """A column's raw values by row; several words of a token_seq column are several values."""
-        cells = [str(cell) for cell in self._column(name).cast(pa.string()).to_pylist()]
-        split = name in self.lists
-        return [tuple(cell.split()) if split else ((cell,) if cell not in ("", "None") else ()) for cell in cells]
+        """A column's raw values by row; a list, or the words of a token_seq column, are several values.
+
+        As in a run's own data, "None" is no value, and a blank inside a word is written as U+00A0 (docs/data.md).
+        """
+        kind = self._column(name).type
+        if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+            rows = self._column(name).to_pylist()
+        else:
+            cells = self._strings(name).to_pylist()
+            rows = [str(cell).split(" ") for cell in cells] if name in self.lists else [[cell] for cell in cells]
+        return [tuple(str(word).replace("\u00a0", " ") for word in row or () if word not in _NO_VALUE) for row in rows]
 
     def _is_text(self, name: str) -> bool:
         kind = self._column(name).type
         return pa.types.is_dictionary(kind) or pa.types.is_string(kind)
+
+    def _strings(self, name: str) -> Any:
+        try:
+            return self._column(name).cast(pa.string())
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise UsageError(f"{self.path}: column {name!r}: expected words or numbers ({error})") from error
 
     def _column(self, name: str) -> Any:
         if name not in self.columns.column_names:
@@ -81,18 +99,18 @@ def _parquet(path: Path, wanted: Sequence[str] | None) -> PlainTable:
 
 
 def _text(path: Path, wanted: Sequence[str] | None) -> PlainTable:
-    with path.open(encoding="utf-8", newline="") as stream:
+    with path.open(encoding="utf-8-sig", newline="") as stream:  # spreadsheets put a byte-order mark before the header
         header = stream.readline().rstrip("\r\n")
     separator = "\t" if "\t" in header or "," not in header else ","
-    fields = [name.strip('"').partition(":") for name in header.split(separator)]
+    fields = [name.partition(":") for line in csv.reader([header], delimiter=separator) for name in line]
     names = [name for name, _, _ in fields]
-    if not all(names) or len(set(names)) < len(names):
+    if not names or not all(names) or len(set(names)) < len(names):
         raise UsageError(f"{path}, line 1: expected a header of different column names, found {header[:80]!r}")
     kept = [name for name in names if wanted is None or name in wanted]
     table = arrow_csv.read_csv(
         path,
         arrow_csv.ReadOptions(column_names=names, skip_rows=1),
-        arrow_csv.ParseOptions(delimiter=separator, quote_char='"' if separator == "," else False),
+        arrow_csv.ParseOptions(delimiter=separator, newlines_in_values=wanted is None),  # titles may have line ends
         arrow_csv.ConvertOptions(
             column_types={name: pa.int64() if name == "rank" else _TEXT for name in kept},
             include_columns=kept,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recbole_fair.config import Config
 from recbole_fair.data import Data
-from recbole_fair.evaluation import functions
+from recbole_fair.evaluation import functions, settings
 from recbole_fair.evaluation.collector import FullCollector, KeepingEvaluator
 from recbole_fair.groups import Groups
 from recbole_fair.strategies.offset import Offset, Point
@@ -28,7 +28,7 @@ class Rescored:
         plain = config.replaced(metrics=[config["valid_metric"].partition("@")[0]])
         self.collector, self.evaluator = FullCollector(plain, [groups]), KeepingEvaluator(plain, [groups])
         self.strategy, self.field = strategy, groups.field
-        self.metric, self.k = config["valid_metric"].lower(), max(config["topk"])
+        self.metric, self.k = settings.key_of(config["valid_metric"]), max(config["topk"])
         trainer.model.eval()
         trainer.tot_item_num = loader._dataset.item_num
         trainer.item_tensor = loader._dataset.get_item_feature().to(trainer.device)

@@ -41,11 +41,12 @@ class Result:
 
     def save(self, folder: Path) -> None:
         """Write result.json; NaN and infinities become null with a warning."""
-        for part in (self.valid, self.test):
+        for where, part in (("valid ", self.valid), ("", self.test)):
             for name, value in part.items():
                 if value is not None and not math.isfinite(value):
                     part[name] = None
-                    self.warnings.append(f"{name} is undefined")
+                    self.warnings.append(f"{where}{name} is undefined")
+        self.warnings = list(dict.fromkeys(self.warnings))
         storage.write_json(
             folder / "result.json", {key: value for key, value in asdict(self).items() if key != "run_dir"}
         )

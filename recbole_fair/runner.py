@@ -180,12 +180,18 @@ class _Run:
 
     def _parents(self) -> list[str]:
         """Digests of what else the figures depend on: the run beneath, weights to judge, the text encoder."""
-        parents = [f"base {self.base.config_hash} s{self.base.seed}"] if self.base else []
+        parents = [f"base {self._identity(self.base)}"] if self.base else []
         if self.config["load"]:
-            parents.append(f"weights {storage.read_json(Path(self.config['load']) / 'model.json').get('sha256')}")
+            source = Path(self.config["load"])
+            known = self._identity(Result.read(source)) if finished(source) else None
+            parents.append(f"weights {known or storage.read_json(source / 'model.json').get('sha256')}")
         if self.config["item_encoder"]:
             parents.append(f"encoder {self._encoder().identity}")
         return parents
+
+    def _identity(self, parent: Result) -> str:
+        """Of a finished run; a seed that is ours goes without saying, so the seeds of a comparison share one hash."""
+        return f"{parent.config_hash}{'' if parent.seed == self.config['seed'] else f' s{parent.seed}'}"
 
     def _encoder(self) -> Any:
         from recbole_fair import vectors  # sentence-transformers and its kin only for models that read texts
@@ -245,6 +251,9 @@ class _Run:
         self.result.groups = judged.groups
         self.result.threshold = getattr(evaluator, "threshold", None)
         self.result.warnings += judged.notes
+        if reason := evaluator.collapse():
+            self.result.status = "collapsed"
+            self.result.warnings.append(reason)
         return evaluator.table
 
     def _probe(self, loaded: Data, trainer: FairTrainer) -> None:
@@ -326,7 +335,9 @@ class _Run:
         items, users = self.groups
         protocol = PROTOCOLS[config["eval_protocol"]]
         trainer.eval_collector = protocol.collector(config, items)
+        trainer.eval_collector.training = loaded.parts["train"]
         trainer.evaluator = protocol.evaluator(config, items, users)
+        trainer.evaluator.learn(*loaded.pairs("train"), loaded.dataset.item_num)
         trainer.on_epoch = self.on_epoch
         self.result.parameters = reporting.parameter_counts(model)
         return trainer

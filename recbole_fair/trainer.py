@@ -18,6 +18,7 @@ from tqdm import tqdm
 from recbole_fair import checkpoint, storage
 from recbole_fair.config import Config
 from recbole_fair.errors import TrainingError, UsageError
+from recbole_fair.evaluation import settings
 from recbole_fair.host import Trainer, get_trainer
 from recbole_fair.strategies.base import Strategy
 
@@ -35,6 +36,7 @@ class FairTrainer(Trainer):
 
     def __init__(self, config: Config, model: torch.nn.Module) -> None:
         super().__init__(config, model)
+        self.valid_metric = settings.key_of(config["valid_metric"])  # the host's is lower case, names of fields too
         self.history: list[tuple[int, str, float]] = []
         self.initial_buffers = checkpoint.initial_buffers(model)
         self.initial_plain = checkpoint.plain_state(model)
@@ -104,8 +106,8 @@ class FairTrainer(Trainer):
         epoch = max(self.train_loss_dict, default=-1)
         if math.isnan(score):  # NaN compares with nothing: no epoch would ever be the best
             raise TrainingError(f"epoch {epoch}: {self.config['valid_metric']} is undefined on validation")
-        by_group = {cell.measure.key: cell.measure.value(self.evaluator.table) for cell in self.evaluator.followed()}
-        self.history += [(epoch, f"valid {name}", float(value)) for name, value in {**result, **by_group}.items()]
+        watched = {**result, **self.evaluator.followed()}
+        self.history += [(epoch, f"valid {name}", float(value)) for name, value in watched.items()]
         return score, result
 
     def evaluate(self, eval_data: Any, *options: Any, **more: Any) -> dict[str, Any]:

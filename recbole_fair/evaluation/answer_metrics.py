@@ -7,7 +7,8 @@ from math import inf
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from recbole_fair.evaluation import answers, functions, parity
+from recbole_fair.evaluation import answers, functions, parity, stereotypes
+from recbole_fair.evaluation.labeled import NO_ATTRIBUTES
 from recbole_fair.evaluation.metrics import Formula, Measure, TableMetric, only, register
 from recbole_fair.evaluation.table import Table
 
@@ -66,17 +67,26 @@ class Yes_Share(Overall):  # noqa: N801
     figure = "yes_share"
 
 
-class Given(AnswerMetric):
+class BetweenUsers(AnswerMetric):
+    """Compares a figure between the groups of each user grouping."""
+
+    kind = "user"
+
+    def fields(self, table: Table) -> list[str]:
+        """The user groupings."""
+        return [field for field, groups in table.groups.items() if groups.kind == self.kind]
+
+
+class Given(BetweenUsers):
     """Compares g, the F1 of "Yes", of each user group with that of everyone without attributes in the prompt."""
 
     formula: ClassVar[Formula]
 
     def measures(self, table: Table) -> Iterator[Measure]:
         """One a user grouping: gd[gender]."""
-        for field, groups in table.groups.items():
-            if groups.kind == "user":
-                key = f"{type(self).__name__.lower()}[{field}]"
-                yield Measure(key, (("f1:actual", field), ("f1", "")), type(self)._of, equal=0.0)
+        for field in self.fields(table):
+            key = f"{type(self).__name__.lower()}[{field}]"
+            yield Measure(key, (("f1:actual", field), ("f1", "")), type(self)._of, equal=0.0)
 
     @classmethod
     def _of(cls, given: Any, base: Any) -> Any:
@@ -113,7 +123,34 @@ class GD_Gap(Given):  # noqa: N801
         return answers.gd_gap(given)
 
 
-class BetweenUsers(AnswerMetric):
+class OfStereotypes(AnswerMetric):
+    """Stereotype-aware fairness over the first user grouping (MoS, Eq. 4); 0 is calibrated, so no side is better."""
+
+    bounds = (-inf, 1.0)
+    smaller = False
+
+    def measures(self, table: Table) -> Iterator[Measure]:
+        """One figure."""
+        name = type(self).__name__.lower()
+        yield Measure(name, ((name, "stereotypes"),), stereotypes.sf)
+
+
+@register
+class SF(OfStereotypes):
+    """Of the pairs answered Yes."""
+
+
+@register
+class SF_Every(OfStereotypes):  # noqa: N801
+    """Of recommending every pair, to be read beside SF."""
+
+
+@register
+class SF_In(OfStereotypes):  # noqa: N801
+    """Over pairs whose user and item are both in the group."""
+
+
+class Gap(BetweenUsers):
     """The largest difference of a figure between user groups."""
 
     figure: ClassVar[str]
@@ -121,55 +158,63 @@ class BetweenUsers(AnswerMetric):
 
     def measures(self, table: Table) -> Iterator[Measure]:
         """One a user grouping: gap_f1[gender]."""
-        for field, groups in table.groups.items():
-            if groups.kind == "user":
-                yield Measure(f"gap_{self.figure}[{field}]", ((self.figure, field),), functions.gap, equal=0.0)
+        for field in self.fields(table):
+            yield Measure(f"gap_{self.figure}[{field}]", ((self.figure, field),), functions.gap, equal=0.0)
 
 
 @register
-class Gap_F1(BetweenUsers):  # noqa: N801
+class Gap_F1(Gap):  # noqa: N801
     """Gap of F1."""
 
     figure = "f1"
 
 
 @register
-class Gap_AUC(BetweenUsers):  # noqa: N801
+class Gap_AUC(Gap):  # noqa: N801
     """Gap of AUC."""
 
     figure = "auc"
 
 
 @register
-class Gap_Yes_Share(BetweenUsers):  # noqa: N801
+class Gap_Yes_Share(Gap):  # noqa: N801
     """Gap of the share of Yes: demographic parity."""
 
     figure = "yes_share"
 
 
-class OfErrors(AnswerMetric):
-    """Yao and Huang's unfairness of scores read as ratings, between the two groups of a user grouping.
+class WithoutInterval(BetweenUsers):
+    """A figure that is not made of ratios of sums over users, so that there is nothing to resample."""
 
-    Not a ratio of sums over users, so it comes without an interval.
-    """
+    def measures(self, table: Table) -> Iterator[Measure]:
+        """None."""
+        return iter(())
+
+    def calculate_metric(self, dataobject: Any) -> dict[str, float]:
+        """One a user grouping: non_parity[gender]."""
+        table, name = dataobject.get("table"), type(self).__name__.lower()
+        return {f"{name}[{field}]": float(self.value(table, field)) for field in self.fields(table)}
+
+    def value(self, table: Any, field: str) -> Any:
+        """The figure of one grouping; nan where it is undefined."""
+        raise NotImplementedError
+
+
+class OfErrors(WithoutInterval):
+    """Yao and Huang's unfairness of scores read as ratings, between the two groups of a user grouping."""
 
     formula: ClassVar[Formula]
 
-    def calculate_metric(self, dataobject: Any) -> dict[str, float]:
-        """One a grouping of exactly two groups; for others it is not defined."""
-        table = dataobject.get("table")
-        name = type(self).__name__.lower()
-        return {
-            f"{name}[{field}]": float(self._value(table, groups.membership[table.users[table.rows]]))
-            if len(groups.names) == 2
-            else float("nan")
-            for field, groups in table.groups.items()
-            if groups.kind == "user"
-        }
+    def value(self, table: Any, field: str) -> Any:
+        """Of exactly two groups; for others it is not defined."""
+        groups = table.groups[field]
+        two = len(groups.names) == 2
+        return self.of_two(table, groups.membership[table.users[table.rows]]) if two else float("nan")
 
-    def _value(self, table: Any, member: Any) -> float:
-        scores, labels = table.scores["none"], table.labels.astype(float)
-        return float(type(self).formula(parity.item_errors(scores, labels, table.items, member)))
+    def of_two(self, table: Any, member: Any) -> Any:
+        """The formula on the errors by item; member [P, 2] says whose pair it is."""
+        scores, labels = table.scores[NO_ATTRIBUTES], table.labels.astype(float)
+        return type(self).formula(parity.item_errors(scores, labels, table.items, member))
 
 
 _OF_ERRORS = {
@@ -188,25 +233,18 @@ ERRORS = tuple(
 class Non_Parity(OfErrors):  # noqa: N801
     """Difference of the mean scores of two groups (Yao and Huang 2017)."""
 
-    def _value(self, table: Any, member: Any) -> float:
-        return float(parity.non_parity(table.scores["none"], member))
+    def of_two(self, table: Any, member: Any) -> Any:
+        """On the scores alone."""
+        return parity.non_parity(table.scores[NO_ATTRIBUTES], member)
 
 
 @register
-class Differential_Fairness(AnswerMetric):  # noqa: N801
-    """Smoothed epsilon of the answers between user groups (Foulds et al. 2020); without an interval."""
+class Differential_Fairness(WithoutInterval):  # noqa: N801
+    """Smoothed epsilon of the answers between user groups (Foulds et al. 2020)."""
 
-    bounds = (0.0, inf)
-
-    def calculate_metric(self, dataobject: Any) -> dict[str, float]:
-        """One a user grouping."""
-        table = dataobject.get("table")
-        found = {}
-        for field, groups in table.groups.items():
-            if groups.kind == "user":
-                yes, pairs = (part.sum(axis=0) for part in table.terms("yes_share", field))
-                found[f"differential_fairness[{field}]"] = float(parity.differential_fairness(yes, pairs))
-        return found
+    def value(self, table: Any, field: str) -> Any:
+        """From counts of "Yes" and of pairs by group."""
+        return parity.differential_fairness(*(part.sum(axis=0) for part in table.terms("yes_share", field)))
 
 
 # What a user types in a labeled run: RecBole has metrics of these names that judge lists.

@@ -33,6 +33,8 @@ _EXACT_USERS = 12  # up to here all 2^U swaps are tried
 # A group of n users is missing from a share e^-n of the samples: 5 % for three users, 1.8 % for four.
 _MOST_UNDEFINED = 0.03
 _ROUNDING = 1e-9
+NOISE = "noise adds to the differences in"  # how a warning of near_boundary begins; tables mark the cells instead
+_EQUALITY = 2.5  # of the noise, squared: how far from equality equal groups come (benchmarks/coverage.py)
 
 
 def weights(users: int, samples: int, seed: int) -> Iterator[FloatArray]:
@@ -173,7 +175,7 @@ def widened_interval(
     `boundary` is the value of equal groups: 0 for CV and gaps, 1 for min/max; MIN and differences have none (nan). A
     marked interval takes in its own reflection about the point (the basic interval), and the boundary itself where
     equality is within the noise: with d the distance from it, E[d_draw^2] = d_true^2 + 2 noise^2 and E[d^2] = d_true^2
-    + noise^2, so noise^2 is estimated by the rise of the mean square, and d^2 <= 2 noise^2 leaves d_true^2 <= noise^2.
+    + noise^2, so noise^2 is estimated by the rise of the mean square; 95 % of equal groups have d^2 <= 2.5 noise^2.
     """
     low, high = percentile_interval(draws, level)
     marked = near_boundary(draws, point)
@@ -187,7 +189,7 @@ def _within_noise(draws: FloatArray, point: FloatArray, boundary: npt.ArrayLike)
     equality = np.asarray(boundary, dtype=float)
     distance = (point - equality) ** 2
     noise = _moments((draws - equality) ** 2)[0] - distance
-    return np.asarray(distance <= 2 * noise)
+    return np.asarray(distance <= _EQUALITY * noise)
 
 
 @dataclass(frozen=True)

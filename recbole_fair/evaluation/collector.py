@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from inspect import signature
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,11 @@ import torch
 from torch import Tensor
 
 from recbole_fair.errors import TrainingError
-from recbole_fair.evaluation.functions import FloatArray
-from recbole_fair.evaluation.metrics import Cell, UserMean, base_metric, cells
+from recbole_fair.evaluation.functions import FloatArray, IntArray
+from recbole_fair.evaluation.metrics import UserMean, base_metric
 from recbole_fair.evaluation.table import RankingTable, by_field
 from recbole_fair.groups import Groups
-from recbole_fair.host import Collector, DataStruct, Evaluator
+from recbole_fair.host import Collector, Dataset, DataStruct, Evaluator
 
 _HOST_KEYS = ("rec.items", "rec.topk")
 
@@ -28,6 +29,8 @@ class FullCollector(Collector):
     counts and counters).
     """
 
+    training: Dataset  # the training part as it was split; a sequential model's loader holds its rows in another form
+
     def __init__(self, config: Any, item_groups: Sequence[Groups] = ()) -> None:
         super().__init__(config)
         for done_here in _HOST_KEYS:
@@ -35,6 +38,10 @@ class FullCollector(Collector):
         self.item_groups = item_groups
         self.member = GroupCounter(item_groups, self.device) if item_groups else None
         self.batches: dict[str, list[Tensor]] = {}
+
+    def data_collect(self, _: Any) -> None:
+        """What coverage and popularity metrics read of the training part: the same for every kind of model."""
+        super().data_collect(SimpleNamespace(dataset=self.training))
 
     def eval_batch_collect(
         self, scores_tensor: Tensor, interaction: Any, positive_u: Tensor, positive_i: Tensor
@@ -44,9 +51,10 @@ class FullCollector(Collector):
         refuse_nonsense(values)
         positive = torch.zeros_like(scores_tensor, dtype=torch.bool)
         positive[positive_u, positive_i] = True
-        hit = positive.gather(1, lists)
+        listed = values > -torch.inf  # -inf: masked, or excluded by the model itself; no place in the list
+        hit = positive.gather(1, lists) & listed
         relevant = _row_lengths(positive_u, len(lists)).to(self.device)
-        self._keep("rec.items", lists.where(values > -torch.inf, 0))
+        self._keep("rec.items", lists.where(listed, 0))
         self._keep("rec.scores", values)
         self._keep("rec.topk", torch.cat([hit, relevant], dim=1))
         self._keep("data.user", interaction[self.config["USER_ID_FIELD"]])
@@ -127,17 +135,27 @@ class KeepingEvaluator(Evaluator):
         }
         self.metric_class.update({name: UserMean(name, config) for name in self.averaged if name in self.metric_class})
 
+    def learn(self, users: IntArray, items: IntArray, item_count: int) -> None:
+        """What a metric needs of the training interactions; lists need nothing."""
+
     def evaluate(self, dataobject: DataStruct) -> dict[str, float]:
         """The host's figures as plain floats; every metric of ours reads the table."""
         self.table = self._table(dataobject)
         dataobject.set("table", self.table)
         return {name: float(value) for name, value in super().evaluate(dataobject).items()}
 
-    def followed(self) -> Iterator[Cell]:
+    def followed(self) -> dict[str, float]:
         """Of each item group the utility at the largest K: what is watched from epoch to epoch."""
-        shown = {field for field, groups in self.groups.items() if groups.kind == "item"}
         figure = f"recall@{max(self.config['topk'])}"
-        return (cell for cell in cells(self.table) if cell.grouping in shown and cell.figure == figure)
+        return {
+            f"{figure}[{groups.field}:{name}]": float(value)
+            for groups in (self.item_groups if figure in self.table.figures("item") else ())
+            for name, value in zip(groups.names, self.table.terms(figure, groups.field).value(), strict=True)
+        }
+
+    def collapse(self) -> str | None:
+        """Why the figures of the latest evaluation say nothing of fairness, if they do not."""
+        return None
 
     def _table(self, judged: DataStruct) -> Any:
         topk = list(self.config["topk"])
@@ -155,6 +173,7 @@ class KeepingEvaluator(Evaluator):
                 for k in topk
             },
             groups=self.groups,
+            utility=self.config["group_utility"],
             utility_users=self.config["group_utility_users"],
             **_split(judged, self.item_groups),
         )

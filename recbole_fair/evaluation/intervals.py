@@ -52,9 +52,7 @@ def intervals(blocks: Mapping[BlockName, Any], measures: Sequence[Measure], user
         if _compares_groups(measure) and found.bounds[measure.key] and bootstrap.near_boundary(samples, point):
             near.append(measure.key)
     if near:
-        found.notes.append(
-            f"noise adds to the differences in {', '.join(near)}: read them as at most (MIN, ratio: at least) so much"
-        )
+        found.notes.append(f"{bootstrap.NOISE} {', '.join(near)}: read them as at most (MIN, ratio: at least) so much")
     return found
 
 

@@ -1,4 +1,4 @@
-"""All that one evaluation says beside its figures: intervals, rows by group, and what is undefined and why."""
+"""All that one evaluation says beside its figures: intervals, rows by group, and which groups are left out."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def judge(table: Table, metrics: Iterable[Any], how: Resampling | None, min_user
     figures = {name: terms.value() for name, terms in blocks.items()}
     found = intervals(blocks, wanted, len(table.users), how) if how else Intervals()
     rows = [row for field in table.groups for row in _rows(table, field)]
+    by_group = {(row["field"], row["group"]): row for row in reversed(rows)}
     for cell in shown:
-        row = next(row for row in rows if (row["field"], row["group"]) == (cell.grouping, cell.group))
+        row = by_group[cell.grouping, cell.group]
         row.update(_columns(cell, figures, found, printed=row["users"] >= min_users))
     interval = {measure.key: found.bounds[measure.key] for measure in measures} if how else {}
-    undefined = [f"{one.key} is undefined" for one in measures if not np.isfinite(one.of(figures))]
-    return Judgement(interval, rows, [*_absent_groups(table), *undefined, *found.notes])
+    return Judgement(interval, rows, [*_absent_groups(table), *found.notes])
 
 
 def _rows(table: Table, field: str) -> Iterator[Row]:

@@ -36,12 +36,11 @@ class Lists:
     foreign: int  # listed users that have no test item, and so are not judged
 
 
-def top_lists(
-    users: IntArray, items: IntArray, ranks: IntArray, judged: IntArray, k: int, names: Sequence[str]
-) -> Lists:
-    """Rows (user, item, rank from 1) as one list a judged user; `names` are raw user ids, for refusals."""
+def top_lists(listed: Pairs, ranks: IntArray, judged: IntArray, k: int, names: Sequence[str], where: str) -> Lists:
+    """Rows (user, item, rank from 1) as one list a judged user; raw user `names` and the file are for refusals."""
+    users, items = listed.users, listed.items
     if len(ranks) and ranks.min() < 1:
-        raise UsageError(f"recommendations: rank {ranks.min()}; ranks count from 1")
+        raise UsageError(f"{where}: rank {ranks.min()}; ranks count from 1")
     row = np.full(len(names), -1)
     row[judged] = np.arange(len(judged))
     foreign = len(np.unique(users[row[users] < 0]))
@@ -50,19 +49,19 @@ def top_lists(
     times = np.bincount(cells, minlength=len(judged) * k)
     if (times > 1).any():
         cell = int(times.argmax())
-        raise UsageError(f"recommendations: user {names[judged[cell // k]]} has rank {cell % k + 1} twice")
-    listed = np.zeros(len(judged) * k, dtype=np.int64)
-    listed[cells] = items[kept]
-    table = listed.reshape(len(judged), k)
-    _refuse_repeats(table, judged, names)
+        raise UsageError(f"{where}: user {names[judged[cell // k]]} has rank {cell % k + 1} twice; keep one")
+    slots = np.zeros(len(judged) * k, dtype=np.int64)
+    slots[cells] = items[kept]
+    table = slots.reshape(len(judged), k)
+    if (repeated := _repeats(table)).any():
+        raise UsageError(f"{where}: user {names[judged[int(repeated.argmax())]]} has one item twice; keep one")
     return Lists(judged, table, int((table == 0).any(axis=1).sum()), foreign)
 
 
-def _refuse_repeats(table: IntArray, judged: IntArray, names: Sequence[str]) -> None:
+def _repeats(table: IntArray) -> BoolArray:
+    """[U] whether a list holds an item twice."""
     ordered = np.sort(table, axis=1)
-    repeated = ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] > 0)).any(axis=1)
-    if repeated.any():
-        raise UsageError(f"recommendations: user {names[judged[int(repeated.argmax())]]} has one item twice")
+    return np.asarray(((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] > 0)).any(axis=1))
 
 
 def judged_struct(lists: Lists, test: Pairs, item_groups: Sequence[Groups], topk: Sequence[int]) -> DataStruct:

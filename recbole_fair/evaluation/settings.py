@@ -11,6 +11,7 @@ from recbole_fair.evaluation import answer_metrics
 from recbole_fair.host import EvaluatorType, ModelType, metric_register
 from recbole_fair.registry import nearest
 
+_GROUPINGS = {"user": ("user_groups", "probe"), "item": ("item_groups",), "": ()}  # keys that name them
 _METRIC_KEY = re.compile(r"(\w+)(?:@(\d+))?(\[[\w*.-]+\])?")
 
 
@@ -18,9 +19,11 @@ def completed(values: Mapping[str, Any]) -> tuple[list[str], list[int]]:
     """`metrics` and `topk`, with what `valid_metric` names among them."""
     metrics = [values["metrics"]] if isinstance(values["metrics"], str) else list(values["metrics"])
     topk = ranks(values["topk"])
-    name, k = _parsed(values)
+    name, k, grouping = _parsed(values)
     metrics += [name] if name.lower() not in {str(metric).lower() for metric in metrics} else []
-    return [known(str(metric), values["eval_protocol"]) for metric in metrics], sorted({*topk, *([k] if k else [])})
+    names = [known(str(metric), values["eval_protocol"]) for metric in metrics]
+    _check_grouping(values, known(name, values["eval_protocol"]), grouping)
+    return names, sorted({*topk, *([k] if k else [])})
 
 
 def ranks(given: Any) -> list[int]:
@@ -31,14 +34,30 @@ def ranks(given: Any) -> list[int]:
     return sorted(set(topk))
 
 
-def _parsed(values: Mapping[str, Any]) -> tuple[str, int | None]:
-    """Name and K of `valid_metric`; a list has a K, an answer none."""
+def _parsed(values: Mapping[str, Any]) -> tuple[str, int | None, str]:
+    """Name, K and grouping of `valid_metric`; a list has a K, an answer none."""
     found = _METRIC_KEY.fullmatch(str(values["valid_metric"]))
     lists = values["eval_protocol"] != "labeled"
     if not found or bool(found.group(2)) != lists:
         form = "a metric and its K, as in NDCG@20" if lists else "a metric of answers, as in AUC"
         raise UsageError(f"valid_metric={values['valid_metric']!r}: name {form}")
-    return found.group(1), int(found.group(2)) if lists else None
+    return found.group(1), int(found.group(2)) if lists else None, (found.group(3) or "")[1:-1]
+
+
+def _check_grouping(values: Mapping[str, Any], name: str, grouping: str) -> None:
+    """A metric of groups is reported for each grouping, any other for none: refused now rather than after an epoch."""
+    kind = getattr(metric_register.metrics_dict[name.lower()], "kind", "")
+    given = [values[key] or [] for key in _GROUPINGS[kind]]
+    offered = [name for names in given for name in ([names] if isinstance(names, str) else names)]
+    if grouping not in (offered if kind else [""]):
+        form = f"name one of the {kind} groupings, {offered}, as in CV@20[pop]" if kind else f"{name} has no [grouping]"
+        raise UsageError(f"valid_metric={values['valid_metric']!r}: {form}")
+
+
+def key_of(valid_metric: str) -> str:
+    """`valid_metric` as results have it: the metric in lower case, the grouping as it is named."""
+    name, bracket, grouping = valid_metric.partition("[")
+    return name.lower() + bracket + grouping
 
 
 def known(metric: str, protocol: str) -> str:

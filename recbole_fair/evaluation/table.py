@@ -61,6 +61,7 @@ class RankingTable:
     hits: Mapping[str, IntArray] = field(default_factory=dict)  # [U, T, G]
     relevant: Mapping[str, IntArray] = field(default_factory=dict)  # [U, G]
     masked: Mapping[str, IntArray] = field(default_factory=dict)  # [U, G]
+    utility: str = "recall"
     utility_users: str = "relevant"
 
     def terms(self, metric: str, grouping: str = "") -> Terms:
@@ -84,7 +85,7 @@ class RankingTable:
         """The host's metrics for users; utility and exposure for item groups."""
         if kind == "user":
             return list(self.per_user)
-        return [f"{name}@{k}" for name in ("recall", "exposure") for k in self.topk]
+        return [f"{name}@{k}" for name in dict.fromkeys(("recall", self.utility, "exposure")) for k in self.topk]
 
     def judged(self, grouping: str) -> IntArray:
         """Users of a group; for an item group, those with a test item in it."""

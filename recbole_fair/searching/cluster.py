@@ -96,7 +96,8 @@ def started(address: str | None) -> Iterator[list[Node]]:
 def _connect(ray: Any, address: str | None) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        ray.init(include_dashboard=False, object_store_memory=_STORE_BYTES, **quiet)
+        # "local": without it Ray joins whatever cluster someone has started on this machine.
+        ray.init("local", include_dashboard=False, object_store_memory=_STORE_BYTES, **quiet)
         return
     try:
         _knock(address)

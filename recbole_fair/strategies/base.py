@@ -182,18 +182,19 @@ class GroupStrategy(Strategy):
         return membership
 
     def blame(self, model: nn.Module, batch: Batch) -> str:
-        """Compute the batch once more, plainly, and look at each group's own loss and gradient."""
+        """Compute the batch once more, plainly, and look at each group's own loss, then at its gradient."""
         self.batch = batch
         with self.kept.plainly():
             total(model.calculate_loss(batch))  # type: ignore[operator]
         assert self.kept.samples is not None
-        means, _ = group_means(self.kept.samples, self.membership(self.kept.samples))
-        broken = [
-            name
-            for name, mean in zip(self.names, means, strict=True)
-            if not torch.isfinite(mean) or not torch.isfinite(flat_gradient(mean, self.parameters)).all()
+        membership = self.membership(self.kept.samples) > 0
+        pairs = zip(self.names, membership.T, strict=True)
+        means = {name: self.kept.samples[member].mean() for name, member in pairs if member.any()}
+        # Losses first: where one is NaN, NaN times 0 is in the gradients of the others.
+        wrong = [name for name, mean in means.items() if not torch.isfinite(mean)] or [
+            name for name, mean in means.items() if not torch.isfinite(flat_gradient(mean, self.parameters)).all()
         ]
-        return f"from group {', '.join(broken)} of {self.view.groups.field}" if broken else ""
+        return f"from group {', '.join(wrong)} of {self.view.groups.field}" if wrong else ""
 
     def notes(self) -> list[str]:
         """Groups that training cannot see."""

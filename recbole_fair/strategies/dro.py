@@ -85,7 +85,7 @@ class PopDRO(DRORec):
 
     Where we differ: the released code multiplies every score by (1 + q)^c, at training and at ranking; a strategy
     does not score, so the factor weighs the positives' losses, whose gradient it scales there too. Shares of
-    interactions are divided by the largest one: as they are, (1 + q)^3 is 1.02 for the most popular film of ML-100K.
+    interactions are divided by the largest one: as they are, (1 + q)^3 is 1.05 for the most popular film of ML-100K.
     Its groups are thirds of a batch by score, ours those of `fair_group`; it takes one gradient per group and period
     of the item table (G * E passes), we one per group and one for the trend, of all parameters. Its popularities
     count validation and test interactions, ours training only.

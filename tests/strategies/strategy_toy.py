@@ -24,6 +24,11 @@ EVERY = Groups("item", "every", ("all",), np.arange(ITEMS)[:, None] > 0)
 PAIRS = [(1, 1), (1, 2), (2, 1), (2, 3), (3, 4), (3, 5), (3, 1), (1, 6), (2, 4)]
 
 
+def names_of(groups: Groups, identifier: int) -> list[str]:
+    """Groups that an id belongs to, by a plain loop."""
+    return [name for place, name in enumerate(groups.names) if groups.membership[identifier, place]]
+
+
 def view(*parts: Groups, times: Any = None, **config: Any) -> TrainingView:
     """A strategy's view of PAIRS, grouped by the product of `parts`."""
     groups = of_pairs("*".join(part.field for part in parts), parts, USERS, ITEMS)

@@ -8,7 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from strategy_toy import EVERY, GENDER, GENRE, ITEMS, PAIRS, Tiny, batch, gradients, gradients_under, plain_gradients
+from strategy_toy import (
+    EVERY,
+    GENDER,
+    GENRE,
+    ITEMS,
+    PAIRS,
+    Tiny,
+    batch,
+    gradients,
+    gradients_under,
+    names_of,
+    plain_gradients,
+)
 from strategy_toy import view as plain_view
 
 from recbole_fair.strategies.dro import DRORec, PairPeriods, PopDRO, expected_popularity, periods_of
@@ -44,7 +56,7 @@ def means_by_loop(samples: list[float], items: list[int]) -> dict[str, float]:
     """Mean loss of each genre that occurs."""
     found: dict[str, list[float]] = {}
     for loss, item in zip(samples, items, strict=True):
-        for name in GENRE.of(item):
+        for name in names_of(GENRE, item):
             found.setdefault(name, []).append(loss)
     return {name: float(np.mean(values)) for name, values in found.items()}
 
@@ -63,10 +75,10 @@ def test_weights_and_gradient_against_a_loop_over_batches_that_lack_groups() -> 
         loop.see(means)
         assert strategy.weights.tolist() == pytest.approx([loop.weight[name] for name in GENRE.names], rel=1e-4)
         present = sum(loop.weight[name] for name in means)
-        grouped = [place for place, item in enumerate(items) if GENRE.of(item)]
+        grouped = [place for place, item in enumerate(items) if names_of(GENRE, item)]
         loss = sum(samples[place] for place in range(4) if place not in grouped) / 4 + reference.regulariser()
         for name in means:
-            inside = [samples[place] for place in grouped if name in GENRE.of(items[place])]
+            inside = [samples[place] for place in grouped if name in names_of(GENRE, items[place])]
             loss = loss + len(grouped) / 4 * loop.weight[name] / present * sum(inside) / len(inside)
         reference.zero_grad()
         loss.backward()
@@ -155,7 +167,7 @@ def test_trend_signal_against_autograd_of_each_period() -> None:
     expected = []
     for name in GENDER.names:
         samples = reference.samples(rows)
-        places = chosen(lambda user, item, name=name: name in GENDER.of(user))
+        places = chosen(lambda user, item, name=name: name in names_of(GENDER, user))
         weights = [emphasis[int(rows["item_id"][place])] for place in places]
         own = gradient_of([samples[place] for place in places], weights)
         loss = np.average([samples[place].item() for place in places], weights=weights)

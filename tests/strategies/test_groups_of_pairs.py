@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from strategy_toy import GENDER, GENRE, ITEMS, PAIRS, USERS, batch, view
+from strategy_toy import GENDER, GENRE, ITEMS, PAIRS, USERS, batch, names_of, view
 
 from recbole_fair import data, training_view
 from recbole_fair.config import Config
@@ -23,14 +23,14 @@ from recbole_fair.strategies.base import group_means, sample_weights
 Toy = Callable[..., dict[str, Any]]
 
 
-def names_of(user: int, item: int) -> list[str]:
-    return [f"{gender}*{genre}" for gender in GENDER.of(user) for genre in GENRE.of(item)]
+def crossed(user: int, item: int) -> list[str]:
+    return [f"{gender}*{genre}" for gender in names_of(GENDER, user) for genre in names_of(GENRE, item)]
 
 
 def test_groups_of_pairs_against_a_loop() -> None:
     groups = of_pairs("gender*genre", [GENDER, GENRE], USERS, ITEMS)
     users, items = np.array(PAIRS).T
-    expected = Counter(name for user, item in PAIRS for name in names_of(user, item))
+    expected = Counter(name for user, item in PAIRS for name in crossed(user, item))
     assert dict(zip(groups.names, groups.counts(users, items).tolist(), strict=True)) == {
         name: expected[name] for name in groups.names
     }
@@ -45,7 +45,7 @@ def test_membership_of_a_batch_against_a_loop() -> None:
         seen.batch_membership(rows).tolist(),
         strict=True,
     ):
-        assert found == [float(name in names_of(user, item)) for name in seen.groups.names]
+        assert found == [float(name in crossed(user, item)) for name in seen.groups.names]
 
 
 def test_rows_that_are_negatives_belong_to_no_group() -> None:
@@ -55,7 +55,7 @@ def test_rows_that_are_negatives_belong_to_no_group() -> None:
 
 
 def test_absent_groups_leave_by_name_and_keep_the_others_in_place() -> None:
-    pairs = np.array([pair for pair in PAIRS if "M*b" not in names_of(*pair)]).T
+    pairs = np.array([pair for pair in PAIRS if "M*b" not in crossed(*pair)]).T
     groups = of_pairs("gender*genre", [GENDER, GENRE], USERS, ITEMS)
     present = groups.present(*pairs)
     assert present.absent == ("M*b",)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from strategy_toy import EVERY, GENDER, GENRE, Tiny, batch, gradients, gradients_under, plain_gradients
+from strategy_toy import EVERY, GENDER, GENRE, Tiny, batch, gradients, gradients_under, names_of, plain_gradients
 from strategy_toy import view as plain_view
 
 from recbole_fair.strategies.itfr import ITFR
@@ -24,8 +24,8 @@ def members(rows: dict[str, torch.Tensor]) -> dict[str, list[int]]:
     """Rows of each gender x genre that occurs."""
     found: dict[str, list[int]] = {}
     for place, (user, item) in enumerate(zip(rows["user_id"].tolist(), rows["item_id"].tolist(), strict=True)):
-        for gender in GENDER.of(user):
-            for genre in GENRE.of(item):
+        for gender in names_of(GENDER, user):
+            for genre in names_of(GENRE, item):
                 found.setdefault(f"{gender}*{genre}", []).append(place)
     return found
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
-from strategy_toy import EVERY, GENDER, GENRE, Tiny, batch, gradients_under, plain_gradients, view
+from strategy_toy import EVERY, GENDER, GENRE, Tiny, batch, gradients_under, names_of, plain_gradients, view
 
 from recbole_fair.strategies.min_norm import frank_wolfe
 from recbole_fair.strategies.multifr import MultiFR
@@ -64,7 +64,7 @@ def test_gradient_is_the_smallest_combination_found_by_scipy(parts: list[Any]) -
     field = "user_id" if parts[0] is GENDER else "item_id"
     losses = [samples.mean()]
     for name in parts[0].names:
-        places = [place for place, each in enumerate(rows[field].tolist()) if name in parts[0].of(each)]
+        places = [place for place, each in enumerate(rows[field].tolist()) if name in names_of(parts[0], each)]
         losses.append(torch.stack([samples[place] for place in places]).mean())
     own = []
     for loss in losses:

@@ -7,7 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from strategy_toy import EVERY, GENDER, GENRE, PAIRS, Tiny, batch, gradients, gradients_under, plain_gradients, view
+from strategy_toy import (
+    EVERY,
+    GENDER,
+    GENRE,
+    PAIRS,
+    Tiny,
+    batch,
+    gradients,
+    gradients_under,
+    names_of,
+    plain_gradients,
+    view,
+)
 
 from recbole_fair.strategies.reweight import Reweight, inverse_frequency
 
@@ -29,7 +41,7 @@ def test_reweight_against_a_loop(parts: list[Any]) -> None:
         """Names of a pair's groups, spelled out."""
         found = [""]
         for part in parts:
-            found = [f"{left}*{right}" for left in found for right in part.of(user if part is GENDER else item)]
+            found = [f"{left}*{right}" for left in found for right in names_of(part, user if part is GENDER else item)]
         return found
 
     frequency: dict[str, int] = {}

@@ -23,7 +23,7 @@ def toy_options(toy_root: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def workers_find_us() -> Iterator[None]:
-    """Ray's workers import the package and planted.py from here, whatever is installed."""
+    """Ray's workers import the package and tune_planted.py from here, whatever is installed."""
     with pytest.MonkeyPatch.context() as patch:
         former = os.environ.get("PYTHONPATH", "")
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(HERE), former]))
@@ -40,6 +40,6 @@ def small_ray(workers_find_us: None) -> Iterator[None]:
         from recbole_fair.searching.rays import ray
 
         quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": 40}
-        ray.init(num_cpus=2, object_store_memory=100 * 2**20, **quiet)
+        ray.init("local", num_cpus=2, object_store_memory=100 * 2**20, **quiet)
         yield
         ray.shutdown()

@@ -29,7 +29,7 @@ RATES = {"learning_rate": {"grid_search": [0.2, 0.9, 0.4]}}
 
 
 def planted(name: str, options: dict[str, Any], root: Path, how: How, space: Any = None) -> planning.Plan:
-    import planted as jobs
+    import tune_planted as jobs
 
     job: Job = getattr(jobs, name)("MF", "toy", (), options, str(root))
     return planning.planned(job, space or RATES, how)
