@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from toy import toy_keys
 
-from recbole_fair import cli, registry
+from recbole_fair import cli, keys, registry
 from recbole_fair.host import metric_register
+from recbole_fair.searching.planning import How
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = re.split(r"^## ", (DOCS / "authoring.md").read_text(), flags=re.M)[1:]
@@ -56,6 +57,25 @@ def test_commands_of_a_page_run(page: str, tmp_path: Path, monkeypatch: pytest.M
             for command in content.splitlines():
                 program, *words = shlex.split(command, comments=True)
                 assert (program, cli.main(words)) == ("recbole-fair", 0), command
+
+
+@pytest.mark.parametrize("page", ["quickstart", "tune", "compare", "cluster"])
+def test_long_commands_of_a_page_are_well_formed(page: str) -> None:
+    """docs/run_pages.py runs them; here each is read: its sub-command, and keys that exist."""
+    blocks = re.findall(r"^```console\n(.*?)^```", (DOCS / f"{page}.md").read_text(), flags=re.M | re.S)
+    found = [
+        line[line.index("recbole-fair ") :]
+        for block in blocks
+        for line in block.splitlines()
+        if "recbole-fair " in line
+    ]
+    assert found or page == "tune"
+    for command in found:
+        _, name, *words = shlex.split(command)
+        given = cli.parse(words).options
+        assert name in cli.COMMANDS
+        How.taken_from(given)
+        keys.check_names(given, {"models", "seeds", "searches", "search", "model", "dataset", "run_dir", "epochs"})
 
 
 def test_every_link_of_the_documentation_leads_somewhere() -> None:

@@ -33,9 +33,13 @@ def test_a_node_that_dies_changes_nothing(toy_options: dict[str, Any], tmp_path:
     with cluster._environment():
         from ray.cluster_utils import Cluster
 
+        from recbole_fair.searching.rays import ray
+
         nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        doomed = nodes.add_node(num_cpus=1)
         try:
+            # The command runs on the head: joined before there is another node on this machine that it could be on.
+            ray.init(address=nodes.address, log_to_driver=False, logging_level=40)
+            doomed = nodes.add_node(num_cpus=1)
             how = How(num_samples=4, ray_address=nodes.address)
             killer = threading.Thread(target=_kill_in_the_middle, args=(nodes, doomed, tmp_path / "disturbed"))
             killer.start()
@@ -43,6 +47,7 @@ def test_a_node_that_dies_changes_nothing(toy_options: dict[str, Any], tmp_path:
             killer.join()
             undisturbed = tune.search("MF", "toy", SPACE, how=how, run_dir=tmp_path / "whole", **options)
         finally:
+            ray.shutdown()
             nodes.shutdown()
     assert (tmp_path / "killed").exists()
     assert [row.status for row in disturbed.trials] == ["ok"] * 4
