@@ -20,7 +20,7 @@ from recbole_fair.searching.comparison import Comparison, Entry
 from recbole_fair.searching.entrants import Entrants, entrants, models_of, plans_for, seeds_of
 from recbole_fair.searching.job import Job
 from recbole_fair.searching.many import Done, Outcome
-from recbole_fair.searching.planning import How, Plan
+from recbole_fair.searching.planning import How, Plan, gpus_each
 
 __all__ = ["Comparison", "How", "compare"]
 
@@ -44,6 +44,8 @@ def compare(
     """
     if "seed" in keys:
         raise UsageError("seed: a comparison takes seeds, as in --seeds=3 or --seeds=[1,7]")
+    if "load" in keys:
+        raise UsageError("load: judges one run's weights; give each its own `recbole-fair run --load=RUN_DIR`")
     shared = Job(None, dataset, tuple(map(str, config_files)), keys, str(run_dir or "runs"))
     found, how = entrants(models_of(models), shared), how or How()
     seeds = seeds_of(seeds, found.config["seed"])
@@ -99,12 +101,12 @@ def _run(entries: Sequence[Entry], found: Entrants, how: How, quiet: bool) -> No
     if how.ray_address is None and 1 in (len(jobs), how.max_concurrent, os.cpu_count()):
         many.in_turn(jobs, done)
     elif jobs:
-        _through_ray(jobs, how, done)
+        _through_ray(jobs, how, gpus_each(how, found.config), done)
 
 
-def _through_ray(jobs: Sequence[Job], how: How, done: Done) -> None:
+def _through_ray(jobs: Sequence[Job], how: How, gpus: float | None, done: Done) -> None:
     with cluster.started(how.ray_address) as nodes:
-        share = cluster.share_of(nodes, len(jobs), how.max_concurrent, how.gpus_per_trial)
+        share = cluster.share_of(nodes, len(jobs), how.max_concurrent, gpus)
         with suppress(UsageError):  # a model whose items cannot be read fails in its own row
             vector_cache.fill(jobs, share)
         many.at_once(jobs, share, done)

@@ -53,7 +53,7 @@ def run(
     after every judged epoch.
     """
     with _process_left_as_found():
-        work = _Run(configured(model, dataset, config_files, keys), quiet, on_epoch)
+        work = _Run(_configured(model, dataset, config_files, keys), quiet, on_epoch)
         with rundir.locked(work.folder):
             return _claimed(work, quiet)
 
@@ -61,7 +61,14 @@ def run(
 def configured(
     model: str | None, dataset: str | None, config_files: Sequence[str | Path], keys: Mapping[str, Any]
 ) -> Config:
-    """The configuration of a run of these arguments."""
+    """The configuration of a run of these arguments; RecBole's choice of a GPU is not left in the environment."""
+    with _process_left_as_found():
+        return _configured(model, dataset, config_files, keys)
+
+
+def _configured(
+    model: str | None, dataset: str | None, config_files: Sequence[str | Path], keys: Mapping[str, Any]
+) -> Config:
     if beneath := _continued(model, keys):
         config_files = [beneath / "config.yaml", *config_files]
     return Config(model, dataset, config_files, keys)
@@ -105,7 +112,7 @@ def folder_of(
 ) -> Path:
     """Where below `root` a run of these arguments belongs: the same keys, data and base give the same folder."""
     with _process_left_as_found():
-        work = _Run(configured(model, dataset, config_files, keys), quiet=True, on_epoch=None)
+        work = _Run(_configured(model, dataset, config_files, keys), quiet=True, on_epoch=None)
         return rundir.folder_for(work.config, work.digest, root)
 
 

@@ -18,7 +18,7 @@ from recbole_fair.searching.choosing import Choice, choose
 from recbole_fair.searching.columns import aligned
 from recbole_fair.searching.job import Job
 from recbole_fair.searching.ledger import FILE, Ledger, Trial, short
-from recbole_fair.searching.objectives import Objectives
+from recbole_fair.searching.objectives import Objectives, magnitude
 from recbole_fair.searching.planning import How, Plan
 
 __all__ = ["How", "Search", "search"]
@@ -104,7 +104,7 @@ def _run(plan: Plan, ledger: Ledger) -> None:
     with cluster.started(plan.how.ray_address) as nodes:
         from recbole_fair.searching.tuning import run_trials
 
-        share = cluster.share_of(nodes, plan.trials, plan.how.max_concurrent, plan.how.gpus_per_trial)
+        share = cluster.share_of(nodes, plan.trials, plan.how.max_concurrent, plan.gpus)
         vector_cache.fill(plan.encoded(vector_cache.ENCODER_KEYS), share)
         run_trials(plan, share, ledger)
 
@@ -142,8 +142,14 @@ def _settled(plan: Plan, ledger: Ledger) -> Search:
 def _choice(plan: Plan, good: Sequence[Trial]) -> Choice:
     if not good:
         return Choice((), None, "no trial ended well")
-    figures = [{metric: float(row.valid[metric] or 0.0) for metric in plan.objectives} for row in good]
+    figures = [{metric: magnitude(metric, _known(row, metric)) for metric in plan.objectives} for row in good]
     return choose(figures, plan.objectives, plan.limit)
+
+
+def _known(row: Trial, metric: str) -> float:
+    value = row.valid[metric]
+    assert value is not None, "a trial without this figure has failed"
+    return value
 
 
 def _described(found: Search) -> dict[str, Any]:

@@ -27,6 +27,7 @@ SEPARATE = ("embedding", "llm", "p5", "baselines", "strategies")  # never import
 # The only modules that may import transformers or peft, and recbole itself.
 LANGUAGE_MODELS = {"hf", "llm.experts", "p5.cfp"}
 HOST = {"host", "compat"}
+RAY = {"searching.rays", "searching.algorithms"}
 
 
 def modules() -> list[tuple[str, Path]]:
@@ -83,6 +84,7 @@ def test_the_doors_to_other_libraries(module: str, path: Path) -> None:
     roots = {name.split(".")[0] for name in imports(path)}
     assert not roots & {"transformers", "peft"} or module in LANGUAGE_MODELS
     assert "recbole" not in roots or module in HOST
+    assert "ray" not in roots or module in RAY
 
 
 def test_nothing_is_unpickled_or_evaluated() -> None:

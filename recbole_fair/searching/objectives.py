@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from recbole_fair.errors import UsageError
+from recbole_fair.evaluation import directions
 
 if TYPE_CHECKING:
     from recbole_fair.config import Config
@@ -17,6 +19,7 @@ Objectives = Mapping[str, str]  # figure -> "max" or "min", in the order of thei
 _NUMBER = r"[0-9]+(?:\.[0-9]*)?(?:[eE]-?[0-9]+)?|\.[0-9]+"
 _LIMIT = re.compile(rf"\s*(?P<metric>\S+)\s*(?P<sign>>=|<=)\s*(?P<number>{_NUMBER})(?P<best>\s*\*\s*best)?\s*")
 _SIGNS = {"max": ">=", "min": "<="}
+_WORST = {"max": 0.0, "min": inf}  # the best value of a figure for which this direction is the wrong one
 
 
 def parse(given: Any, config: Config) -> Objectives:
@@ -29,6 +32,8 @@ def parse(given: Any, config: Config) -> Objectives:
     for metric, mode in given.items():
         if mode not in _SIGNS:
             raise UsageError(f"objectives: {metric}: {mode!r} is no direction; max or min, {example}")
+        if directions.best(str(metric)) == _WORST[mode]:
+            raise UsageError(f"objectives: {metric}: {mode} would choose the worst; {directions.wish(str(metric))}")
     return {str(metric).lower(): mode for metric, mode in given.items()}
 
 
@@ -40,6 +45,11 @@ def judged_by(config: Config) -> str:
 def direction(config: Config) -> str:
     """Whether the judged figure is to be large or small."""
     return "max" if config["valid_metric_bigger"] else "min"
+
+
+def magnitude(metric: str, value: float) -> float:
+    """The figure that is compared: of one that is best at 0 and has a sign, its size."""
+    return abs(value) if directions.best(metric) == 0 else value
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,11 @@ class Plan:
     digest: str
 
     @property
+    def gpus(self) -> float | None:
+        """GPUs of one trial; None leaves it to what there is."""
+        return gpus_each(self.how, self.job.config())
+
+    @property
     def trials(self) -> int:
         """How many trials there will be."""
         return self.num_samples * space.grid_size(self.space)
@@ -90,6 +95,8 @@ class Plan:
 def planned(job: Job, over: str | Path | Mapping[str, Any] | None, how: How) -> Plan:
     """Read the space and the objectives, and refuse whatever some trial would stumble over."""
     config = job.config()
+    if config["load"]:
+        raise UsageError(f"load={config['load']}: judges trained weights; there is nothing to search over")
     domains, where = _space(config, over)
     if how.search_algorithm == "grid":
         domains = space.as_grid(domains, where)
@@ -110,6 +117,11 @@ def planned(job: Job, over: str | Path | Mapping[str, Any] | None, how: How) -> 
         name=config.name,
         digest=_digest(config, domains),
     )
+
+
+def gpus_each(how: How, config: Config) -> float | None:
+    """`gpus_per_trial`; none for runs that are told to leave GPUs alone."""
+    return 0 if how.gpus_per_trial is None and not config["use_gpu"] else how.gpus_per_trial
 
 
 def _space(config: Config, over: str | Path | Mapping[str, Any] | None) -> tuple[Space, str]:

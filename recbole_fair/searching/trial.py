@@ -18,7 +18,7 @@ from recbole_fair.errors import TrainingError, UsageError
 from recbole_fair.result import Result, finished
 from recbole_fair.searching.cluster import Share, settle
 from recbole_fair.searching.job import Job, patiently
-from recbole_fair.searching.objectives import Objectives
+from recbole_fair.searching.objectives import Objectives, magnitude
 
 # What a scheduler reads at every judged epoch: the figure, under one name, and how many epochs it took.
 JUDGED, EPOCHS = "judged", "epochs"
@@ -50,12 +50,7 @@ def reason(error: Exception) -> str:
 def _crossing(result: Result, objectives: Objectives, judged: str) -> dict[str, Any]:
     """All that leaves the worker: validation figures, and where the run lies."""
     valid = dict(result.valid)
-    for metric in objectives:
-        if metric not in valid:
-            raise UsageError(f"objective {metric}: no validation figure of that name; there are {', '.join(valid)}")
-        if valid[metric] is None:
-            raise UsageError(f"objective {metric}: undefined on validation")
-    figures = {metric: valid[metric] for metric in objectives}
+    figures = {metric: _compared(metric, valid) for metric in objectives}
     scheduled = {JUDGED: valid.get(judged, nan), EPOCHS: epochs_judged(Path(result.run_dir), judged)}
     about = {
         "status": "ok",
@@ -65,6 +60,15 @@ def _crossing(result: Result, objectives: Objectives, judged: str) -> dict[str, 
         "split": result.data.get("split"),
     }
     return {**about, **scheduled, **figures}
+
+
+def _compared(metric: str, valid: Mapping[str, float | None]) -> float:
+    if metric not in valid:
+        raise UsageError(f"objective {metric}: no validation figure of that name; there are {', '.join(valid)}")
+    value = valid[metric]
+    if value is None:
+        raise UsageError(f"objective {metric}: undefined on validation")
+    return magnitude(metric, value)
 
 
 def _followed(job: Job, judged: str, report: Tell) -> Result:

@@ -102,6 +102,17 @@ def test_refused_objectives(wrong: Any) -> None:
         objectives.parse(wrong, config())
 
 
+@pytest.mark.parametrize("wrong", [{"ndcg@20": "min"}, {"cv@20[pop]": "max"}, {"min@20[genre]": "min"}])
+def test_the_wrong_direction_of_a_figure_is_refused(wrong: Any) -> None:
+    with pytest.raises(UsageError, match=r"would choose the worst; (higher|lower) is better"):
+        objectives.parse(wrong, config())
+
+
+def test_a_disparity_with_a_sign_is_compared_by_its_size() -> None:
+    assert [objectives.magnitude("sf", value) for value in (-0.3, 0.2)] == [0.3, 0.2]
+    assert objectives.magnitude("auc", -0.3) == -0.3
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

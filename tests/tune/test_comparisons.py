@@ -105,6 +105,7 @@ def test_what_ends_a_comparison_before_it_starts(toy_options: dict[str, Any], tm
     assert "Did you mean 'epochs'" in refusal("MF,EASE", epoch=3)
     assert "ssl_tau: a key of other models" in refusal("MF,EASE", ssl_tau=0.1)
     assert "takes seeds" in refusal("MF", seed=3)
+    assert "one run's weights" in refusal("MF", load="runs/x")
     assert "no folder" in refusal("MF,EASE", data_path=str(tmp_path / "nowhere"))
     assert not list(tmp_path.iterdir())
 

@@ -127,12 +127,12 @@ def test_rows_keep_their_number_when_ray_reorders_its_trials(tmp_path: Path) -> 
 
 def test_asha_stops_what_falls_behind(toy_options: dict[str, Any], tmp_path: Path) -> None:
     options = {**toy_options, "epochs": 10}
-    space = {"learning_rate": {"grid_search": [0.9, 0.8, 0.1, 0.2]}}
+    space = {"learning_rate": {"grid_search": [0.9, 0.1]}}
     how = How(scheduler="asha", grace_epochs=2, max_concurrent=1)
     found = tune.carried_out(planted("StepwiseJob", options, tmp_path, how, space), tmp_path)
-    assert [row.status for row in found.trials] == ["ok", "stopped", "stopped", "stopped"]
-    assert found.trials[2].valid == {"ndcg@5": pytest.approx(0.02)}
-    assert (found.trials[2].epochs, found.trials[2].run_dir) == (2, str(tmp_path / "planted-0.1"))
+    assert [row.status for row in found.trials] == ["ok", "stopped"]
+    assert found.trials[1].valid == {"ndcg@5": pytest.approx(0.02)}
+    assert (found.trials[1].epochs, found.trials[1].run_dir) == (2, str(tmp_path / "planted-0.1"))
     assert found.values == {"learning_rate": 0.9}
 
 

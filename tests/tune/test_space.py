@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_fair import registry, yamls
+from recbole_fair.config import Config
 from recbole_fair.errors import UsageError
 from recbole_fair.searching import planning, space
 from recbole_fair.searching.job import Job
@@ -144,6 +146,37 @@ def test_a_grid_is_every_listed_value_once(toy_options: dict[str, Any]) -> None:
 def test_refused_ways_of_searching(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):
         How(**wrong)
+
+
+def test_trained_weights_are_not_searched_over(toy_options: dict[str, Any], run_toy: Any) -> None:
+    folder = run_toy("Pop").run_dir
+    with pytest.raises(UsageError, match="nothing to search over"):
+        planning.planned(Job(None, None, (), {"load": folder}), {"learning_rate": {"choice": [0.1]}}, How())
+
+
+def test_runs_without_gpus_reserve_none(toy_options: dict[str, Any]) -> None:
+    def gpus(how: How, **more: Any) -> float | None:
+        return planning.planned(job({**toy_options, **more}), {"learning_rate": {"choice": [0.1]}}, how).gpus
+
+    assert gpus(How()) == 0  # the toy data's keys say use_gpu: False
+    assert gpus(How(), use_gpu=True) is None
+    assert gpus(How(gpus_per_trial=0.5), use_gpu=True) == 0.5
+
+
+def test_looking_at_a_configuration_leaves_the_environment(
+    toy_options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RecBole points CUDA_VISIBLE_DEVICES at its one GPU; Ray would then see no other."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    real = Config._init_device
+
+    def as_with_a_gpu(config: Config) -> None:
+        real(config)
+        os.environ["CUDA_VISIBLE_DEVICES"] = "0"
+
+    monkeypatch.setattr(Config, "_init_device", as_with_a_gpu)
+    job(toy_options).config()
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
 @pytest.mark.parametrize("package", ["optuna", "hyperopt"])
