@@ -69,16 +69,24 @@ def locked(folder: Path) -> Iterator[None]:
     """Keep a second process out of the folder; a killed process frees it by dying. A foreign folder is not touched."""
     if folder.is_dir() and any(folder.iterdir()) and not any((folder / name).exists() for name in (_IDENTITY, ".lock")):
         raise UsageError(f"{folder}: is not empty and holds no run; choose another run_dir")
+    with held(folder / ".lock", f"{folder}: another process is working on this run"):
+        yield
+
+
+@contextmanager
+def held(lock: Path, busy: str) -> Iterator[None]:
+    """Be the only process that holds this lock file; `busy` is what the second one is told."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR)
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(lock, os.O_CREAT | os.O_RDWR)
     except OSError as error:
-        raise UsageError(f"run_dir={folder}: cannot be written ({error.strerror}); choose another run_dir") from error
+        reason = f"cannot be written ({error.strerror}); choose another run_dir"
+        raise UsageError(f"run_dir={lock.parent}: {reason}") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(handle)
-        raise BusyError(f"{folder}: another process is working on this run") from error
+        raise BusyError(busy) from error
     try:
         yield
     finally:

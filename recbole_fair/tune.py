@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_fair import storage
+from recbole_fair import rundir, storage
 from recbole_fair.errors import UsageError
 from recbole_fair.searching import cluster, planning
 from recbole_fair.searching.choosing import Choice, choose
@@ -63,8 +63,7 @@ class Search:
         )
         figures = [row.valid.get(metric) for metric in self.objectives]
         shown = ["-" if figure is None else f"{figure:.4f}" for figure in figures]
-        status = f"{row.status}: {row.error}" if row.error else row.status
-        return [mark, str(row.number), *(short(row.values.get(key, "")) for key in keys), *shown, status]
+        return [mark, str(row.number), *(short(row.values.get(key, "")) for key in keys), *shown, row.told]
 
 
 def search(
@@ -92,10 +91,11 @@ def search(
 def carried_out(plan: Plan, folder: Path, quiet: bool = True) -> Search:
     """Run a plan's trials, those already known first, and choose."""
     ledger = Ledger(folder, plan.about(), plan.objectives, quiet)
-    ledger.remember(_former(folder, plan))
-    if not ledger.complete(plan.trials):
-        _run(plan, ledger)
-    return _settled(plan, ledger)
+    with rundir.held(folder / ".search.lock", f"{folder}: another process is searching here"):
+        ledger.remember(_former(folder / FILE, plan))
+        if not ledger.complete(plan.trials):
+            _run(plan, ledger)
+        return _settled(plan, ledger)
 
 
 def _run(plan: Plan, ledger: Ledger) -> None:
@@ -114,14 +114,17 @@ def _folder(plan: Plan, given: str | Path | None) -> Path:
     return Path(given) if given else beside
 
 
-def _former(folder: Path, plan: Plan) -> list[dict[str, Any]]:
+def _former(file: Path, plan: Plan) -> list[Trial]:
     """The trials of an interrupted or shorter search; another search in the same folder is refused."""
-    if not (folder / FILE).exists():
+    if not file.exists():
         return []
-    former = storage.read_json(folder / FILE)
+    former = storage.read_json(file)
     if former.get("search") != plan.digest:
-        raise UsageError(f"{folder}: holds a search of another space, model, data set or key; choose another run_dir")
-    return [row for row in former["trials"] if row["number"] < plan.trials]
+        raise UsageError(f"{file}: is of another space, model, data set or key; choose another run_dir")
+    try:
+        return [row for row in (Trial(**facts) for facts in former["trials"]) if row.number < plan.trials]
+    except (KeyError, TypeError) as error:
+        raise UsageError(f"{file}: damaged ({error}); remove it: finished trials are found without it") from error
 
 
 def _settled(plan: Plan, ledger: Ledger) -> Search:

@@ -23,6 +23,7 @@ _QUIET = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupt ends the search; the same command goes on
 }
 _STORE_BYTES = 200 * 2**20  # only settings and figures travel: a small object store will do
+LOST_WORKERS = 3  # a run whose machine went away is started again this often; one that fails is not
 _PATIENCE = 10.0  # seconds
 
 

@@ -29,6 +29,13 @@ class Trial:
     epochs: int | None = None
     seconds: float | None = None
 
+    @property
+    def told(self) -> str:
+        """The status in words: how far a stopped trial came, why a failed one failed."""
+        if self.status == "stopped":
+            return f"stopped after {self.epochs} epochs"
+        return f"{self.status}: {self.error}" if self.error else self.status
+
 
 class Ledger:
     """The rows of a search and their file: read when a search goes on, written whenever a trial starts or ends."""
@@ -37,9 +44,9 @@ class Ledger:
         self.folder, self.about, self.objectives, self.quiet = folder, dict(about), objectives, quiet
         self.trials: dict[int, Trial] = {}
 
-    def remember(self, rows: list[dict[str, Any]]) -> None:
+    def remember(self, rows: list[Trial]) -> None:
         """Rows of an earlier process, until the same trials are asked for again: a second kill must not lose them."""
-        self.trials = {row["number"]: Trial(**row) for row in rows}
+        self.trials = {row.number: row for row in rows}
 
     def starts(self, number: int, values: Mapping[str, Any]) -> None:
         """A trial starts, or starts again on another machine."""
@@ -67,7 +74,7 @@ class Ledger:
     def outcome(self, row: Trial) -> str:
         """The objectives' figures, or why there are none."""
         if row.status != "ok":
-            return row.status + (f" ({row.error})" if row.error else "")
+            return row.told
         return "  ".join(f"{metric} {row.valid[metric]:.4f}" for metric in self.objectives)
 
     @property

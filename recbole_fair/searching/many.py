@@ -6,11 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from recbole_fair.searching.cluster import Share, settle
+from recbole_fair.searching.cluster import LOST_WORKERS, Share, settle
 from recbole_fair.searching.job import Job
 from recbole_fair.searching.trial import reason
-
-_LOST_WORKERS = 3
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ def at_once(jobs: Sequence[Job], share: Share, done: Done) -> None:
     """Through Ray, each in a process of its own; `done(place, outcome)` is called as they end."""
     from recbole_fair.searching.rays import ray
 
-    task = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus, max_calls=1, max_retries=_LOST_WORKERS)(_settled)
+    task = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus, max_calls=1, max_retries=LOST_WORKERS)(_settled)
     waiting: Iterator[tuple[int, Job]] = iter(enumerate(jobs))
     working: dict[Any, int] = {}
     while True:
@@ -73,4 +71,4 @@ def _outcome(ended: Any) -> Outcome:
     try:
         return ray.get(ended)
     except ray.exceptions.RayError as error:
-        return Outcome(error=f"its worker died {_LOST_WORKERS + 1} times: {type(error).__name__}")
+        return Outcome(error=f"its worker died {LOST_WORKERS + 1} times: {type(error).__name__}")

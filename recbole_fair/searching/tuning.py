@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import Any
 
 from recbole_fair.searching import algorithms
-from recbole_fair.searching.cluster import Share
+from recbole_fair.searching.cluster import LOST_WORKERS, Share
 from recbole_fair.searching.ledger import Ledger
 from recbole_fair.searching.planning import Plan
 from recbole_fair.searching.rays import FailureConfig, RunConfig, tune
 from recbole_fair.searching.trial import EPOCHS, JUDGED, trial
-
-_LOST_WORKERS = 3  # a trial whose machine went away is run again this often; one that fails is not
 
 
 class Watcher(tune.Callback):
@@ -43,8 +42,10 @@ class Watcher(tune.Callback):
         self.ledger.ends(self.number(trials, trial), status="stopped", valid={self.judged: last.get(JUDGED)}, **about)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """The worker itself was lost, again and again."""
-        error = f"its worker died {_LOST_WORKERS + 1} times (out of memory, or its machine went away)"
+        """The worker itself was lost, again and again; what Ray says of it is the end of a long text."""
+        lines = Path(trial.error_file).read_text("utf-8", "replace").split("\n") if trial.error_file else []
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "Ray says no more")
+        error = f"its worker was lost {LOST_WORKERS + 1} times: {last[:300]}"
         self.ledger.ends(self.number(trials, trial), status="failed", error=error)
 
 
@@ -67,7 +68,7 @@ def run_trials(plan: Plan, share: Share, ledger: Ledger) -> None:
             name="search",
             storage_path=str(storage.resolve()),
             callbacks=[Watcher(ledger, plan.judged)],
-            failure_config=FailureConfig(max_failures=_LOST_WORKERS),
+            failure_config=FailureConfig(max_failures=LOST_WORKERS),
             verbose=0,
         ),
     )

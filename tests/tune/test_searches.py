@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from recbole_fair import cli, tune
-from recbole_fair.errors import UsageError
+from recbole_fair import cli, rundir, tune
+from recbole_fair.errors import BusyError, UsageError
 from recbole_fair.searching import cluster, planning, tuning
 from recbole_fair.searching.job import Job
 from recbole_fair.searching.ledger import Ledger
@@ -123,6 +123,32 @@ def test_rows_keep_their_number_when_ray_reorders_its_trials(tmp_path: Path) -> 
     assert [(row.number, row.values["learning_rate"], row.valid["ndcg@5"]) for row in ledger.rows] == [
         (0, 0.1, 0.1), (1, 0.2, 0.2),
     ]  # fmt: skip
+
+
+def test_a_worker_that_is_lost_again_and_again_is_a_row(tmp_path: Path) -> None:
+    (tmp_path / "error.txt").write_text("Failure # 4\nTraceback\nray.exceptions.OutOfMemoryError: too much\n\n")
+    ledger = Ledger(tmp_path, {}, {"ndcg@5": "max"})
+    watcher = tuning.Watcher(ledger, "ndcg@5")
+    for name, file in (("a", tmp_path / "error.txt"), ("b", None)):
+        lost = SimpleNamespace(trial_id=name, config={}, last_result={}, error_file=file)
+        watcher.on_trial_start(0, [lost], lost)
+        watcher.on_trial_error(0, [lost], lost)
+    assert [row.told for row in ledger.rows] == [
+        "failed: its worker was lost 4 times: ray.exceptions.OutOfMemoryError: too much",
+        "failed: its worker was lost 4 times: Ray says no more",
+    ]
+
+
+def test_a_folder_is_searched_in_by_one_process_and_damage_is_named(
+    toy_options: dict[str, Any], tmp_path: Path
+) -> None:
+    plan = planted("PlantedJob", toy_options, tmp_path, How())
+    with rundir.held(tmp_path / ".search.lock", "mine"), pytest.raises(BusyError, match="another process is searching"):
+        tune.carried_out(plan, tmp_path)
+    for trials in (None, [{"number": 0, "value": 3}], [3]):
+        (tmp_path / "tune.json").write_text(json.dumps({"search": plan.digest, "trials": trials}))
+        with pytest.raises(UsageError, match="damaged"):
+            tune.carried_out(plan, tmp_path)
 
 
 def test_asha_stops_what_falls_behind(toy_options: dict[str, Any], tmp_path: Path) -> None:
