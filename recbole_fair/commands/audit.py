@@ -21,7 +21,8 @@ result.json, users.csv and groups.csv into DIR, which report and compare read li
   --system NAME         what to call the recommender (the name of the lists' file)
   --dataset NAME        what to call the data (audit)
 
-Files are tab- or comma-separated with a header, RecBole's atomic files, or parquet. Keys:
+Files are tab- or comma-separated with a header, RecBole's atomic files, or parquet. Several values of a field are the
+words of a token_seq column of an atomic file, or a list in parquet. Keys:
   --topk=10,20  --metrics=Recall,NDCG,CV,MIN  --item_groups=pop,genre  --genre_field=FIELD
   --user_groups=gender,gender*age  --group_bins.age.young='[0,35)'  --min_group_users=5
   --interval=0.95  --bootstrap=1000  --interval_method=widened"""

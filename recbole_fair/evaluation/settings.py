@@ -57,7 +57,8 @@ def _check_grouping(values: Mapping[str, Any], name: str, grouping: str) -> None
 def key_of(valid_metric: str) -> str:
     """`valid_metric` as results have it: the metric in lower case, the grouping as it is named."""
     name, bracket, grouping = valid_metric.partition("[")
-    return name.lower() + bracket + grouping
+    reported = {registered.lower(): key for key, registered in answer_metrics.NAMES.items()}
+    return reported.get(name.lower(), name.lower()) + bracket + grouping
 
 
 def known(metric: str, protocol: str) -> str:

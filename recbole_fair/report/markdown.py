@@ -33,7 +33,7 @@ def tables_of(block: Block, keys: Sequence[str]) -> Iterator[str]:
         yield f"### Against {in_markdown(block.reference.label if block.reference else '')}"
         yield in_markdown(claim(block))
         yield _tests(block.tests)
-    if block.untested:
+    if block.untested and len(block.rows) > 1:
         yield "Not tested:\n\n" + "\n".join(f"- {in_markdown(reason)}" for reason in block.untested)
 
 

@@ -355,6 +355,14 @@ def test_a_lopsided_answer_within_bounds_is_no_collapse(toy: Toy, ratings: Ratin
     assert 0.85 < result.test["yes_share"] < 0.9 and result.status == "ok"
 
 
+@pytest.mark.parametrize("name", ["F1", "Yes_AUC", "recall", "GD[gender]", "Gap_F1[gender]", "Non_Parity[gender]"])
+def test_training_may_stop_by_any_metric_of_answers(name: str, toy: Toy) -> None:
+    """Under the name by which it is listed, or by which RecBole has registered it."""
+    result = run(**toy("MF", **{**LABELED, "valid_metric": name}, epochs=1))
+    history = loops.rows(Path(result.run_dir) / "history.csv")
+    assert f"valid {name.lower().removeprefix('yes_')}" in {row["metric"] for row in history}
+
+
 # --- labeled pairs: what is asked and what is learnt
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from planted import plant_table
+from report_planted import plant_table
 
 from recbole_fair.report.assemble import Options, Report, assemble
 from recbole_fair.report.write import write

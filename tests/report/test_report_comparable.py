@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from planted import FACTS, change, plant
+from report_planted import FACTS, change, plant
 
 from recbole_fair.errors import UsageError
 from recbole_fair.report.assemble import Options, assemble

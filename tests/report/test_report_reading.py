@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from planted import change, plant
+from report_planted import change, plant
 
 from recbole_fair.errors import UsageError
 from recbole_fair.report.history import by_group, curves, experts

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from planted import USERS, change, plant
+from report_planted import USERS, change, plant
 
 from recbole_fair.evaluation import answers
 from recbole_fair.evaluation.bootstrap import detectable, holm, paired, percentile_interval, ratio_samples

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from planted import change, plant
+from report_planted import change, plant
 
 from recbole_fair.report.assemble import Options, Report, assemble
 from recbole_fair.report.rows import Row

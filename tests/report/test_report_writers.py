@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from planted import plant
+from report_planted import plant
 
 from recbole_fair.cli import main
 from recbole_fair.errors import UsageError
