@@ -28,15 +28,19 @@ _SPARSE_PARTS = ("data", "indices", "indptr")
 
 def initial_buffers(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Persistent buffers before training; those equal to these later need not be stored."""
-    persistent = model.state_dict()
+    persistent = model.state_dict().keys() - trained(model)
     return {name: value.detach().clone() for name, value in model.named_buffers() if name in persistent}
 
 
+def trained(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """What training is there to change: parameters, and buffers that a strategy has made trainable (BiFair's Z)."""
+    tensors = (*model.named_parameters(), *model.named_buffers())
+    return {name: value for name, value in tensors if value.requires_grad}
+
+
 def model_state(model: torch.nn.Module, buffers: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Trainable parameters, buffers that training changed, and the arrays of closed-form models."""
-    state: dict[str, torch.Tensor] = {
-        name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
-    }
+    """What was trained, other buffers that training changed, and the arrays of closed-form models."""
+    state = trained(model)
     for name, buffer in model.named_buffers():
         if name in buffers and not torch.equal(buffer, buffers[name]):
             state[name] = buffer
@@ -48,9 +52,8 @@ def model_state(model: torch.nn.Module, buffers: dict[str, torch.Tensor]) -> dic
 def load_model_state(model: torch.nn.Module, state: dict[str, torch.Tensor], source: Path) -> None:
     """Put `model_state` back; a missing, unexpected or misshapen tensor is refused."""
     targets = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     given = {name for name in state if not name.startswith(_ARRAY)}
-    if missing := sorted(trained - given):
+    if missing := sorted(trained(model).keys() - given):
         raise UsageError(f"{source}: lacks {missing[0]!r} (and {len(missing) - 1} more); it is of another model")
     for name in sorted(given):
         if name not in targets or targets[name].shape != state[name].shape:

@@ -16,7 +16,7 @@ from recbole_fair import yamls
 from recbole_fair.errors import TrainingError, UsageError
 from recbole_fair.registry import nearest
 
-SWITCHES = frozenset({"quiet", "debug", "help", "cite", "clear", "download"})
+SWITCHES = frozenset({"quiet", "debug", "help", "cite", "clear", "download", "allow_mixed"})
 
 
 @dataclass
@@ -52,6 +52,9 @@ COMMANDS = {
         "recbole_fair.commands.convert:main", "SOURCE --raw DIR: raw files to atomic files; --check NAME"
     ),
     "models": Command("recbole_fair.commands.models:main", "list every name that --model takes; --cite: its reference"),
+    "report": Command(
+        "recbole_fair.commands.report:main", "DIR [DIR...] --out OUT: tables, figures and a web page of finished runs"
+    ),
     "recommend": Command(
         "recbole_fair.commands.recommend:main", "RUN_DIR --users=1,2 --k=20: top items of a saved run"
     ),
@@ -62,6 +65,10 @@ COMMANDS = {
     "probe": Command(
         "recbole_fair.commands.probe:main", "RUN_DIR --sensitive_attribute=gender: what user states give away"
     ),
+    "tune": Command(
+        "recbole_fair.commands.tune:main", "search over a model's keys with Ray Tune, choose by validation"
+    ),
+    "compare": Command("recbole_fair.commands.compare:main", "several models over seeds on the same data and split"),
     "cache": Command(
         "recbole_fair.commands.cache:main", "where cached item vectors lie and how big; --clear removes them"
     ),

@@ -92,8 +92,7 @@ class Config(HostConfig):
         row = self.choice.model
         super()._load_internal_config_dict(row.host or model, model_class, dataset)
         layers = [f"dataset/{dataset}", f"family/{self.family}", f"model/{row.name}"]
-        if self.choice.strategy:
-            layers.append(f"strategy/{self.choice.strategy.name}")
+        layers += [f"strategy/{row.name}" for row in self.choice.strategies]
         contents = [yamls.packaged(f"{layer}.yaml") for layer in layers]
         overall = yamls.packaged("overall.yaml")
         protocol = ChainMap(self.external_config_dict, *reversed(contents), overall)["eval_protocol"]

@@ -15,6 +15,8 @@ from recbole_fair.sampling import PairSampler
 # the catalogue is at most this many times larger than the number of negatives.
 _ALL_ITEMS_FACTOR = 64
 
+Rows = tuple[Tensor, Tensor, Tensor]  # users [B], positives [B], negatives [B, n]
+
 
 class Contrastive:
     """Mixin for a RecBole GeneralRecommender: a subclass says what its `vectors` are, this does the rest.
@@ -49,22 +51,29 @@ class Contrastive:
 
     def calculate_loss(self, interaction: Any) -> Tensor:
         """InfoNCE of one batch."""
+        return self.pair_losses(self.draw(interaction), *self.unit_vectors())
+
+    def draw(self, interaction: Any) -> Rows:
+        """The batch's users [B] and positives [B], and fresh negatives [B, n]; all that is random in a loss."""
         if self.uniform_users:
             # In place, so that a strategy which looks at the batch sees the rows that are trained on.
             drawn = self.sampler.pairs(len(interaction))
             interaction.interaction[self.USER_ID], interaction.interaction[self.ITEM_ID] = drawn
-        users, positives = interaction[self.USER_ID], interaction[self.ITEM_ID]
-        user_vectors, item_vectors = self.unit_vectors()
+        users = interaction[self.USER_ID]
+        return users, interaction[self.ITEM_ID], self.sampler.negatives(users, self.negatives)
+
+    def pair_losses(self, rows: Rows, user_vectors: Tensor, item_vectors: Tensor) -> Tensor:
+        """InfoNCE of drawn rows under vectors of length 1, reduced as `self.loss` does."""
+        users, positives, negatives = rows
         chosen = user_vectors[users]  # [B, D]
         positive = (chosen * item_vectors[positives]).sum(1)
-        negative = self._negative_scores(users, chosen, item_vectors)
+        negative = self._negative_scores(chosen, item_vectors, negatives)
         return self.loss(positive / self.temperature, negative / self.temperature)
 
-    def _negative_scores(self, users: Tensor, chosen: Tensor, item_vectors: Tensor) -> Tensor:
-        drawn = self.sampler.negatives(users, self.negatives)  # [B, n]
+    def _negative_scores(self, chosen: Tensor, item_vectors: Tensor, negatives: Tensor) -> Tensor:
         if self.n_items <= _ALL_ITEMS_FACTOR * self.negatives:
-            return (chosen @ item_vectors.T).gather(1, drawn)
-        return torch.einsum("bd,bnd->bn", chosen, item_vectors[drawn])
+            return (chosen @ item_vectors.T).gather(1, negatives)
+        return torch.einsum("bd,bnd->bn", chosen, item_vectors[negatives])
 
     def unit_vectors(self) -> tuple[Tensor, Tensor]:
         """`vectors`, each of length 1."""

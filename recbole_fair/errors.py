@@ -9,5 +9,9 @@ class StorageError(UsageError):
     """A file could not be written; what was written before is whole."""
 
 
+class BusyError(UsageError):
+    """Another process is working on this run: wait for it, or leave it alone."""
+
+
 class TrainingError(ArithmeticError):
     """Training broke down (NaN or infinite losses); the last good checkpoint is kept."""

@@ -36,23 +36,28 @@ def sparse_tensor(matrix: sp.spmatrix) -> Tensor:
         )
 
 
-class _SymmetricProduct(torch.autograd.Function):
-    """A @ x for a symmetric sparse A: its backward is A @ gradient, so no transpose is ever built."""
+class _Product(torch.autograd.Function):
+    """A @ x for a sparse constant A whose transpose is at hand: its backward is A^T @ gradient, built once."""
 
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, matrix: Tensor, dense: Tensor) -> Tensor:
-        ctx.matrix = matrix  # type: ignore[attr-defined]
+    def forward(ctx: torch.autograd.function.FunctionCtx, matrix: Tensor, transposed: Tensor, dense: Tensor) -> Tensor:
+        ctx.matrix, ctx.transposed = matrix, transposed  # type: ignore[attr-defined]
         return matrix @ dense
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[None, Tensor]:
+    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[None, None, Tensor]:
         # Through apply, so that a second derivative (BiFair's implicit gradient) is possible.
-        return None, symmetric_product(ctx.matrix, gradients[0])  # type: ignore[attr-defined]
+        return None, None, product(ctx.transposed, ctx.matrix, gradients[0])  # type: ignore[attr-defined]
+
+
+def product(matrix: Tensor, transposed: Tensor, dense: Tensor) -> Tensor:
+    """A @ x for a sparse A given with its transpose, differentiable in x as often as one likes."""
+    return _Product.apply(matrix, transposed, dense)  # type: ignore[no-untyped-call]
 
 
 def symmetric_product(matrix: Tensor, dense: Tensor) -> Tensor:
     """A @ x for a sparse symmetric A, differentiable in x."""
-    return _SymmetricProduct.apply(matrix, dense)  # type: ignore[no-untyped-call]
+    return product(matrix, matrix, dense)
 
 
 def propagate(adjacency: Tensor, nodes: Tensor, layers: int) -> Tensor:

@@ -52,12 +52,13 @@ def _field_groups(config: Mapping[str, Any], data: Catalogue, kind: str, name: s
 
 def reported(config: Mapping[str, Any], data: Catalogue) -> tuple[list[Groups], list[Groups]]:
     """The item and user groupings that a run reports."""
-    items = [item_groups(config, data, name) for name in _names(config, "item_groups")]
-    users = [user_groups(config, data, name) for name in _names(config, "user_groups")]
+    items = [item_groups(config, data, name) for name in names_of(config, "item_groups")]
+    users = [user_groups(config, data, name) for name in names_of(config, "user_groups")]
     return items, [*users, *_probed_besides(config, data, {groups.field for groups in users})]
 
 
-def _names(config: Mapping[str, Any], key: str) -> list[str]:
+def names_of(config: Mapping[str, Any], key: str) -> list[str]:
+    """The groupings that a key names, one or several."""
     given = config[key] or []
     names = [given] if isinstance(given, str) else list(given)
     if wrong := [name for name in names if not isinstance(name, str) or not name]:
@@ -67,7 +68,7 @@ def _names(config: Mapping[str, Any], key: str) -> list[str]:
 
 def sensitive_groups(config: Mapping[str, Any], data: Catalogue) -> list[Groups]:
     """One user grouping for each `sensitive_attribute`; refuses one that the data lacks."""
-    return [user_groups(config, data, name, "sensitive_attribute") for name in _names(config, "sensitive_attribute")]
+    return [user_groups(config, data, name, "sensitive_attribute") for name in names_of(config, "sensitive_attribute")]
 
 
 def _probed_besides(config: Mapping[str, Any], data: Catalogue, named: set[str]) -> list[Groups]:
@@ -77,15 +78,4 @@ def _probed_besides(config: Mapping[str, Any], data: Catalogue, named: set[str])
 
 def probed_groups(config: Mapping[str, Any], data: Catalogue) -> list[Groups]:
     """One user grouping for each attribute of `probe`."""
-    return [user_groups(config, data, name, "probe") for name in dict.fromkeys(_names(config, "probe"))]
-
-
-def fair_group(config: Mapping[str, Any], data: Catalogue) -> Groups:
-    """The item grouping that a strategy trains on: `fair_group`, else the first of `item_groups`."""
-    names = _names(config, "fair_group") or _names(config, "item_groups")
-    if not names:
-        raise UsageError("fair_group: a strategy needs item groups; set fair_group=pop or to an item field")
-    found = item_groups(config, data, names[0], "fair_group")
-    if len(found.names) < 2:
-        raise UsageError(f"fair_group={names[0]!r}: {len(found.names)} group(s); a strategy needs at least two")
-    return found
+    return [user_groups(config, data, name, "probe") for name in dict.fromkeys(names_of(config, "probe"))]

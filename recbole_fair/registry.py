@@ -15,13 +15,15 @@ from typing import Any
 
 from recbole_fair.errors import UsageError
 
+ITSELF = "*"
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One name of the table.
 
     `target` is "module:Class"; `host` names the RecBole model whose own yaml is loaded first; `base` the row
-    that `base: auto` trains beneath it; `variants` maps
+    that `base: auto` trains beneath it, ITSELF for a strategy that works on the trained model; `variants` maps
     "key=value" of the configuration to another target (MF with `rec_loss=infonce`); `cite` is a key of
     properties/references.yaml.
     """
@@ -50,11 +52,27 @@ class Choice:
 
     model: Row
     strategy: Row | None = None
+    beneath: Row | None = None  # what trained the model that a strategy after training works on
 
     @property
     def name(self) -> str:
-        """The row label: strategy prefix and model name."""
-        return f"{self.strategy.name if self.strategy else ''}{self.model.name}"
+        """The row label: strategy prefixes and model name."""
+        return f"{self.strategy.name if self.strategy else ''}{self.base_name}"
+
+    @property
+    def base_name(self) -> str:
+        """The label of the same model without the last strategy."""
+        return f"{self.beneath.name if self.beneath else ''}{self.model.name}"
+
+    @property
+    def stands_on_itself(self) -> bool:
+        """Whether the strategy works on the trained model."""
+        return self.strategy is not None and self.strategy.base == ITSELF
+
+    @property
+    def strategies(self) -> list[Row]:
+        """All of them, in the order in which they work."""
+        return [row for row in (self.beneath, self.strategy) if row is not None]
 
 
 def load(target: str) -> Any:
@@ -76,6 +94,7 @@ _TITLES = "item texts"
 _OURS = (
     Row("AlphaRec", "recbole_fair.embedding.alpharec:AlphaRec", "embedding", "AlphaRec", _TITLES),
     Row("Linear", "recbole_fair.embedding.linear:Linear", "embedding", "Linear", _TITLES),
+    Row("XSimGCL", "recbole_fair.baselines.xsimgcl:XSimGCL", "host", "XSimGCL", host="LightGCN"),
     Row("Pop", "recbole_fair.baselines.pop:Pop", "host", "Pop"),
     Row("Random", "recbole_fair.baselines.random:Random", "host", "RecBole"),
 )
@@ -104,11 +123,27 @@ _models: dict[str, Row] = {row.name: row for row in (*_OURS, *_HOSTS)}
 MODELS: Mapping[str, Row] = MappingProxyType(_models)
 ALIASES: Mapping[str, str] = MappingProxyType({"BPR": "MF", "MultiVAE": "MultVAE"})
 
-_PER_SAMPLE = "item groups; losses per sample"
+_PER_SAMPLE = "groups of items or users; losses per sample"
+_REFINABLE = "groups of items or users; item vectors to refine"
+
+
+def _strategy_row(name: str, module: str, needs: str = _PER_SAMPLE) -> Row:
+    return Row(name, f"recbole_fair.strategies.{module}:{name}", "strategy", cite=name, needs=needs)
+
 
 _strategies: dict[str, Row] = {
     row.name: row
-    for row in (Row("Reweight", "recbole_fair.strategies.reweight:Reweight", "strategy", "Reweight", _PER_SAMPLE),)
+    for row in (
+        _strategy_row("Reweight", "reweight"),
+        _strategy_row("MultiFR", "multifr"),
+        _strategy_row("PopDRO", "dro", f"{_PER_SAMPLE}; timestamps for its trend"),
+        _strategy_row("DRORec", "dro"),
+        _strategy_row("ITFR", "itfr"),
+        Row("BiFair", "recbole_fair.strategies.bifair:BiFair", "strategy", "BiFair", _REFINABLE),
+        Row("BiFair-Alg2", "recbole_fair.strategies.bifair:BiFair", "strategy", "BiFair", _REFINABLE),
+        Row("Separate", "recbole_fair.strategies.separate:Separate", "strategy", "BiFair", _REFINABLE),
+        Row("Offset", "recbole_fair.strategies.offset:Offset", "strategy", "RecBole", "item groups", base=ITSELF),
+    )
 }
 STRATEGIES: Mapping[str, Row] = MappingProxyType(_strategies)
 
@@ -128,11 +163,22 @@ def resolve(model: str, strategy: str | None = None) -> Choice:
     for prefix, row in _longest_first(STRATEGIES):
         rest = ALIASES.get(model.removeprefix(prefix), model.removeprefix(prefix))
         if model.startswith(prefix) and rest in MODELS:
-            if strategy not in (None, prefix):
-                raise UsageError(f"model={model} already names the strategy {prefix}; drop strategy={strategy}")
-            return Choice(MODELS[rest], row)
+            return _upon(Choice(MODELS[rest], row), strategy)
+        if model.startswith(prefix) and row.base == ITSELF:
+            return _upon(resolve(rest), prefix)
     known = [*MODELS, *ALIASES, *(f"{s}{m}" for s in STRATEGIES for m in MODELS)]
     raise UsageError(f"model={model!r}: no such model.{nearest(model, known)} `recbole-fair models` lists all")
+
+
+def _upon(trained: Choice, strategy: str | None) -> Choice:
+    """A second strategy upon a model that one has trained already: only one that works after training can be."""
+    assert trained.strategy is not None
+    row = _strategy(strategy)
+    if row is None or row is trained.strategy:
+        return trained
+    if row.base != ITSELF:
+        raise UsageError(f"model={trained.name} already names a strategy; drop strategy={strategy}")
+    return Choice(trained.model, row, trained.strategy)
 
 
 def _strategy(name: str | None) -> Row | None:

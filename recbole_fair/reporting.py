@@ -18,7 +18,7 @@ import pyarrow.csv as arrow_csv
 import torch
 
 import recbole_fair
-from recbole_fair import storage
+from recbole_fair import checkpoint, storage
 from recbole_fair.data import Data, Tokens
 from recbole_fair.evaluation.functions import FloatArray
 from recbole_fair.evaluation.labeled import AnswerTable
@@ -76,9 +76,10 @@ def data_warnings(loaded: Data) -> list[str]:
 
 
 def parameter_counts(model: torch.nn.Module) -> dict[str, int]:
-    """All parameters, and those that are trained."""
-    counts = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
-    return {"total": sum(count for count, _ in counts), "trainable": sum(count for count, trained in counts if trained)}
+    """All parameters, and those that are trained; item vectors that a strategy refines are among both."""
+    frozen = sum(parameter.numel() for parameter in model.parameters() if not parameter.requires_grad)
+    trainable = sum(value.numel() for value in checkpoint.trained(model).values())
+    return {"total": frozen + trainable, "trainable": trainable}
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]], delimiter: str = ",") -> None:

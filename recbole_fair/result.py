@@ -46,6 +46,7 @@ class Result:
                 if value is not None and not math.isfinite(value):
                     part[name] = None
                     self.warnings.append(f"{where}{name} is undefined")
+        self.warnings = list(dict.fromkeys(self.warnings))
         storage.write_json(
             folder / "result.json", {key: value for key, value in asdict(self).items() if key != "run_dir"}
         )

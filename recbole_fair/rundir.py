@@ -14,7 +14,7 @@ from pathlib import Path
 
 from recbole_fair import storage
 from recbole_fair.config import Config
-from recbole_fair.errors import UsageError
+from recbole_fair.errors import BusyError, UsageError
 from recbole_fair.result import finished
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -22,12 +22,12 @@ _IDENTITY = "run.json"  # hash and seed of the run that owns the folder
 _LOG_FORMAT = "%(asctime)s %(levelname)s  %(message)s"
 
 
-def folder_for(config: Config, digest: str) -> Path:
-    """`run_dir` if it is given, else runs/<dataset>/<model>/<config hash>-s<seed>; evaluations only, beside it."""
+def folder_for(config: Config, digest: str, root: Path = Path("runs")) -> Path:
+    """`run_dir` if it is given, else root/<dataset>/<model>/<config hash>-s<seed>; evaluations only, beside it."""
     if config["run_dir"]:
         return Path(config["run_dir"])
     suffix = "-loaded" if config["load"] else ""
-    return Path("runs") / config["dataset"] / config.name / f"{digest}-s{config['seed']}{suffix}"
+    return root / config["dataset"] / config.name / f"{digest}-s{config['seed']}{suffix}"
 
 
 def claim(folder: Path, config: Config, digest: str) -> bool:
@@ -69,16 +69,24 @@ def locked(folder: Path) -> Iterator[None]:
     """Keep a second process out of the folder; a killed process frees it by dying. A foreign folder is not touched."""
     if folder.is_dir() and any(folder.iterdir()) and not any((folder / name).exists() for name in (_IDENTITY, ".lock")):
         raise UsageError(f"{folder}: is not empty and holds no run; choose another run_dir")
+    with held(folder / ".lock", f"{folder}: another process is working on this run"):
+        yield
+
+
+@contextmanager
+def held(lock: Path, busy: str) -> Iterator[None]:
+    """Be the only process that holds this lock file; `busy` is what the second one is told."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR)
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(lock, os.O_CREAT | os.O_RDWR)
     except OSError as error:
-        raise UsageError(f"run_dir={folder}: cannot be written ({error.strerror}); choose another run_dir") from error
+        reason = f"cannot be written ({error.strerror}); choose another run_dir"
+        raise UsageError(f"run_dir={lock.parent}: {reason}") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(handle)
-        raise UsageError(f"{folder}: another process is working on this run") from error
+        raise BusyError(busy) from error
     try:
         yield
     finally:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import perf_counter
@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from recbole_fair import checkpoint, data, grouping, registry, reporting, rundir, storage
+from recbole_fair import checkpoint, data, grouping, registry, reporting, rundir, storage, yamls
 from recbole_fair.config import Config
 from recbole_fair.data import Data
 from recbole_fair.errors import StorageError, UsageError
@@ -27,9 +27,13 @@ from recbole_fair.evaluation.intervals import resampling
 from recbole_fair.evaluation.judging import judge
 from recbole_fair.evaluation.protocols import PROTOCOLS
 from recbole_fair.host import init_seed
+from recbole_fair.registry import ITSELF, STRATEGIES
+from recbole_fair.rescoring import shift_scores
 from recbole_fair.result import Result, finished
-from recbole_fair.strategies.base import Strategy, TrainingView
+from recbole_fair.strategies.base import Strategy
+from recbole_fair.strategies.offset import Offset
 from recbole_fair.trainer import EpochCallback, FairTrainer, trainer_for
+from recbole_fair.training_view import training_view
 
 logger = logging.getLogger(__name__)
 
@@ -48,19 +52,46 @@ def run(
     A finished run of the same configuration and seed is not computed again. `on_epoch(epoch, valid score)` is called
     after every judged epoch.
     """
-    if keys.get("load"):
-        config_files = [Path(keys["load"]) / "config.yaml", *config_files]
     with _process_left_as_found():
-        work = _Run(Config(model, dataset, config_files, keys), quiet, on_epoch)
+        work = _Run(_configured(model, dataset, config_files, keys), quiet, on_epoch)
         with rundir.locked(work.folder):
             return _claimed(work, quiet)
+
+
+def configured(
+    model: str | None, dataset: str | None, config_files: Sequence[str | Path], keys: Mapping[str, Any]
+) -> Config:
+    """The configuration of a run of these arguments; RecBole's choice of a GPU is not left in the environment."""
+    with _process_left_as_found():
+        return _configured(model, dataset, config_files, keys)
+
+
+def _configured(
+    model: str | None, dataset: str | None, config_files: Sequence[str | Path], keys: Mapping[str, Any]
+) -> Config:
+    if beneath := _continued(model, keys):
+        config_files = [beneath / "config.yaml", *config_files]
+    return Config(model, dataset, config_files, keys)
+
+
+def _continued(model: str | None, given: Mapping[str, Any]) -> Path | None:
+    """The run whose configuration this one goes on with: the weights it judges, or the trained model it works on."""
+    if given.get("load"):
+        return Path(given["load"])
+    base = given.get("base")
+    named = [
+        STRATEGIES.get(str(given.get("strategy"))),
+        *(row for row in STRATEGIES.values() if str(model).startswith(row.name)),
+    ]
+    works_on_it = any(row is not None and row.base == ITSELF for row in named)
+    return Path(base) if works_on_it and base not in (None, "auto") else None
 
 
 def _claimed(work: _Run, quiet: bool) -> Result:
     """Show what is finished, do what is not; a request that cannot be met leaves a fresh folder as it was."""
     fresh = rundir.claim(work.folder, work.config, work.digest)
     if finished(work.folder):
-        work.write_missing_lists()
+        work.write_what_is_missing()
         return Result.read(work.folder)
     try:
         with rundir.logging_to(work.folder, work.config["state"], quiet):
@@ -69,6 +100,20 @@ def _claimed(work: _Run, quiet: bool) -> Result:
         if fresh:
             rundir.unclaim(work.folder)
         raise
+
+
+def folder_of(
+    model: str | None = None,
+    dataset: str | None = None,
+    *,
+    config_files: Sequence[str | Path] = (),
+    root: Path = Path("runs"),
+    **keys: Any,
+) -> Path:
+    """Where below `root` a run of these arguments belongs: the same keys, data and base give the same folder."""
+    with _process_left_as_found():
+        work = _Run(_configured(model, dataset, config_files, keys), quiet=True, on_epoch=None)
+        return rundir.folder_for(work.config, work.digest, root)
 
 
 def open_run(folder: Path) -> tuple[Config, Data, FairTrainer]:
@@ -84,17 +129,23 @@ def open_run(folder: Path) -> tuple[Config, Data, FairTrainer]:
 def _base_run(config: Config, quiet: bool) -> Result | None:
     """The run that this one stands on: a folder, or the row's own kind of base, found by hash or made."""
     row = config.choice.model
-    if config["base"] in (None, "auto") and not row.base:
-        return None
     if config["base"] not in (None, "auto"):
         folder = Path(config["base"])
         if not finished(folder):
             raise UsageError(f"base={folder}: no finished run; give a run's folder or base=auto")
         return Result.read(folder)
+    if config.choice.stands_on_itself:
+        own = yamls.packaged(f"strategy/{config.choice.strategies[-1].name}.yaml")
+        given = {key: value for key, value in config.external_config_dict.items() if key not in {*own, *_NOT_OF_BASE}}
+        return run(config.choice.base_name, config["dataset"], quiet=quiet, resume=True, **given)
+    if not row.base:
+        return None
     given = {key: value for key, value in config.external_config_dict.items() if key in _BASE_KEYS}
     return run(row.base, config["dataset"], quiet=quiet, resume=True, **given)
 
 
+# What a strategy after training does not hand down to the run of the model itself.
+_NOT_OF_BASE = frozenset({"model", "dataset", "strategy", "base", "run_dir", "resume", "load", "save_recommendations"})
 # What a base made by `base: auto` takes over from the run that asks for it.
 _BASE_KEYS = frozenset(
     {"seed", "split_seed", "epochs", "max_train_prompts", "max_eval_prompts", "eval_args", "load_col",
@@ -105,14 +156,16 @@ _BASE_KEYS = frozenset(
 
 @contextmanager
 def _process_left_as_found() -> Iterator[None]:
-    """Random states, cuDNN's switches and CUDA_VISIBLE_DEVICES are the caller's; RecBole sets them all."""
+    """Random states, switches of torch and CUDA_VISIBLE_DEVICES are the caller's; RecBole sets them all."""
     tensors, states = checkpoint.random_state()
+    anomaly = torch.is_anomaly_enabled()
     switches = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     try:
         yield
     finally:
         checkpoint.set_random_state(tensors, states)
+        torch.autograd.set_detect_anomaly(anomaly)
         torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = switches
         if visible is None:
             os.environ.pop("CUDA_VISIBLE_DEVICES", None)
@@ -134,12 +187,18 @@ class _Run:
 
     def _parents(self) -> list[str]:
         """Digests of what else the figures depend on: the run beneath, weights to judge, the text encoder."""
-        parents = [f"base {self.base.config_hash} s{self.base.seed}"] if self.base else []
+        parents = [f"base {self._identity(self.base)}"] if self.base else []
         if self.config["load"]:
-            parents.append(f"weights {storage.read_json(Path(self.config['load']) / 'model.json').get('sha256')}")
+            source = Path(self.config["load"])
+            known = self._identity(Result.read(source)) if finished(source) else None
+            parents.append(f"weights {known or storage.read_json(source / 'model.json').get('sha256')}")
         if self.config["item_encoder"]:
             parents.append(f"encoder {self._encoder().identity}")
         return parents
+
+    def _identity(self, parent: Result) -> str:
+        """Of a finished run; a seed that is ours goes without saying, so the seeds of a comparison share one hash."""
+        return f"{parent.config_hash}{'' if parent.seed == self.config['seed'] else f' s{parent.seed}'}"
 
     def _encoder(self) -> Any:
         from recbole_fair import vectors  # sentence-transformers and its kin only for models that read texts
@@ -187,6 +246,8 @@ class _Run:
         reporting.write_history(self.folder, trainer.history)
         if self.config["save_recommendations"] and self.config["eval_protocol"] != "labeled":
             reporting.write_lists(self.folder, loaded, table)
+        if self.config["save_item_vectors"]:
+            self._save_vectors(loaded, trainer)
         logger.info("best epoch %s", about.get("epoch"))
 
     def _judge(self, evaluator: KeepingEvaluator) -> Any:
@@ -241,8 +302,10 @@ class _Run:
             trainer.model.eval()
         return loaded, trainer
 
-    def write_missing_lists(self) -> None:
-        """A finished run that is asked for its lists afterwards writes them from its weights."""
+    def write_what_is_missing(self) -> None:
+        """A finished run that is asked for its lists or item vectors afterwards writes them from its weights."""
+        if self.config["save_item_vectors"] and not (self.folder / "item_vectors.safetensors").exists():
+            self._save_vectors(*self.restored())
         lists = self.config["save_recommendations"] and self.config["eval_protocol"] != "labeled"
         if lists and not (self.folder / "recommendations.tsv").exists():
             loaded, trainer = self.restored()
@@ -258,6 +321,11 @@ class _Run:
         self.config["item_vectors"] = matrix
         self.result.environment["item_encoder"] = source
         logger.info("item vectors: %s, %d x %d", source, *matrix.shape)
+
+    def _save_vectors(self, loaded: Data, trainer: FairTrainer) -> None:
+        from recbole_fair import vectors
+
+        vectors.save(self.folder, loaded, trainer.model)
 
     def _trainer(self, loaded: Data) -> FairTrainer:
         config = self.config
@@ -276,6 +344,7 @@ class _Run:
         trainer.eval_collector = protocol.collector(config, items)
         trainer.eval_collector.training = loaded.parts["train"]
         trainer.evaluator = protocol.evaluator(config, items, users)
+        trainer.evaluator.learn(*loaded.pairs("train"), loaded.dataset.item_num)
         trainer.on_epoch = self.on_epoch
         self.result.parameters = reporting.parameter_counts(model)
         return trainer
@@ -284,10 +353,9 @@ class _Run:
         row = self.config.choice.strategy
         if row is None:
             return None
-        groups = grouping.fair_group(self.config, loaded)
-        counts = torch.from_numpy(loaded.item_counts()).float()
-        view = TrainingView(self.config, groups, self.config["ITEM_ID_FIELD"], counts)
-        return registry.load(row.target)(view)
+        strategy: Strategy = registry.load(row.target)(training_view(self.config, loaded))
+        self.result.warnings += strategy.notes()
+        return strategy
 
     def _train(self, trainer: FairTrainer, loaded: Data) -> dict[str, Any]:
         """Train from the beginning, from a resume point, or not at all; end with the best weights loaded."""
@@ -295,9 +363,21 @@ class _Run:
             trainer.eval_collector.data_collect(loaded.train)
             expected = {"model": self.config.name, "data": self.fingerprint}
             return trainer.load_best(Path(self.config["load"]), expected)
+        if isinstance(trainer.strategy, Offset):
+            return self._fit(trainer.strategy, trainer, loaded)
         if self.config["resume"] and trainer.resume(loaded.train):
             logger.info("resumed after epoch %d", trainer.start_epoch - 1)
         trainer.fit(loaded.train, loaded.valid, saved=True, show_progress=self.bars)
+        return trainer.load_best()
+
+    def _fit(self, strategy: Offset, trainer: FairTrainer, loaded: Data) -> dict[str, Any]:
+        """Instead of training: the base's weights, offsets by validation, and the way as frontier.csv."""
+        assert self.base is not None
+        trainer.eval_collector.data_collect(loaded.train)
+        trainer.load_best(Path(self.base.run_dir), {"model": self.config.choice.base_name, "data": self.fingerprint})
+        rows = shift_scores(self.config, trainer, loaded, strategy)
+        reporting.write_table(self.folder / "frontier.csv", rows[0], rows[1:])
+        trainer._save_checkpoint(0)
         return trainer.load_best()
 
     @contextmanager

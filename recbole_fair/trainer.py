@@ -66,11 +66,13 @@ class FairTrainer(Trainer):
 
     def _step(self, strategy: Strategy, batch: Any, where: str) -> dict[str, torch.Tensor]:
         self.optimizer.zero_grad()
-        with torch.autocast(device_type=self.device.type, enabled=self.enable_amp):
-            logged = strategy.backward(self.model, batch.to(self.device))
-        for name, value in logged.items():
-            if not torch.isfinite(value).all():
-                raise TrainingError(_broken(f"{where}: {name} is {value.tolist()}"))
+        try:
+            with torch.autocast(device_type=self.device.type, enabled=self.enable_amp):
+                logged = strategy.backward(self.model, batch.to(self.device))
+            _check_finite(logged, self.model)
+        except TrainingError as error:
+            culprit = strategy.blame(self.model, batch)
+            raise TrainingError(_broken(f"{where}: {error}{f' ({culprit})' if culprit else ''}")) from error
         if self.clip_grad_norm:
             clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
         self.optimizer.step()
@@ -86,7 +88,10 @@ class FairTrainer(Trainer):
         self._loader = train_data
         if self.resumed_to_end:
             return self.best_valid_score, self.best_valid_result
-        return super().fit(train_data, valid_data, callback_fn=self._after_epoch, **options)
+        # Importing any of RecBole's sequential models turns this on for the whole process (its SINE): slow, and a NaN
+        # would be a RuntimeError from within torch.
+        with torch.autograd.set_detect_anomaly(False):
+            return super().fit(train_data, valid_data, callback_fn=self._after_epoch, **options)
 
     def _after_epoch(self, epoch: int, valid_score: float) -> None:
         """The host calls this after every judged epoch, with early stopping already updated."""
@@ -200,6 +205,18 @@ def trainer_for(
     trainer: FairTrainer = mixed(config, model)
     trainer.folder, trainer.about, trainer.strategy = folder, about, strategy
     return trainer
+
+
+def _check_finite(logged: dict[str, torch.Tensor], model: torch.nn.Module) -> None:
+    """Refuse to step with a loss or a gradient that is NaN or infinite."""
+    for name, value in logged.items():
+        if not torch.isfinite(value).all():
+            raise TrainingError(f"{name} is {value.tolist()}")
+    given = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+    largest = [torch.linalg.vector_norm(gradient, ord=float("inf")) for gradient in given.values()]
+    if largest and not torch.isfinite(torch.stack(largest)).all():  # one look for all of them
+        wrong = [name for name, value in zip(given, largest, strict=True) if not torch.isfinite(value)]
+        raise TrainingError(f"the gradient of {', '.join(wrong)} is not finite")
 
 
 def _broken(what: str) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from recbole_fair.config import Config
 from recbole_fair.data import Data
-from recbole_fair.embedding import cache
+from recbole_fair.embedding import cache, saved
 from recbole_fair.embedding.encoders import Encoder, make_encoder
+from recbole_fair.embedding.saved import SavedVectors
 from recbole_fair.errors import UsageError
 from recbole_fair.texts import item_texts
 
@@ -21,8 +23,10 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recbole_fair"
 
 
-def encoder_of(config: Config) -> Encoder:
-    """The text encoder that a configuration names; its weights are read only when it encodes."""
+def encoder_of(config: Config) -> Encoder | SavedVectors:
+    """The text encoder or run that a configuration names; its weights are read only when vectors are asked for."""
+    if saved.is_run(config["item_encoder"]):
+        return SavedVectors(Path(config["item_encoder"]))
     return make_encoder(
         config["item_encoder"],
         pooling=config["encoder_pooling"],
@@ -33,8 +37,24 @@ def encoder_of(config: Config) -> Encoder:
     )
 
 
-def for_items(config: Config, data: Data, encoder: Encoder, progress: bool) -> tuple[npt.NDArray[np.float32], str]:
-    """Vectors [I, W] with row 0 (padding) zero, and which encoder really made them."""
+def for_items(
+    config: Config, data: Data, encoder: Encoder | SavedVectors, progress: bool
+) -> tuple[npt.NDArray[np.float32], str]:
+    """Vectors [I, W] with row 0 (padding) zero, and where they really come from."""
+    rows = encoder.of(_tokens(data)) if isinstance(encoder, SavedVectors) else _by_text(config, data, encoder, progress)
+    return np.concatenate([np.zeros((1, rows.shape[1]), np.float32), rows]), encoder.source
+
+
+def save(folder: Path, data: Data, model: Any) -> None:
+    """Keep the model's item vectors, refined or not, for `item_encoder` of another run."""
+    saved.save(folder, _tokens(data), model.item_vectors[1:])
+
+
+def _tokens(data: Data) -> list[str]:
+    return [str(token) for token in data.tokens(data.dataset.iid_field)[1:]]
+
+
+def _by_text(config: Config, data: Data, encoder: Encoder, progress: bool) -> npt.NDArray[np.float32]:
     fields = config["item_text"]
     if not fields:
         raise UsageError(
@@ -42,7 +62,5 @@ def for_items(config: Config, data: Data, encoder: Encoder, progress: bool) -> t
         )
     columns = [data.values(field, "item_text") for field in ([fields] if isinstance(fields, str) else fields)]
     texts = item_texts(columns)[1:]
-    tokens = [str(token) for token in data.tokens(data.dataset.iid_field)[1:]]
     folder = Path(config["cache_dir"]) if config["cache_dir"] else default_cache()
-    rows = cache.item_vectors(encoder, tokens, texts, folder, progress)
-    return np.concatenate([np.zeros((1, rows.shape[1]), np.float32), rows]), encoder.source
+    return cache.item_vectors(encoder, _tokens(data), texts, folder, progress)

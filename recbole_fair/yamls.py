@@ -117,5 +117,6 @@ def set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
 
 
 def dump(values: dict[str, Any]) -> str:
-    """YAML text that `parse` reads back to the same values."""
-    return yaml.safe_dump(values, sort_keys=True, allow_unicode=True, width=110)
+    """YAML text that `parse` reads back to the same values; within a value entries keep their order (bins have one)."""
+    ordered = {key: values[key] for key in sorted(values)}
+    return yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True, width=110)

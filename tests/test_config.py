@@ -234,7 +234,8 @@ def _host_keys() -> set[str]:
 
 
 def test_defaults_pass_their_own_checks() -> None:
-    for file in [*sorted(yamls.PROPERTIES.glob("*/*.yaml")), yamls.PROPERTIES / "overall.yaml"]:
+    files = [file for file in yamls.PROPERTIES.glob("*/*.yaml") if file.parent.name != "search"]
+    for file in [*files, yamls.PROPERTIES / "overall.yaml"]:
         for key, value in yamls.read_mapping(file).items():
             if value is not None:
                 keys.check_value(key, value, value)

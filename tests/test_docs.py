@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import sys
 import types
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 from toy import toy_keys
 
-from recbole_fair import registry
+from recbole_fair import cli, registry
 from recbole_fair.host import metric_register
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -38,6 +40,24 @@ def test_authoring_examples_run(page: str, toy_root: Path, tmp_path: Path, monke
     exec(compile(example, page.splitlines()[0], "exec"), main.__dict__)
 
 
+@pytest.mark.parametrize("page", ["quickstart", "tune", "compare"])
+def test_commands_of_a_page_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In their order, as a reader types them: yaml blocks are files by their first line, console blocks take long."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(DOCS.parent), os.environ.get("PYTHONPATH", "")]))
+    blocks = re.findall(r"^```(yaml|bash|python)\n(.*?)^```", (DOCS / f"{page}.md").read_text(), flags=re.M | re.S)
+    assert "bash" in dict(blocks)
+    for kind, content in blocks:
+        if kind == "yaml":
+            Path(content.splitlines()[0].removeprefix("# ")).write_text(content)
+        elif kind == "python":
+            exec(compile(content, page, "exec"), {"__name__": "__main__"})
+        else:
+            for command in content.splitlines():
+                program, *words = shlex.split(command, comments=True)
+                assert (program, cli.main(words)) == ("recbole-fair", 0), command
+
+
 def test_every_link_of_the_documentation_leads_somewhere() -> None:
     root = DOCS.parent
     for page in (root / "README.md", *DOCS.glob("*.md")):
@@ -47,10 +67,10 @@ def test_every_link_of_the_documentation_leads_somewhere() -> None:
 
 
 def test_every_trap_has_its_line() -> None:
-    """docs/traps.md names, for each of the 31, a test that exists or the reason why none is needed."""
+    """docs/traps.md names, for each of the 32, a test that exists or the reason why none is needed."""
     lines = (DOCS / "traps.md").read_text().splitlines()
     rows = {int(found.group(1)): line for line in lines if (found := re.match(r"\| (\d+) \|", line))}
-    assert sorted(rows) == list(range(1, 32))
+    assert sorted(rows) == list(range(1, 33))
     tests = "\n".join(path.read_text() for path in (DOCS.parent / "tests").rglob("*.py"))
     for number, line in rows.items():
         names = re.findall(r"`(test_\w+)`", line)

@@ -13,12 +13,13 @@ PACKAGE = Path(__file__).parents[1] / "recbole_fair"
 LAYERS = [
     {"errors", "groups", "texts", "losses", "graph", "sampling", "hf", "adversary", "evaluation.functions",
      "evaluation.answers", "evaluation.exposure", "evaluation.parity", "evaluation.stereotypes",
-     "evaluation.bootstrap", "yamls", "storage", "compat", "splits", "llm.prompts", "llm.curriculum", "llm.losses"},
+     "evaluation.bootstrap", "evaluation.directions", "yamls", "storage", "compat", "splits", "llm.prompts",
+     "llm.curriculum", "llm.losses"},
     {"contrastive", "host", "embedding", "llm", "p5", "baselines", "strategies"},
     {"keys", "config", "data", "grouping", "checkpoint", "trainer", "evaluation", "rundir", "result",
-     "reporting", "vectors", "plain_tables"},
+     "reporting", "vectors", "plain_tables", "training_view", "rescoring"},
     {"registry"},
-    {"runner", "recommending", "tune", "compare", "cli", "commands", "convert", "report", "audit",
+    {"runner", "recommending", "searching", "tune", "compare", "cli", "commands", "convert", "report", "audit",
      "__main__"},
 ]  # fmt: skip
 FREE = {"registry"}  # strings only: may be asked from layer 2 up
@@ -26,6 +27,7 @@ SEPARATE = ("embedding", "llm", "p5", "baselines", "strategies")  # never import
 # The only modules that may import transformers or peft, and recbole itself.
 LANGUAGE_MODELS = {"hf", "llm.experts", "p5.cfp"}
 HOST = {"host", "compat"}
+RAY = {"searching.rays", "searching.algorithms"}
 
 
 def modules() -> list[tuple[str, Path]]:
@@ -82,6 +84,7 @@ def test_the_doors_to_other_libraries(module: str, path: Path) -> None:
     roots = {name.split(".")[0] for name in imports(path)}
     assert not roots & {"transformers", "peft"} or module in LANGUAGE_MODELS
     assert "recbole" not in roots or module in HOST
+    assert "ray" not in roots or module in RAY
 
 
 def test_nothing_is_unpickled_or_evaluated() -> None:

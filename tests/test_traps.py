@@ -212,6 +212,20 @@ def test_31_models_keep_the_trainer_the_host_has_for_them(toy: Toy) -> None:
     assert Config(overrides=toy("MF"))["MODEL_INPUT_TYPE"] is InputType.PAIRWISE
 
 
+def test_32_sequential_models_train_without_anomaly_mode(toy: Toy, monkeypatch: Any) -> None:
+    from recbole.model.sequential_recommender.sasrec import SASRec
+
+    during = []
+    honest = SASRec.calculate_loss
+    monkeypatch.setattr(
+        SASRec, "calculate_loss", lambda *given: during.append(torch.is_anomaly_enabled()) or honest(*given)
+    )
+    with torch.autograd.set_detect_anomaly(True):  # as the import leaves it in a fresh process
+        runner.run(**toy("SASRec", epochs=1))
+        assert torch.is_anomaly_enabled(), "the caller's own setting"
+    assert during and not any(during)
+
+
 @pytest.mark.parametrize(
     ("suffix", "change", "says"),
     [

@@ -57,6 +57,6 @@ MODEL_KEYS: dict[str, dict[str, Any]] = {
 
 def toy_keys(root: Path, run_dir: Path, model: str, **more: Any) -> dict[str, Any]:
     """Keys for `run(**keys)` on the toy data below `root`."""
-    base = model.removeprefix("Reweight")
+    cheap = next((keys for name, keys in MODEL_KEYS.items() if model.endswith(name)), {})  # whatever its strategy
     where = {"data_path": str(root), "cache_dir": str(root / "cache"), "run_dir": str(run_dir)}
-    return {"model": model, "dataset": "toy", **TOY_KEYS, **where, **MODEL_KEYS.get(base, {}), **more}
+    return {"model": model, "dataset": "toy", **TOY_KEYS, **where, **cheap, **more}

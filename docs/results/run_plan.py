@@ -7,7 +7,6 @@ Resumable: finished runs are not repeated, a killed one goes on. `--write` only 
 
 from __future__ import annotations
 
-import statistics
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,10 @@ from typing import Any
 
 from recbole_fair import yamls
 from recbole_fair.errors import UsageError
-from recbole_fair.result import Result, finished
+from recbole_fair.report.assemble import Options, assemble
+from recbole_fair.report.markdown import tables_of
+from recbole_fair.report.wording import CAPTION
+from recbole_fair.result import finished
 
 HERE = Path(__file__).parent
 Row = dict[str, Any]
@@ -42,42 +44,25 @@ def missing(plan: Row, runs: Path, only: set[str]) -> Iterator[tuple[Path, Row]]
             yield folder, {**table.get("keys", {}), **row.get("keys", {}), **fixed, "resume": True}
 
 
-def cell(values: list[float]) -> str:
-    """Mean and standard deviation over seeds."""
-    if len(values) == 1:
-        return f"{values[0]:.4f}"
-    return f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}"
-
-
-def lines_of(table: Row, runs: Path) -> Iterator[str]:
-    """One table as Markdown."""
-    yield f"## {table['title']}\n"
-    yield f"{table['caption']}\n"
-    yield f"| model | {' | '.join(table['metrics'])} | seeds | seconds to train | remarks |"
-    yield "| --- |" + " ---: |" * (len(table["metrics"]) + 2) + " --- |"
-    for row in table["rows"]:
-        label = row.get("label", row["model"])
-        folders = [folder_of(runs, table, row, seed) for seed in table["seeds"]]
-        results = [Result.read(folder) for folder in folders if finished(folder)]
-        if not results:
-            yield f"| {label} |" + " not run |" * len(table["metrics"]) + " 0 | | |"
-            continue
-        cells = [cell([result.test[metric] for result in results]) for metric in table["metrics"]]
-        seconds = statistics.median(result.seconds["train"] for result in results)
-        yield f"| {label} | {' | '.join(cells)} | {len(results)} | {seconds:.0f} | {row.get('note', '')} |"
-    yield f"\n{judged_alike(table, runs)}\n"
+def section(table: Row, runs: Path) -> Iterator[str]:
+    """One table: what `recbole-fair report` says of its run directories, and what was not run."""
+    yield f"## {table['title']}"
+    yield table["caption"]
+    report = assemble(
+        [runs / table["name"]], Options(metrics=tuple(table["metrics"]), reference=table.get("reference"))
+    )
+    for block in report.blocks:
+        yield from tables_of(block, report.keys)
+    if absent := [label for label, folders in planned(table, runs) if not any(map(finished, folders))]:
+        yield f"Planned and not run: {', '.join(absent)}."
     if "findings" in table:
-        yield f"{table['findings']}\n"
+        yield table["findings"]
 
 
-def judged_alike(table: Row, runs: Path) -> str:
-    """Whether all rows of a table share data and split, from the runs themselves."""
-    results = [Result.read(folder) for folder in sorted(runs.glob(f"{table['name']}/*")) if finished(folder)]
-    facts = {(result.data["fingerprint"], result.data["split"]) for result in results}
-    if len(facts) == 1:
-        ((data, split),) = facts
-        return f"All {len(results)} runs share data {data} and split {split}."
-    return f"NOT COMPARABLE: {len(facts)} different data sets or splits."
+def planned(table: Row, runs: Path) -> Iterator[tuple[str, list[Path]]]:
+    """Each row's label and its runs' folders."""
+    for row in table["rows"]:
+        yield row.get("label", row["model"]), [folder_of(runs, table, row, seed) for seed in table["seeds"]]
 
 
 def main() -> None:
@@ -93,8 +78,9 @@ def main() -> None:
                 run(**keys)
             except UsageError as error:
                 print(f"  refused: {error}", flush=True)
-    lines = [line for table in plan["tables"] for line in lines_of(table, runs)]
-    (HERE.parent / "results.md").write_text("\n".join(["# Results\n", f"{plan['preface']}\n", *lines]) + "\n")
+    started = [table for table in plan["tables"] if (runs / table["name"]).is_dir()]
+    parts = [part for table in started for part in section(table, runs)]
+    (HERE.parent / "results.md").write_text("\n\n".join(["# Results", plan["preface"], CAPTION, *parts]) + "\n")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ Files are tab- or comma-separated with a header, RecBole's atomic files, or parq
 words of a token_seq column of an atomic file, or a list in parquet. Keys:
   --topk=10,20  --metrics=Recall,NDCG,CV,MIN  --item_groups=pop,genre  --genre_field=FIELD
   --user_groups=gender,gender*age  --group_bins.age.young='[0,35)'  --min_group_users=5
-  --interval=0.95  --bootstrap=1000  --interval_method=percentile"""
+  --interval=0.95  --bootstrap=1000  --interval_method=widened"""
 
 
 def main(arguments: Arguments) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_fair.convert import filters, manifest, readback, sources
+from recbole_fair.convert.ahead import one_ahead
 from recbole_fair.convert.atomic import AtomicFile
 from recbole_fair.convert.folder import staged
 from recbole_fair.convert.index import Index
@@ -65,11 +66,9 @@ def _write(folder: Path, tables: Tables, ledger: Ledger, index: Index) -> tuple[
 def _write_table(folder: Path, suffix: str, table: Table, ledger: Ledger, index: Index | None = None) -> AtomicFile:
     ledger.reading = suffix
     with AtomicFile(folder / f"{folder.name}.{suffix}", table.columns) as file:
-        for part in table.parts(ledger):
-            if index is None:
-                file.write(part)
-            else:
-                encoded = with_distinct(part)
-                index.add(encoded)
-                file.write(encoded)
+        parts = table.parts(ledger)
+        for part in one_ahead(parts if index is None else map(with_distinct, parts)):
+            if index is not None:
+                index.add(part)
+            file.write(part)
     return file

@@ -15,6 +15,6 @@ from recbole_fair.embedding.alpharec import TextRecommender
 class Linear(TextRecommender):
     """e_i = W z_i, e_u = W mean(z_i)."""
 
-    def build_projector(self, width: int, size: int, config: Any) -> nn.Module:
+    def build_projector(self, width: int, size: int, config: Any) -> nn.Sequential:
         """W alone."""
-        return nn.Linear(width, size, bias=False)
+        return nn.Sequential(nn.Linear(width, size, bias=False))

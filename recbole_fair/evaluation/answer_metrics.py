@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import inf
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from recbole_fair.evaluation import answers, functions, parity
+from recbole_fair.evaluation import answers, functions, parity, stereotypes
 from recbole_fair.evaluation.labeled import NO_ATTRIBUTES
 from recbole_fair.evaluation.metrics import Formula, Measure, TableMetric, only, register
 from recbole_fair.evaluation.table import Table
@@ -85,7 +86,7 @@ class Given(BetweenUsers):
         """One a user grouping: gd[gender]."""
         for field in self.fields(table):
             key = f"{type(self).__name__.lower()}[{field}]"
-            yield Measure(key, (("f1:actual", field), ("f1", "")), type(self)._of)
+            yield Measure(key, (("f1:actual", field), ("f1", "")), type(self)._of, equal=0.0)
 
     @classmethod
     def _of(cls, given: Any, base: Any) -> Any:
@@ -122,6 +123,33 @@ class GD_Gap(Given):  # noqa: N801
         return answers.gd_gap(given)
 
 
+class OfStereotypes(AnswerMetric):
+    """Stereotype-aware fairness over the first user grouping (MoS, Eq. 4); 0 is calibrated, so no side is better."""
+
+    bounds = (-inf, 1.0)
+    smaller = False
+
+    def measures(self, table: Table) -> Iterator[Measure]:
+        """One figure."""
+        name = type(self).__name__.lower()
+        yield Measure(name, ((name, "stereotypes"),), stereotypes.sf)
+
+
+@register
+class SF(OfStereotypes):
+    """Of the pairs answered Yes."""
+
+
+@register
+class SF_Every(OfStereotypes):  # noqa: N801
+    """Of recommending every pair, to be read beside SF."""
+
+
+@register
+class SF_In(OfStereotypes):  # noqa: N801
+    """Over pairs whose user and item are both in the group."""
+
+
 class Gap(BetweenUsers):
     """The largest difference of a figure between user groups."""
 
@@ -131,7 +159,7 @@ class Gap(BetweenUsers):
     def measures(self, table: Table) -> Iterator[Measure]:
         """One a user grouping: gap_f1[gender]."""
         for field in self.fields(table):
-            yield Measure(f"gap_{self.figure}[{field}]", ((self.figure, field),), functions.gap)
+            yield Measure(f"gap_{self.figure}[{field}]", ((self.figure, field),), functions.gap, equal=0.0)
 
 
 @register

@@ -28,11 +28,13 @@ _NORMAL = NormalDist()
 _cdf = np.vectorize(_NORMAL.cdf, otypes=[float])
 _quantile = np.vectorize(_NORMAL.inv_cdf, otypes=[float])
 
-_CELLS = 1 << 23  # weights held at once: 64 MiB
+_CELLS = 1 << 24  # weights held at once: 128 MiB
 _EXACT_USERS = 12  # up to here all 2^U swaps are tried
 # A group of n users is missing from a share e^-n of the samples: 5 % for three users, 1.8 % for four.
 _MOST_UNDEFINED = 0.03
 _ROUNDING = 1e-9
+NOISE = "noise adds to the differences in"  # how a warning of near_boundary begins; tables mark the cells instead
+_EQUALITY = 2.5  # of the noise, squared: how far from equality equal groups come (benchmarks/coverage.py)
 
 
 def weights(users: int, samples: int, seed: int) -> Iterator[FloatArray]:
@@ -42,9 +44,9 @@ def weights(users: int, samples: int, seed: int) -> Iterator[FloatArray]:
     """
     generator = np.random.default_rng(seed)
     for size in _chunk_sizes(users, samples):
-        drawn = np.zeros((size, users))
+        drawn = np.empty((size, users))
         for row in drawn:
-            np.add.at(row, generator.integers(users, size=users), 1.0)
+            row[:] = np.bincount(generator.integers(users, size=users), minlength=users)
         yield drawn
 
 
@@ -168,17 +170,26 @@ def _moments(draws: FloatArray) -> tuple[FloatArray, FloatArray]:
 def widened_interval(
     draws: FloatArray, point: FloatArray, level: float = 0.95, *, boundary: npt.ArrayLike = np.nan
 ) -> Interval:
-    """The percentile interval; where `near_boundary` marks the figure, as far as the boundary too.
+    """The percentile interval; where `near_boundary` marks the figure, wider by what the mark stands for.
 
-    A marked interval also takes in its own reflection about the point (the basic interval) and `boundary`, the value of
-    equal groups: 0 for CV and gaps, 1 for min/max, nan for MIN and differences, which have none. Wide on purpose.
+    `boundary` is the value of equal groups: 0 for CV and gaps, 1 for min/max; MIN and differences have none (nan). A
+    marked interval takes in its own reflection about the point (the basic interval), and the boundary itself where
+    equality is within the noise: with d the distance from it, E[d_draw^2] = d_true^2 + 2 noise^2 and E[d^2] = d_true^2
+    + noise^2, so noise^2 is estimated by the rise of the mean square; 95 % of equal groups have d^2 <= 2.5 noise^2.
     """
     low, high = percentile_interval(draws, level)
     marked = near_boundary(draws, point)
-    lower = np.fmin(np.minimum(low, 2 * point - high), boundary)
-    upper = np.fmax(np.maximum(high, 2 * point - low), boundary)
-    undefined = np.isnan(low)
-    return np.where(marked & ~undefined, lower, low), np.where(marked & ~undefined, upper, high)
+    lower, upper = np.minimum(low, 2 * point - high), np.maximum(high, 2 * point - low)
+    equal = marked & _within_noise(draws, point, boundary)
+    lower, upper = np.where(marked, lower, low), np.where(marked, upper, high)
+    return np.where(equal, np.minimum(low, boundary), lower), np.where(equal, np.maximum(high, boundary), upper)
+
+
+def _within_noise(draws: FloatArray, point: FloatArray, boundary: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    equality = np.asarray(boundary, dtype=float)
+    distance = (point - equality) ** 2
+    noise = _moments((draws - equality) ** 2)[0] - distance
+    return np.asarray(distance <= _EQUALITY * noise)
 
 
 @dataclass(frozen=True)

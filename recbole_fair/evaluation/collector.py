@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from recbole_fair.errors import TrainingError
-from recbole_fair.evaluation.functions import FloatArray
+from recbole_fair.evaluation.functions import FloatArray, IntArray
 from recbole_fair.evaluation.metrics import UserMean, base_metric
 from recbole_fair.evaluation.table import RankingTable, by_field
 from recbole_fair.groups import Groups
@@ -36,9 +36,7 @@ class FullCollector(Collector):
         for done_here in _HOST_KEYS:
             setattr(self.register, done_here, False)
         self.item_groups = item_groups
-        self.cuts = torch.tensor(self.topk, device=self.device) - 1
-        members = [torch.from_numpy(groups.membership) for groups in item_groups]
-        self.member = torch.cat(members, dim=1).to(self.device) if members else None  # [I, G of all groupings]
+        self.member = GroupCounter(item_groups, self.device) if item_groups else None
         self.batches: dict[str, list[Tensor]] = {}
 
     def data_collect(self, _: Any) -> None:
@@ -55,7 +53,7 @@ class FullCollector(Collector):
         positive[positive_u, positive_i] = True
         listed = values > -torch.inf  # -inf: masked, or excluded by the model itself; no place in the list
         hit = positive.gather(1, lists) & listed
-        relevant = torch.bincount(positive_u.to(self.device), minlength=len(lists))[:, None]
+        relevant = _row_lengths(positive_u, len(lists)).to(self.device)
         self._keep("rec.items", lists.where(listed, 0))
         self._keep("rec.scores", values)
         self._keep("rec.topk", torch.cat([hit, relevant], dim=1))
@@ -63,18 +61,19 @@ class FullCollector(Collector):
         if self.member is not None:
             self._collect_groups(self.member, lists, hit, positive_u, positive_i)
             if self.register.need("groups.masked"):
-                self._keep("groups.masked", (scores_tensor == -torch.inf).float() @ self.member.float())
+                rows, items = (scores_tensor == -torch.inf).nonzero(as_tuple=True)
+                self._keep("groups.masked", self.member.count(rows, items, len(lists)))
         super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
 
     def _collect_groups(
-        self, member: Tensor, lists: Tensor, hit: Tensor, positive_u: Tensor, positive_i: Tensor
+        self, member: GroupCounter, lists: Tensor, hit: Tensor, positive_u: Tensor, positive_i: Tensor
     ) -> None:
         """Counts by group: of hits within each K and of relevant items."""
-        counts = (member[lists] & hit[:, :, None]).cumsum(dim=1, dtype=torch.int32)  # [B, K, G]
-        self._keep("groups.hits", counts[:, self.cuts])  # [B, T, G]
-        relevant = torch.zeros(len(lists), member.shape[1], dtype=torch.int32, device=self.device)
-        relevant.index_add_(0, positive_u.to(self.device), member[positive_i.to(self.device)].to(torch.int32))
-        self._keep("groups.relevant", relevant)
+        rows, ranks = hit.nonzero(as_tuple=True)  # hits are few, so they alone are looked up
+        found = [member.count(rows[ranks < k], lists[rows, ranks][ranks < k], len(lists)) for k in self.topk]
+        self._keep("groups.hits", torch.stack(found, dim=1))  # [B, T, G]
+        users, items = positive_u.to(self.device), positive_i.to(self.device)
+        self._keep("groups.relevant", member.count(users, items, len(lists)))
 
     def _keep(self, name: str, value: Tensor) -> None:
         self.batches.setdefault(name, []).append(value.detach())
@@ -90,6 +89,28 @@ class FullCollector(Collector):
             if name.startswith("rec.") or name == "data.label":
                 del self.data_struct[name]
         return collected
+
+
+def _row_lengths(rows: Tensor, row_count: int) -> Tensor:
+    """[B, 1] of how often each row occurs; the loader gives rows in order."""
+    return torch.searchsorted(rows, torch.arange(row_count + 1, device=rows.device)).diff()[:, None]
+
+
+class GroupCounter:
+    """Counts items by row and group: few groups an item, so a list of them costs less than a row of the membership."""
+
+    def __init__(self, item_groups: Sequence[Groups], device: torch.device) -> None:
+        member = torch.cat([torch.from_numpy(groups.membership) for groups in item_groups], dim=1)  # [I, G]
+        self.width = member.shape[1]
+        most = max(int(member.sum(dim=1).max()), 1)
+        first = member.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :most]  # [I, M]
+        self.groups_of = first.where(member.gather(1, first), self.width).to(device)  # `width` stands for none
+
+    def count(self, rows: Tensor, items: Tensor, row_count: int) -> Tensor:
+        """[B, G] of how often each row holds an item of each group."""
+        cells = rows[:, None] * (self.width + 1) + self.groups_of[items]
+        counts = torch.bincount(cells.flatten(), minlength=row_count * (self.width + 1))
+        return counts.view(row_count, -1)[:, : self.width]
 
 
 def refuse_nonsense(best: Tensor) -> None:
@@ -113,6 +134,9 @@ class KeepingEvaluator(Evaluator):
             if _is_additive(metric := self.metric_class.get(name) or base_metric(name, config))
         }
         self.metric_class.update({name: UserMean(name, config) for name in self.averaged if name in self.metric_class})
+
+    def learn(self, users: IntArray, items: IntArray, item_count: int) -> None:
+        """What a metric needs of the training interactions; lists need nothing."""
 
     def evaluate(self, dataobject: DataStruct) -> dict[str, float]:
         """The host's figures as plain floats; every metric of ours reads the table."""

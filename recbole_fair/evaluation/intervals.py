@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 
 from recbole_fair.evaluation import bootstrap
-from recbole_fair.evaluation.functions import FloatArray
+from recbole_fair.evaluation.functions import FloatArray, Terms, divide
 from recbole_fair.evaluation.metrics import BlockName, Measure
 
 Bounds = list[float] | None
@@ -22,7 +23,7 @@ class Resampling:
     level: float
     samples: int
     seed: int = 0
-    method: str = "percentile"
+    method: str = "widened"
 
 
 def resampling(config: Mapping[str, Any]) -> Resampling | None:
@@ -48,29 +49,44 @@ def intervals(blocks: Mapping[BlockName, Any], measures: Sequence[Measure], user
     found, near = Intervals(), []
     for measure in measures:
         point, samples = measure.of(figures), measure.of(draws)
-        found.bounds[measure.key] = _bounds(samples, point, how)
+        found.bounds[measure.key] = _bounds(measure, samples, point, how)
         if _compares_groups(measure) and found.bounds[measure.key] and bootstrap.near_boundary(samples, point):
             near.append(measure.key)
     if near:
-        found.notes.append(
-            f"near the boundary, where resampling is biased; distrust the intervals of {', '.join(near)}"
-        )
+        found.notes.append(f"{bootstrap.NOISE} {', '.join(near)}: read them as at most (MIN, ratio: at least) so much")
     return found
 
 
 def _draws(blocks: Mapping[BlockName, Any], users: int, how: Resampling) -> dict[BlockName, FloatArray]:
     """[S, G] of every block; all see the same samples of users, of which only a chunk is held at a time."""
     parts: dict[BlockName, list[FloatArray]] = {name: [] for name in blocks}
+    below = _denominators(blocks)
     for weights in bootstrap.weights(users, how.samples, how.seed):
+        sums = {key: weights @ denominator for key, denominator in dict(below.values()).items()}
         for name, terms in blocks.items():
-            parts[name].append(terms.resampled(weights))
+            ratio = (
+                divide(weights @ terms.numerator, sums[below[name][0]]) if name in below else terms.resampled(weights)
+            )
+            parts[name].append(ratio)
     return {name: np.concatenate(chunks) for name, chunks in parts.items()}
 
 
-def _bounds(samples: FloatArray, point: FloatArray, how: Resampling) -> Bounds:
+def _denominators(blocks: Mapping[BlockName, Any]) -> dict[BlockName, tuple[bytes, FloatArray]]:
+    """The denominators of the blocks that are ratios, by content: all metrics of a grouping share one."""
+    ratios = {name: terms.denominator for name, terms in blocks.items() if isinstance(terms, Terms)}
+    kept: dict[bytes, FloatArray] = {}
+    keys = {name: blake2b(np.ascontiguousarray(array).data, digest_size=16).digest() for name, array in ratios.items()}
+    for name, array in ratios.items():
+        kept.setdefault(keys[name], array)
+    return {name: (key, kept[key]) for name, key in keys.items()}
+
+
+def _bounds(measure: Measure, samples: FloatArray, point: FloatArray, how: Resampling) -> Bounds:
     if not np.isfinite(point):
         return None
-    if how.method == "bias_corrected":
+    if how.method == "widened":
+        low, high = bootstrap.widened_interval(samples, point, how.level, boundary=measure.equal)
+    elif how.method == "bias_corrected":
         low, high = bootstrap.bias_corrected_interval(samples, point, how.level)
     else:
         low, high = bootstrap.percentile_interval(samples, how.level)

@@ -20,6 +20,8 @@ from recbole_fair.errors import UsageError
 from recbole_fair.evaluation import answers
 from recbole_fair.evaluation.collector import refuse_nonsense
 from recbole_fair.evaluation.functions import BoolArray, FloatArray, IntArray, Terms
+from recbole_fair.evaluation.histories import Histories
+from recbole_fair.evaluation.stereotypes import sf_in_terms, sf_terms
 from recbole_fair.groups import Groups, within
 from recbole_fair.host import Collector, Dataset, DataStruct, FullSortEvalDataLoader, Sampler
 
@@ -141,16 +143,27 @@ class AnswerTable:
     scores: Mapping[str, FloatArray]  # [P] each
     threshold: float
     groups: Mapping[str, Groups] = field(default_factory=dict)
+    histories: Histories | None = None
 
     def terms(self, metric: str, grouping: str = "") -> Any:
         """Terms [U, G] of F1 and its kin, or the scores behind an AUC; "f1:actual" reads another variant."""
         name, _, variant = metric.partition(":")
+        if name in _OF_STEREOTYPES:
+            return self._stereotyped(name)
         member = self._member(grouping)  # [P, G]
         scores = self.scores.get(variant or NO_ATTRIBUTES, self.scores[NO_ATTRIBUTES])
         if name == "auc":
             return Curve(scores, self.labels, self.rows, member)
         parts = [_FIGURES[name](self._confusion(scores >= self.threshold, column)) for column in member.T]
         return Terms(*(np.stack(part, axis=1) for part in zip(*parts, strict=True)))
+
+    def _stereotyped(self, name: str) -> Terms:
+        """SF's fractions by group: of the pairs answered Yes, or of every pair."""
+        assert self.histories is not None
+        known, readings = self.histories, {} if name == "sf_in" else {"pairs": self.histories.pairs}
+        said_yes = self.scores[NO_ATTRIBUTES] >= (-np.inf if name == "sf_every" else self.threshold)
+        shares, membership = known.shares[self.users], known.groups.membership[self.users]
+        return _OF_STEREOTYPES[name](self.rows, self.items, said_yes, shares, membership, known.member, **readings)
 
     def confusion(self) -> answers.Confusion:
         """Right and wrong answers of each user."""
@@ -189,6 +202,10 @@ _FIGURES = {
     "recall": answers.recall,
     "yes_share": answers.yes_share,
 }
+
+
+# "sf_every": of recommending every pair, which is not 0 either.
+_OF_STEREOTYPES: Mapping[str, Any] = {"sf": sf_terms, "sf_every": sf_terms, "sf_in": sf_in_terms}
 
 
 @dataclass(frozen=True)

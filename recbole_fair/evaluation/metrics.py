@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from math import inf
+from math import inf, nan
 from typing import Any, ClassVar
 
 import numpy as np
@@ -30,6 +30,7 @@ class Measure:
     key: str  # cv@20[pop]
     blocks: tuple[BlockName, ...]
     formula: Formula
+    equal: float = nan  # its value where groups are equal, if that bounds it
 
     def of(self, figures: Mapping[BlockName, FloatArray]) -> FloatArray:
         """The formula on each block's figures: [G] for the number itself, [S, G] for S resamplings."""
@@ -80,8 +81,8 @@ class TableMetric(AbstractMetric):
         self.topk = config["topk"]
 
     def measures(self, table: Table) -> Iterator[Measure]:
-        """What this metric reports."""
-        raise NotImplementedError
+        """What this metric reports; nothing for one that is no formula over sums, which then has no interval."""
+        yield from ()
 
     def calculate_metric(self, dataobject: DataStruct) -> dict[str, float]:
         """The value of each measure."""
@@ -109,13 +110,14 @@ class OverGroups(TableMetric):
     kind: ClassVar[str]  # of groups: item or user
     figure: str  # what is compared between them
     formula: ClassVar[Formula] = staticmethod(functions.cv)
+    equal: ClassVar[float] = 0.0
 
     def measures(self, table: Table) -> Iterator[Measure]:
         """One a grouping and K, as in cv@20[pop]."""
         name = type(self).__name__.lower()
         for field, groups in table.groups.items():
             for k in self.topk if groups.kind == self.kind else ():
-                yield Measure(f"{name}@{k}[{field}]", ((f"{self.figure}@{k}", field),), type(self).formula)
+                yield Measure(f"{name}@{k}[{field}]", ((f"{self.figure}@{k}", field),), type(self).formula, self.equal)
 
 
 class OverUtilities(OverGroups):
@@ -140,6 +142,7 @@ class MIN(OverUtilities):
     formula = staticmethod(functions.minimum)
     bounds = (0.0, 1.0)
     smaller = False
+    equal = nan
 
 
 @register
@@ -175,7 +178,7 @@ class Merit_CV(OverGroups):  # noqa: N801
         for measure in super().measures(table):
             ((figure, field),) = measure.blocks
             merit = figure.replace("exposure", "merit")
-            yield Measure(measure.key, ((figure, field), (merit, field)), _exposure_to_merit_cv)
+            yield Measure(measure.key, ((figure, field), (merit, field)), _exposure_to_merit_cv, self.equal)
 
 
 def _exposure_to_merit_cv(exposures: FloatArray, merits: FloatArray) -> FloatArray:
@@ -183,17 +186,18 @@ def _exposure_to_merit_cv(exposures: FloatArray, merits: FloatArray) -> FloatArr
 
 
 _BASES = ("Recall", "NDCG", "Hit", "MRR", "MAP", "Precision")
-_DISPARITIES: dict[str, tuple[Formula, bool, tuple[float, float]]] = {
-    "Gap": (functions.gap, True, (0.0, 1.0)),
-    "Ratio": (functions.ratio, False, (0.0, 1.0)),
-    "CV": (functions.cv, True, (0.0, inf)),
-    "MIN": (functions.minimum, False, (0.0, 1.0)),
+# Formula, whether smaller is better, bounds, value where groups are equal.
+_DISPARITIES: dict[str, tuple[Formula, bool, tuple[float, float], float]] = {
+    "Gap": (functions.gap, True, (0.0, 1.0), 0.0),
+    "Ratio": (functions.ratio, False, (0.0, 1.0), 1.0),
+    "CV": (functions.cv, True, (0.0, inf), 0.0),
+    "MIN": (functions.minimum, False, (0.0, 1.0), nan),
 }
 
 
 def _between_users(prefix: str, base: str) -> type[OverGroups]:
     """Gap_NDCG and its kin: a disparity of a top-K metric between groups of users."""
-    formula, smaller, bounds = _DISPARITIES[prefix]
+    formula, smaller, bounds, equal = _DISPARITIES[prefix]
     entries = {
         "__doc__": f"{prefix} of {base} over the groups of users.",
         "kind": "user",
@@ -202,6 +206,7 @@ def _between_users(prefix: str, base: str) -> type[OverGroups]:
         "formula": staticmethod(formula),
         "smaller": smaller,
         "bounds": bounds,
+        "equal": equal,
     }
     return type(f"{prefix}_{base}", (OverGroups,), entries)
 

@@ -53,10 +53,23 @@ class Finding:
 
     @property
     def values(self) -> dict[str, float]:
-        """attr_auc[...] of the chosen attacker, attr_auc_<attacker>[...] of the others: never their maximum."""
+        """attr_auc[...] of the chosen attacker, attr_auc_<attacker>[...] of the others: never their maximum.
+
+        attr_auc_null[...] is the mean under shuffled labels.
+        """
+        return {**{key: made.auc for key, made in self._named.items()}, self._key("attr_auc_null"): self.null.mean()}
+
+    @property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """Of the attacks over held-out users; of the null the range of its middle 95 %."""
+        low, high = np.quantile(self.null, [0.025, 0.975])
+        return {**{key: made.interval for key, made in self._named.items()}, self._key("attr_auc_null"): (low, high)}
+
+    @property
+    def _named(self) -> dict[str, Attack]:
         _chosen, *others = self.attacks
         keys = ["attr_auc", *(f"attr_auc_{name}" for name in others)]
-        return {self._key(key): made.auc for key, made in zip(keys, self.attacks.values(), strict=True)}
+        return {self._key(key): made for key, made in zip(keys, self.attacks.values(), strict=True)}
 
     def _key(self, metric: str) -> str:
         return f"{metric}[{self.target.attribute}]"
@@ -94,13 +107,16 @@ class Probed:
     def values(self) -> dict[str, float | None]:
         """Metrics of result.json; one that is undefined is None."""
         figures = {key: value for finding in self.findings for key, value in finding.values.items()}
-        return {key: value if np.isfinite(value) else None for key, value in figures.items()}
+        return {key: float(value) if np.isfinite(value) else None for key, value in figures.items()}
 
     @property
     def intervals(self) -> dict[str, list[float] | None]:
         """95 % bootstrap intervals over held-out users, by the same keys."""
-        pairs = [pair for one in self.findings for pair in zip(one.values, one.attacks.values(), strict=True)]
-        return {key: list(made.interval) if np.isfinite(made.auc) else None for key, made in pairs}
+        found = {key: bounds for finding in self.findings for key, bounds in finding.intervals.items()}
+        return {
+            key: [float(bound) for bound in bounds] if np.isfinite(bounds).all() else None
+            for key, bounds in found.items()
+        }
 
     @property
     def notes(self) -> list[str]:

@@ -13,6 +13,8 @@ import numpy as np
 from recbole_fair.errors import UsageError
 from recbole_fair.evaluation import candidates, labeled
 from recbole_fair.evaluation.collector import FullCollector, KeepingEvaluator
+from recbole_fair.evaluation.functions import IntArray
+from recbole_fair.evaluation.histories import Histories, histories
 from recbole_fair.evaluation.labeled import NO_ATTRIBUTES, AnswerCollector, AnswerTable
 from recbole_fair.groups import Groups
 from recbole_fair.host import Collector, Dataset, DataStruct, FullSortEvalDataLoader, Sampler
@@ -34,6 +36,16 @@ class AnswerEvaluator(KeepingEvaluator):
     """The host's evaluator over answers; the threshold comes from the latest validation."""
 
     threshold: float = float("nan")
+    histories: Histories | None = None
+
+    def learn(self, users: IntArray, items: IntArray, item_count: int) -> None:
+        """Stereotypes from the training interactions, where a metric asks for them."""
+        asked = any(metric.startswith("sf") for metric in self.metrics)
+        users_by = [groups for groups in self.groups.values() if groups.kind == "user"]
+        if asked and not users_by:
+            raise UsageError("metrics: SF compares groups of users; name one with user_groups=gender")
+        if asked:
+            self.histories = histories(self.config, users_by[0], users, items, item_count)
 
     def _table(self, judged: DataStruct) -> Any:
         scores, labels = judged.get("pair.score").astype(float), judged.get("pair.label")
@@ -43,7 +55,9 @@ class AnswerEvaluator(KeepingEvaluator):
             raise UsageError("eval_protocol=labeled: judge validation first; the threshold of a Yes is chosen there")
         users, rows = np.unique(judged.get("pair.user"), return_inverse=True)
         answered = {NO_ATTRIBUTES: scores}
-        return AnswerTable(users, rows, judged.get("pair.item"), labels, answered, self.threshold, self.groups)
+        return AnswerTable(
+            users, rows, judged.get("pair.item"), labels, answered, self.threshold, self.groups, self.histories
+        )
 
     def collapse(self) -> str | None:
         """Nearly always the same answer: it is the same for every group, and fair to nobody."""

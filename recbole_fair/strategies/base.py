@@ -4,35 +4,74 @@
     backward(model, batch)  compute losses, leave gradients behind, return what to log
     end_epoch(epoch)        once the epoch's batches are done
 
-A strategy that needs losses per sample asks `keep_sample_losses` for them. RecBole's models reduce their loss inside
-`calculate_loss`, but most call a loss *module* there; replacing that module by `KeptLoss` gives the strategy the
-losses and lets it choose the reduction, while the host keeps its own regulariser. Nothing of a host model is copied.
+`GroupStrategy` is the kind that weighs groups: it gets the losses of a batch's samples (samples.py says how) and which
+groups each sample is in, and says what is minimised. Samples are (user, positive item) pairs, so groups may be of
+items, of users, or of both (`fair_group: gender*genre`, as in ITFR).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from recbole_fair import losses
 from recbole_fair.errors import UsageError
-from recbole_fair.groups import Groups
+from recbole_fair.groups import PairGroups
+from recbole_fair.strategies.samples import KeptLoss, keep_sample_losses
+
+__all__ = ["Batch", "GroupStrategy", "Strategy", "TrainingView", "group_means", "keep_sample_losses", "sample_weights"]
 
 Batch = Mapping[str, Tensor]
-Reduction = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class TrainingView:
-    """What a strategy may know of the data: groups by id, training counts by item, and field names."""
+    """What a strategy may know of the data: groups, training interactions and field names; nothing it is judged by.
+
+    `item_field` carries the positive item of a row, in sequential models too (their histories have other fields).
+    `label_field` is set where negatives are rows of their own (pointwise models): these belong to no group.
+    """
 
     config: Any
-    item_groups: Groups | None
-    item_field: str
-    item_counts: Tensor  # [I] training interactions of each item
+    groups: PairGroups
+    users: Tensor  # [N] of the training interactions
+    items: Tensor  # [N]
+    times: Tensor | None = None  # [N], None where the data has none
+    user_field: str = "user_id"
+    item_field: str = "item_id"
+    label_field: str | None = None
+
+    @cached_property
+    def item_counts(self) -> Tensor:
+        """Training interactions of each item, [I]."""
+        return torch.bincount(self.items, minlength=len(self.groups.item)).float()
+
+    @cached_property
+    def group_counts(self) -> Tensor:
+        """Training interactions of each group, [G]."""
+        return torch.from_numpy(self.groups.counts(self.users.numpy(), self.items.numpy())).float()
+
+    @cached_property
+    def _sides(self) -> tuple[Tensor, Tensor, Tensor]:
+        parts = (self.groups.user, self.groups.item, self.groups.columns)
+        user, item, columns = (torch.from_numpy(part).to(self.config["device"]) for part in parts)
+        return user.float(), item.float(), columns
+
+    def batch_membership(self, batch: Batch) -> Tensor:
+        """Which groups each row of a batch is in, 0 or 1, [B, G].
+
+        Read it after the model has computed its loss: a model may draw the rows of a batch itself (contrastive.py).
+        """
+        user, item, columns = self._sides
+        cells = user[batch[self.user_field]].unsqueeze(2) * item[batch[self.item_field]].unsqueeze(1)  # [B, Gu, Gi]
+        membership = cells.flatten(1)[:, columns]
+        if self.label_field is not None:
+            membership = membership * (batch[self.label_field] > 0).unsqueeze(1)
+        return membership
 
 
 class Strategy:
@@ -51,9 +90,17 @@ class Strategy:
         loss.backward()  # type: ignore[no-untyped-call]
         return {"loss": loss.detach()}
 
+    def blame(self, model: nn.Module, batch: Batch) -> str:
+        """Whose gradient is not finite, asked once such a gradient was found; empty where nothing can be said."""
+        return ""
+
     def end_epoch(self, epoch: int) -> dict[str, float]:
         """Figures to log for a finished epoch."""
         return {}
+
+    def notes(self) -> list[str]:
+        """What whoever reads the result must know; they stand among its warnings."""
+        return []
 
     def state_dict(self) -> dict[str, Any]:
         """What resume needs beyond the model, its optimisers included."""
@@ -68,43 +115,108 @@ def total(loss: Tensor | tuple[Tensor, ...]) -> Tensor:
     return sum(loss[1:], loss[0]) if isinstance(loss, tuple) else loss
 
 
-class KeptLoss(nn.Module):
-    """Stands in for a model's loss module: keeps the per-sample losses and reduces them as the strategy says."""
+def group_means(samples: Tensor, membership: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean loss of each group, [G], and whether it has a sample in this batch, [G]; an absent group's loss is 0.
 
-    def __init__(self, per_sample: Callable[..., Tensor], reduction: Reduction) -> None:
-        super().__init__()
-        self.per_sample = per_sample
-        self.reduction = reduction
-        self.samples: Tensor | None = None  # [B] of the latest batch
+    L_g = sum_b m_bg l_b / sum_b m_bg. A membership may be any weight >= 0, not only 0 or 1.
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """Per-sample losses of the host's arguments, reduced."""
-        self.samples = self.per_sample(*inputs)
-        return self.reduction(self.samples)
+    >>> group_means(torch.tensor([1.0, 3.0]), torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
+    (tensor([2., 0.]), tensor([ True, False]))
+    """
+    size = membership.sum(0)
+    return samples @ membership / torch.where(size > 0, size, 1.0), size > 0
 
 
-# Which attribute of a model is the loss module, by the class of that module.
-_PER_SAMPLE: dict[str, Callable[..., Tensor]] = {
-    "BPRLoss": losses.bpr,
-    "SampledInfoNCE": losses.info_nce,
-    "CrossEntropyLoss": losses.cross_entropy,
-}
-_LOSS_ATTRIBUTES = ("loss", "mf_loss", "loss_fct")
+def sample_weights(weights: Tensor, membership: Tensor) -> Tensor:
+    """Weights s [B] of samples that realise group weights w [G] summing to 1 over the groups present.
+
+    mean_b(s_b l_b) = a sum_g w_g L_g + sum over samples of no group of l_b / B, where a is the share of samples that
+    are in a group: these alone are redistributed, the others count as in plain training. So one group gives s = 1.
+    """
+    size = membership.sum(0)
+    grouped = membership.sum(1) > 0
+    share = membership @ (weights / torch.where(size > 0, size, 1.0))  # [B]
+    return torch.where(grouped, grouped.sum() * share, 1.0)
 
 
-def keep_sample_losses(model: nn.Module, reduction: Reduction) -> KeptLoss:
-    """Replace the model's loss module; refuse a model whose loss has no per-sample form here."""
-    for attribute in _LOSS_ATTRIBUTES:
-        module = getattr(model, attribute, None)
-        per_sample = _PER_SAMPLE.get(type(module).__name__)
-        if per_sample is not None:
-            kept = KeptLoss(per_sample, reduction)
-            setattr(model, attribute, kept)
-            return kept
-    raise UsageError(f"{type(model).__name__}: {_why_not(model)}; a strategy on samples cannot train it")
+class GroupStrategy(Strategy):
+    """A strategy over group losses: a subclass gives the `objective` of a batch's samples.
+
+    What is trained on is m * objective + (1 - m) * plain mean, where m = `fair_weight` (1: the method as cited).
+    """
+
+    def __init__(self, view: TrainingView) -> None:
+        super().__init__(view)
+        self.names = view.groups.names
+        self.mix = float(self.config["fair_weight"])
+
+    def objective(self, samples: Tensor, membership: Tensor) -> Tensor:
+        """The scalar to minimise, of the size of a mean over `samples` [B]; `membership` is [B, G]."""
+        raise NotImplementedError
+
+    def prepare(self, model: nn.Module) -> None:
+        """Take over the reduction of the model's loss."""
+        self.kept: KeptLoss = keep_sample_losses(model, self.reduce)
+        self.parameters = trained(model)
+
+    def backward(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Plain backward of the loss with our reduction inside."""
+        self.batch = batch
+        return super().backward(model, batch)
+
+    def reduce(self, samples: Tensor) -> Tensor:
+        """The objective, mixed with the plain mean."""
+        fair = self.objective(samples, self.membership(samples))
+        return fair if self.mix == 1 else self.mix * fair + (1 - self.mix) * samples.mean()
+
+    def membership(self, samples: Tensor) -> Tensor:
+        """Groups of the samples of the present batch, [B, G]."""
+        membership = self.view.batch_membership(self.batch)
+        if self.kept.leading:
+            membership = membership[: len(samples)]
+        if len(membership) != len(samples):
+            raise UsageError(
+                f"{len(samples)} losses for a batch of {len(membership)} rows: this model's losses belong to something"
+                " other than single interactions; a strategy on samples cannot train it"
+            )
+        return membership
+
+    def blame(self, model: nn.Module, batch: Batch) -> str:
+        """Compute the batch once more, plainly, and look at each group's own loss, then at its gradient."""
+        self.batch = batch
+        with self.kept.plainly():
+            total(model.calculate_loss(batch))  # type: ignore[operator]
+        assert self.kept.samples is not None
+        membership = self.membership(self.kept.samples) > 0
+        pairs = zip(self.names, membership.T, strict=True)
+        means = {name: self.kept.samples[member].mean() for name, member in pairs if member.any()}
+        # Losses first: where one is NaN, NaN times 0 is in the gradients of the others.
+        wrong = [name for name, mean in means.items() if not torch.isfinite(mean)] or [
+            name for name, mean in means.items() if not torch.isfinite(flat_gradient(mean, self.parameters)).all()
+        ]
+        return f"from group {', '.join(wrong)} of {self.view.groups.field}" if wrong else ""
+
+    def notes(self) -> list[str]:
+        """Groups that training cannot see."""
+        absent = self.view.groups.absent
+        if not absent:
+            return []
+        field = self.view.groups.field
+        return [f"fair_group {field}: {len(absent)} group(s) without a training interaction: {', '.join(absent)}"]
 
 
-def _why_not(model: nn.Module) -> str:
-    if not any(parameter.requires_grad and parameter.numel() > 1 for parameter in model.parameters()):
-        return "it is solved in closed form, without a loss"
-    return "it reduces its loss inside the model, so there are no losses per sample"
+def trained(model: nn.Module) -> list[Tensor]:
+    """The parameters that training changes."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def gradients(loss: Tensor, parameters: list[Tensor]) -> list[Tensor]:
+    """The derivative of a loss by each parameter (zeros where there is none); keeps the graph, leaves `.grad` alone."""
+    found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    pairs = zip(found, parameters, strict=True)
+    return [torch.zeros_like(parameter) if given is None else given for given, parameter in pairs]
+
+
+def flat_gradient(loss: Tensor, parameters: list[Tensor]) -> Tensor:
+    """`gradients` as one vector, [P]."""
+    return torch.cat([gradient.flatten() for gradient in gradients(loss, parameters)])

@@ -1,14 +1,14 @@
-"""Reweight: inverse group frequency, normalised (BiFair, section 4.3.1; jiang et al. 2024 for LLM recommenders).
+"""Reweight: inverse group frequency, normalised (BiFair, appendix B.4; Jiang et al. 2024 for LLM recommenders).
 
-Symbols: n_g training interactions of items in group g, w_g its weight, m = `fair_weight` the strength.
+Symbols: n_g training interactions of group g, w_g its weight, m = `fair_weight` the strength.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from recbole_fair.strategies.base import Batch, Strategy, TrainingView, keep_sample_losses
+from recbole_fair.strategies.base import GroupStrategy, TrainingView
 
 
 def inverse_frequency(frequency: Tensor) -> Tensor:
@@ -20,35 +20,20 @@ def inverse_frequency(frequency: Tensor) -> Tensor:
     return inverse * frequency.sum() / (inverse * frequency).sum().clamp(min=1e-12)
 
 
-class Reweight(Strategy):
-    """Weigh each sample by the inverse frequency of its item's groups.
+class Reweight(GroupStrategy):
+    """Weigh each sample by the inverse frequency of its groups.
 
-    Where we differ: an item of several groups takes the mean of their weights; one of no group weighs 1; and the
-    weighted mean is mixed with the plain one, m * weighted + (1 - m) * plain, because full weight costs more
-    accuracy on ML-100K than any user of a table would accept (m = 1 is the method as cited).
+    Where we differ: a sample of several groups takes the mean of their weights; one of no group weighs 1; and
+    `fair_weight` is .3, because full weight costs more accuracy on ML-100K than any user of a table would accept
+    (1 is the method as cited).
     """
 
     def __init__(self, view: TrainingView) -> None:
         super().__init__(view)
-        assert view.item_groups is not None  # runner.py gives every strategy its fair_group
-        membership = torch.from_numpy(view.item_groups.membership).float()  # [I, G]
-        weight = inverse_frequency(view.item_counts @ membership)  # [G]
-        groups_of_item = membership.sum(1)
-        mean_weight = membership @ weight / groups_of_item.clamp(min=1)
-        self.item_weight = torch.where(groups_of_item > 0, mean_weight, 1.0)  # [I]
-        self.mix = float(self.config["fair_weight"])
+        self.weight = inverse_frequency(view.group_counts).to(self.config["device"])  # [G]
 
-    def prepare(self, model: nn.Module) -> None:
-        """Take over the reduction of the model's loss."""
-        self.item_weight = self.item_weight.to(self.config["device"])
-        keep_sample_losses(model, self._reduce)
-
-    def backward(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Plain backward of the reweighted loss."""
-        self.batch = batch
-        return super().backward(model, batch)
-
-    def _reduce(self, samples: Tensor) -> Tensor:
-        items = self.batch[self.view.item_field]  # read now: a model may draw the rows of a batch itself
-        weight = self.mix * self.item_weight[items] + (1 - self.mix)
+    def objective(self, samples: Tensor, membership: Tensor) -> Tensor:
+        """Mean of the weighed samples."""
+        groups = membership.sum(1)  # [B] how many groups each sample is in
+        weight = torch.where(groups > 0, membership @ self.weight / groups.clamp(min=1), 1.0)
         return (weight * samples).mean()

@@ -24,6 +24,31 @@ class TestReweightMF(RecommenderContract):
     keys = {"learning_rate": 0.05, "fair_group": "genre"}
 
 
+class TestBiFairAlphaRec(RecommenderContract):
+    model = "BiFairAlphaRec"
+    keys = {"fair_group": "genre", "outer_every": 1}
+
+
+class TestBiFairAlg2AlphaRec(RecommenderContract):
+    model = "BiFair-Alg2AlphaRec"
+    keys = {"fair_group": "genre"}
+
+
+class TestBiFairLinear(RecommenderContract):
+    model = "BiFairLinear"
+    keys = {"fair_group": "genre", "weights": "lp", "outer_every": 1}
+
+
+class TestSeparateAlphaRec(RecommenderContract):
+    model = "SeparateAlphaRec"
+    keys = {"fair_group": "genre"}
+
+
+class TestXSimGCL(RecommenderContract):
+    model = "XSimGCL"
+    keys = {"learning_rate": 0.05}
+
+
 class TestMF(RecommenderContract):
     model = "MF"
     keys = {"learning_rate": 0.05}

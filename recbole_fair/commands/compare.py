@@ -1,0 +1,53 @@
+"""`recbole-fair compare`: several models over seeds, on the same data and split."""
+
+from __future__ import annotations
+
+import sys
+
+from recbole_fair.cli import Arguments
+from recbole_fair.errors import UsageError
+
+_USAGE = """usage: recbole-fair compare --models=A,B,... --dataset=NAME [--seeds=3] [options] [--key=value ...]
+
+Runs every model with every seed on the same data, split, candidates, groups and keys, as many at once as there are
+cores or GPUs for, and prints the mean +- standard deviation over seeds. A run that fails is a row that says why. The
+same command again does what is missing. Keys are those of `recbole-fair run --help`.
+
+  --seeds=3 | [1,7]       how many (from 2020 on), or which; all of them share one split
+  --searches=DIR          tune each model first, by DIR/<model>.yaml and on the first seed (docs/tune.md); takes
+                          tune's --num_samples --search_algorithm --scheduler --grace_epochs --objectives --best_under
+  --max_concurrent=N      runs at once; 1: one after another, in this process
+  --gpus_per_trial=0.5    default: 1 where there are GPUs
+  --ray_address=auto      a running Ray cluster (docs/cluster.md)
+  --run_dir=ROOT          folder of compare.json, compare.csv and the runs; default: below runs/
+
+Switches: --quiet --debug --help"""
+_SEARCHING = {"num_samples", "objectives", "best_under", "search_algorithm", "scheduler", "grace_epochs"}
+
+
+def main(arguments: Arguments) -> int:
+    """Compare, print the table; 1 if a run is missing or the runs cannot be compared."""
+    if arguments.words:
+        raise UsageError(f"{arguments.words[0]!r}: expected --key=value; `recbole-fair compare --help`")
+    if (given := sorted(_SEARCHING & set(arguments.options))) and "searches" not in arguments.options:
+        raise UsageError(f"--{given[0]}: belongs to a search; give --searches=DIR too")
+    from recbole_fair import compare
+
+    how = compare.How.taken_from(arguments.options)
+    named = {key: arguments.take(key) for key in ("models", "dataset")}
+    if missing := [key for key, value in named.items() if value is None]:
+        raise UsageError(f"compare: give --{missing[0]}=NAME{'S' if missing[0] == 'models' else ''}")
+    files = str(arguments.take("config_files") or "").split()
+    quiet = "quiet" in arguments.switches
+    try:
+        compared = compare.compare(**named, how=how, config_files=files, quiet=quiet, **arguments.options)
+    except KeyboardInterrupt:
+        print("recbole-fair: interrupted; the same command goes on with this comparison", file=sys.stderr)
+        return 130
+    print(compared.table())
+    return 0 if compared.sound else 1
+
+
+def usage() -> str:
+    """The help text."""
+    return _USAGE

@@ -1,0 +1,82 @@
+"""`recbole-fair report DIR [DIR...] --out OUT`: tables, figures and one web page from run directories."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from recbole_fair.cli import Arguments
+from recbole_fair.errors import UsageError
+
+_USAGE = """usage: recbole-fair report DIR [DIR ...] --out=OUT [--key=value ...]
+
+Reads every run directory below each DIR and writes into OUT: index.html (one file, no network), results.csv (a row a
+run, full precision), results.md, results.tex (booktabs) and figures/*.svg. docs/report.md says how to read them.
+
+  --out         folder to write to
+  --metrics     as in --metrics='ndcg@20,cv@20[pop]'; the first one orders the rows
+  --reference   model or row that every other row is tested against; default: the best on the first metric
+  --title       title of the page
+  --allow_mixed runs of several data sets, splits or candidates on one page, a table each"""
+
+
+def main(arguments: Arguments) -> int:
+    """Write the report and name its files."""
+    if not arguments.words:
+        raise UsageError("report: name run directories, as in `recbole-fair report runs --out=report`")
+    out = arguments.take("out")
+    if not isinstance(out, str) or not out:
+        raise UsageError("report: --out=FOLDER says where to write")
+    from recbole_fair.report.assemble import Options
+    from recbole_fair.report.write import write
+
+    options = Options(
+        title=_text(arguments.take("title"), "title") or "Results",
+        metrics=metrics(arguments.take("metrics")),
+        reference=_text(arguments.take("reference"), "reference"),
+        allow_mixed=_flag(arguments),
+    )
+    arguments.refuse_rest("report", words=False)
+    for path in write([Path(word) for word in arguments.words], Path(out), options):
+        print(path)
+    return 0
+
+
+def metrics(given: Any) -> tuple[str, ...]:
+    """The keys of --metrics, as text or a list; commas inside brackets belong to a key.
+
+    >>> metrics("NDCG@20, cv@20[pop]")
+    ('ndcg@20', 'cv@20[pop]')
+    """
+    if given is None:
+        return ()
+    parts = given if isinstance(given, list) else re.split(r",(?![^\[]*\])", str(given))
+    keys = [_cased(str(part).strip()) for part in parts]
+    if not all(keys):
+        raise UsageError(f"--metrics={given!r}: metric keys with commas between them, as in ndcg@20,cv@20[pop]")
+    return tuple(dict.fromkeys(keys))
+
+
+def _cased(key: str) -> str:
+    """Names in lower case; the field in brackets as it is."""
+    name, bracket, field = key.partition("[")
+    return f"{name.lower()}{bracket}{field}"
+
+
+def _text(given: Any, key: str) -> str | None:
+    if given is not None and not isinstance(given, (str, int, float)):
+        raise UsageError(f"--{key}={given!r}: plain text is needed; put it in quotes")
+    return None if given is None else str(given)
+
+
+def _flag(arguments: Arguments) -> bool:
+    given = arguments.take("allow_mixed", "allow_mixed" in arguments.switches)
+    if not isinstance(given, bool):
+        raise UsageError(f"--allow_mixed={given!r}: True or False")
+    return given
+
+
+def usage() -> str:
+    """The help text."""
+    return _USAGE

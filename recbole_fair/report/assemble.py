@@ -1,0 +1,138 @@
+"""Everything a report says, before any format: tables, tests and figures of each set of comparable runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from recbole_fair.errors import UsageError
+from recbole_fair.evaluation import directions
+from recbole_fair.registry import nearest
+from recbole_fair.report.chart import Chart
+from recbole_fair.report.comparable import Facts, comparable, counted_once
+from recbole_fair.report.evidence import Evidence, gather
+from recbole_fair.report.reading import Run, read_runs
+from recbole_fair.report.rows import Row, rows_of
+from recbole_fair.report.significance import Difference, compare
+from recbole_fair.report.table import best_row, default_metrics, filled, metrics_in, ranked
+
+_SHOWN = 6  # rows in figures that would be unreadable with more
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line may ask for; no metrics: the usual ones, no reference: the best row."""
+
+    title: str = "Results"
+    metrics: tuple[str, ...] = ()
+    reference: str | None = None
+    allow_mixed: bool = False
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows that may be compared: one data set, split and candidates."""
+
+    facts: Facts
+    rows: tuple[Row, ...]
+    reference: Row | None
+    tests: tuple[Difference, ...]
+    untested: tuple[str, ...]  # what could not be compared, and why
+    charts: tuple[Chart, ...]
+
+    @property
+    def dataset(self) -> str:
+        """The data set's name."""
+        return self.facts[0]
+
+    @property
+    def described(self) -> str:
+        """Data set, content, split and candidates in one line."""
+        fingerprint, split, candidates = self.facts[1:]
+        ranking = "full ranking" if candidates == "None" else f"candidates {candidates}"
+        return f"{self.dataset}: data {fingerprint}, split {split}, {ranking}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that is written."""
+
+    title: str
+    keys: tuple[str, ...]  # shown
+    all_keys: tuple[str, ...]  # of the page's metric chooser, those of `keys` first
+    blocks: tuple[Block, ...]
+    runs: tuple[Run, ...]
+
+
+def assemble(roots: Sequence[Path], options: Options) -> Report:
+    """Read, check, compare and draw."""
+    runs = counted_once(read_runs(roots))
+    sets = comparable(runs, options.allow_mixed)
+    keys = _chosen(options.metrics, runs)
+    all_keys = tuple(dict.fromkeys([*keys, *metrics_in(runs)]))
+    tables = {facts: rows_of(of_set) for facts, of_set in sets.items()}
+    _check_reference(options.reference, [row for rows in tables.values() for row in rows])
+    blocks = [
+        _block(facts, rows, (keys, all_keys), options.reference, f"-{place}" if place else "")
+        for place, (facts, rows) in enumerate(tables.items())
+    ]
+    return Report(options.title, keys, all_keys, tuple(blocks), tuple(runs))
+
+
+def _chosen(wanted: Sequence[str], runs: Iterable[Run]) -> tuple[str, ...]:
+    runs = list(runs)
+    known = metrics_in(runs)
+    for key in wanted:
+        if key not in known:
+            raise UsageError(f"--metrics={key}: no run has it.{nearest(key, known)} There are: {', '.join(known)}")
+    return tuple(wanted or default_metrics(runs))
+
+
+def _check_reference(wanted: str | None, rows: Iterable[Row]) -> None:
+    known = {name for row in rows for name in (row.label, row.runs[0].result.model)}
+    if wanted is not None and wanted not in known:
+        raise UsageError(f"--reference={wanted}: no row or model of this name.{nearest(wanted, known)}")
+
+
+def _block(
+    facts: Facts, rows: Sequence[Row], keys: tuple[Sequence[str], Sequence[str]], wanted: str | None, suffix: str
+) -> Block:
+    shown, known = keys
+    evidence = gather(rows, shown)
+    rows = ranked([filled(row, known, evidence) for row in rows], known)
+    reference = _reference(rows, shown, wanted)
+    tests = compare(evidence, reference, rows, shown) if reference else []
+    charts = tuple(_charts(rows, reference, shown, suffix))
+    return Block(facts, tuple(rows), reference, tuple(tests), tuple(_untested(rows, shown, evidence)), charts)
+
+
+def _reference(rows: Sequence[Row], keys: Sequence[str], wanted: str | None) -> Row | None:
+    """The row of that label, else the first of that model, else the best on the first metric."""
+    if wanted is None:
+        return best_row(rows, keys[0]) if keys else None
+    named = [row for row in rows if wanted == row.label] or [row for row in rows if wanted == row.runs[0].result.model]
+    return named[0] if named else None
+
+
+def _untested(rows: Iterable[Row], keys: Sequence[str], evidence: Evidence) -> Iterator[str]:
+    for key in keys:
+        if directions.best(key) is None:
+            yield f"{key}: has no better side"
+    for row in rows:
+        if row.collapsed:
+            yield f"{row.label}: collapsed"
+        for key in keys:
+            if reason := evidence.reasons.get((row.label, key)):
+                yield f"{row.label}, {key}: {reason}"
+
+
+def _charts(rows: Sequence[Row], reference: Row | None, keys: Sequence[str], suffix: str) -> Iterator[Chart]:
+    # matplotlib takes a second to load: not for what refuses before it draws
+    from recbole_fair.report import draw
+
+    finished = [row for row in rows if row.finished]
+    few = finished[:_SHOWN]
+    if reference and reference not in few:
+        few = [*few[: _SHOWN - 1], reference]
+    yield from draw.charts(finished, few, keys, suffix)

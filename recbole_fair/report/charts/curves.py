@@ -1,0 +1,82 @@
+"""What happened over the epochs: validation, groups (weights, losses, figures), shares of experts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from recbole_fair.report.chart import Chart
+from recbole_fair.report.charts.canvas import COLOURS, drawn, legend_above, legend_height
+from recbole_fair.report.history import Curve, by_group, curves, experts
+from recbole_fair.report.rows import Row
+
+_DASHES = ("-", "--", ":", "-.")
+Lines = Mapping[str, Sequence[Curve]]  # by name, a curve a seed
+_WIDTH = 5.6
+
+
+def validation(name: str, rows: Sequence[Row], key: str) -> Chart | None:
+    """The validation figure of each row, a line a seed."""
+    lines = {row.label: _of_seeds(row, f"valid {key}") for row in rows}
+    return _chart(name, f"{key} on validation by epoch", {label: seeds for label, seeds in lines.items() if seeds})
+
+
+def _of_seeds(row: Row, entry: str) -> list[Curve]:
+    found = (curves(run.folder).get(entry) for run in row.finished)
+    return [curve for curve in found if curve and len(curve) > 1]
+
+
+def groups(name: str, row: Row) -> list[Chart]:
+    """What the first run of a row tells of its groups, a chart a quantity."""
+    found = by_group(curves(row.finished[0].folder))
+    charts = [
+        _chart(f"{name}-{place}", f"{row.label}: {quantity} by epoch and group", {g: [c] for g, c in members.items()})
+        for place, (quantity, members) in enumerate(found.items(), start=1)
+    ]
+    return [chart for chart in charts if chart is not None]
+
+
+def shares(name: str, row: Row) -> Chart | None:
+    """How the experts of a row shared the work."""
+    found = experts(curves(row.finished[0].folder))
+    return _chart(name, f"{row.label}: share of each expert by epoch", {key: [curve] for key, curve in found.items()})
+
+
+def _chart(name: str, title: str, lines: Lines) -> Chart | None:
+    if not lines:
+        return None
+    height = 2.9 + legend_height(list(lines))
+    svg = drawn(name, title, (_WIDTH, height), lambda figure: _draw(figure, lines))
+    table = tuple(_summary(label, seeds) for label, seeds in lines.items())
+    told = "; ".join(f"{row[0]} from {row[2]} to {row[3]}" for row in table)
+    return Chart(name, title, f"{told}.", svg, ("line", "epochs", "first", "last", "lowest", "highest"), table)
+
+
+def _summary(label: str, seeds: Sequence[Curve]) -> tuple[str, ...]:
+    """One line in numbers: of the first seed."""
+    values = [value for _, value in seeds[0]]
+    return (label, str(len(values)), *(f"{value:.4f}" for value in (values[0], values[-1], min(values), max(values))))
+
+
+def _draw(figure: Figure, lines: Lines) -> None:
+    axes = figure.subplots()
+    handles = [_line(axes, seeds, place) for place, seeds in enumerate(lines.values())]
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    legend_above(axes, list(lines), handles)
+
+
+def _line(axes: Axes, seeds: Sequence[Curve], place: int) -> Any:
+    """Seeds share colour and dashes; beyond eight names the dashes tell colours apart."""
+    style: dict[str, Any] = {
+        "color": COLOURS[place % len(COLOURS)],
+        "linestyle": _DASHES[(place // len(COLOURS) + place) % len(_DASHES)],
+        "linewidth": 1.4,
+        "alpha": 0.9,
+    }
+    lines = [axes.plot(*zip(*curve, strict=True), **style)[0] for curve in seeds]
+    return lines[0]

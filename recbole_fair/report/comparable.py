@@ -1,0 +1,74 @@
+"""What may stand in one table: runs of one data set, split and candidates, each counted once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from recbole_fair.errors import UsageError
+from recbole_fair.report.reading import Run, names
+
+_FACTS = ("fingerprint", "split", "candidates")
+Facts = tuple[str, ...]  # data set, then one value for each of _FACTS
+
+
+def facts_of(run: Run) -> Facts:
+    """What two runs must share to be compared: the data set's name and content, the split, the candidates."""
+    return (run.result.dataset, *(str(run.result.data.get(key)) for key in _FACTS))
+
+
+def counted_once(runs: Iterable[Run]) -> list[Run]:
+    """One run for each configuration and seed; copies must agree, and a failed copy gives way to a finished one."""
+    kept: dict[tuple[str, str, str, int], Run] = {}
+    for run in runs:
+        former = kept.get(run.identity)
+        kept[run.identity] = run if former is None else _merged(former, run)
+    return list(kept.values())
+
+
+def _merged(former: Run, run: Run) -> Run:
+    if former.finished and run.finished and _figures(former) != _figures(run):
+        raise UsageError(
+            f"{former.name} and {run.name}: the same configuration ({run.result.config_hash}) and seed"
+            f" ({run.result.seed}) with different figures; find out which is right and leave the other out"
+        )
+    stays, goes = (run, former) if run.finished and not former.finished else (former, run)
+    return replace(stays, copies=(*stays.copies, goes.name, *goes.copies))
+
+
+def _figures(run: Run) -> tuple[object, ...]:
+    return (facts_of(run), run.result.status, run.result.valid, run.result.test)
+
+
+def comparable(runs: Sequence[Run], allow_mixed: bool = False) -> dict[Facts, list[Run]]:
+    """Runs by what they share; more than one set of them is refused unless `allow_mixed`.
+
+    A run that ended before it knew its data stands with runs of its configuration, else with the first of its data set.
+    """
+    sets: dict[Facts, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: (not run.result.data, facts_of(run), run.name)):
+        sets.setdefault(_home(run, sets), []).append(run)
+    if len(sets) > 1 and not allow_mixed:
+        raise UsageError(_refusal(sets))
+    return dict(sorted(sets.items()))
+
+
+def _home(run: Run, sets: dict[Facts, list[Run]]) -> Facts:
+    own = facts_of(run)
+    if run.result.data:
+        return own
+    of_hash = [
+        facts for facts, runs in sets.items() if run.result.config_hash in {one.result.config_hash for one in runs}
+    ]
+    return next(iter([*of_hash, *(facts for facts in sets if facts[0] == own[0])]), own)
+
+
+def _refusal(sets: dict[Facts, list[Run]]) -> str:
+    differing = [
+        label for place, label in enumerate(("data set", *_FACTS)) if len({facts[place] for facts in sets}) > 1
+    ]
+    described = "; ".join(f"{' / '.join(facts)}: {names(runs)}" for facts, runs in sets.items())
+    return (
+        f"these runs are not comparable, they differ in {', '.join(differing)} ({described});"
+        " report them apart, or give --allow_mixed for one page with a table each"
+    )

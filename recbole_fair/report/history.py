@@ -1,0 +1,44 @@
+"""history.csv: losses, validation figures, group weights and expert shares by epoch."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from recbole_fair.errors import UsageError
+
+Curve = list[tuple[int, float]]  # epoch, value
+
+
+def curves(folder: Path) -> Mapping[str, Curve]:
+    """A curve for each metric of the history; empty where there is none (closed-form models)."""
+    path = folder / "history.csv"
+    if not path.exists():
+        return {}
+    found: dict[str, Curve] = {}
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            for entry in csv.DictReader(stream):
+                found.setdefault(entry["metric"], []).append((int(entry["epoch"]), float(entry["value"])))
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise UsageError(f"{path}: damaged ({error!r}); remove the run's folder and run again") from error
+    return found
+
+
+def by_group(found: Mapping[str, Curve]) -> Mapping[str, Mapping[str, Curve]]:
+    """Curves of groups, by what they show: `weight[Action]`, `valid recall@20[gender:F]`.
+
+    An aggregate such as `valid cv@20[pop]` names a grouping, not a group, and has no part in it.
+    """
+    shown: dict[str, dict[str, Curve]] = {}
+    for name, curve in found.items():
+        quantity, bracket, group = name.removesuffix("]").partition("[")
+        if bracket and (":" in group or not name.startswith("valid ")):
+            shown.setdefault(quantity.strip(), {})[group] = curve
+    return {quantity: groups for quantity, groups in shown.items() if len(groups) > 1}
+
+
+def experts(found: Mapping[str, Curve]) -> Mapping[str, Curve]:
+    """Shares of experts by epoch, under the experts' names."""
+    return {name.removeprefix("expert").strip(): curve for name, curve in found.items() if name.startswith("expert")}

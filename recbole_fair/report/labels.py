@@ -1,0 +1,53 @@
+"""Names that tell rows apart: the model's, and where two rows share it, what their configurations differ in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from recbole_fair import keys
+from recbole_fair.report.reading import Run, config_of
+
+_SHOWN = 3
+
+
+def labels(runs: Sequence[Run]) -> list[str]:
+    """A different label for each of the runs, one a row; `--reference` takes it too."""
+    models = Counter(run.result.model for run in runs)
+    configs = [_flat(config_of(run.folder)) if models[run.result.model] > 1 else {} for run in runs]
+    told = [
+        _told(run, config, [other for twin, other in zip(runs, configs, strict=True) if _twins(run, twin)])
+        for run, config in zip(runs, configs, strict=True)
+    ]
+    repeated = Counter(told)
+    return [
+        f"{label} [{run.result.config_hash[:6]}]" if repeated[label] > 1 else label
+        for run, label in zip(runs, told, strict=True)
+    ]
+
+
+def _twins(run: Run, other: Run) -> bool:
+    return run.result.model == other.result.model
+
+
+def _told(run: Run, config: Mapping[str, Any], twins: Sequence[Mapping[str, Any]]) -> str:
+    """The model, and the few keys in which its configuration differs from others of its name."""
+    differing = _differing(twins)
+    if not 0 < len(differing) <= _SHOWN:
+        return run.result.model
+    return f"{run.result.model} ({', '.join(f'{key}={config[key]}' for key in differing)})"
+
+
+def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Keys that all have, with unequal values; a key that only some have came with a later version."""
+    shared = [key for key in configs[0] if keys.hashed(key) and all(key in config for config in configs)]
+    return [key for key in shared if key != "seed" and len({repr(config[key]) for config in configs}) > 1]
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys as on the command line: eval_args.order."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return flat

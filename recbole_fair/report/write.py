@@ -1,0 +1,31 @@
+"""All files of a report in one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from recbole_fair.errors import UsageError
+from recbole_fair.report.assemble import Options, assemble
+from recbole_fair.report.latex import latex
+from recbole_fair.report.markdown import markdown
+from recbole_fair.report.page import page
+from recbole_fair.report.sheet import sheet
+from recbole_fair.storage import write_text
+
+
+def write(roots: Sequence[Path], out: Path, options: Options) -> list[Path]:
+    """Read the runs below `roots` and write the report into `out`; the same runs give the same bytes."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out={out}: is a file; name a folder")
+    report = assemble(roots, options)
+    texts = {
+        "index.html": page(report),
+        "results.csv": sheet(report.runs),
+        "results.md": markdown(report),
+        "results.tex": latex(report),
+        **{f"figures/{chart.name}.svg": f"{chart.svg}\n" for block in report.blocks for chart in block.charts},
+    }
+    for name, content in texts.items():
+        write_text(out / name, content)
+    return [out / name for name in texts]

@@ -1,0 +1,1 @@
+"""Parts of a search (tune.py) and of a comparison (compare.py): spaces, jobs, Ray, and choosing among figures."""

@@ -1,0 +1,99 @@
+"""The derivative of the outer level by the item vectors, through one step of the inner level (BiFair, Eq. 5-7).
+
+Symbols: Z the item vectors, theta the parameters, L(theta, Z) the loss, theta' = theta - xi grad_theta L(theta, Z).
+
+    grad_Z L(theta', Z) - xi * [d^2 L / dZ dtheta](theta, Z) v,   v = grad_theta' L(theta', Z)                   (Eq. 6)
+
+The product of the mixed second derivative with v is found by central differences or exactly. After DARTS (Liu et al.,
+ICLR 2019), which the paper follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+Loss = Callable[[], Tensor]  # under whatever stands in theta and Z when it is called
+
+
+class Hypergradient(NamedTuple):
+    """The outer gradient by Z, and the gradient by theta' that was met on the way."""
+
+    by_vectors: Tensor  # [I, W]
+    by_parameters: list[Tensor]  # v
+
+
+def hypergradient(
+    loss: Loss, parameters: Sequence[Tensor], vectors: Tensor, inner: Sequence[Tensor], xi: float, epsilon: float,
+    implicit: str,
+) -> Hypergradient:  # fmt: skip
+    """Eq. (6), where `inner` is grad_theta L(theta, Z). Leaves theta, Z and every `.grad` as they were."""
+    with moved(parameters, inner, -xi):
+        outer, *ahead = torch.autograd.grad(loss(), [vectors, *parameters])
+    if xi and norm(ahead) > 0:
+        IMPLICIT[implicit](outer, loss, parameters, vectors, ahead, xi, epsilon)
+    return Hypergradient(outer, ahead)
+
+
+def finite_difference(
+    outer: Tensor, loss: Loss, parameters: Sequence[Tensor], vectors: Tensor, ahead: Sequence[Tensor], xi: float,
+    epsilon: float,
+) -> None:  # fmt: skip
+    """Eq. (7): (grad_Z L(theta + e v, Z) - grad_Z L(theta - e v, Z)) / 2e, e = epsilon / |v|, taken off in place.
+
+    One difference after the other, so that no more than two arrays of Z's size exist beside it.
+    """
+    step = epsilon / norm(ahead)
+    for sign in (1.0, -1.0):
+        with moved(parameters, ahead, sign * step):
+            (found,) = torch.autograd.grad(loss(), [vectors])
+        outer.add_(found, alpha=-sign * xi / (2 * step))
+
+
+def hessian_vector(
+    outer: Tensor, loss: Loss, parameters: Sequence[Tensor], vectors: Tensor, ahead: Sequence[Tensor], xi: float,
+    _epsilon: float,
+) -> None:  # fmt: skip
+    """The same product exactly, as grad_Z of grad_theta L(theta, Z) . v: one backward through a backward."""
+    by_parameters = torch.autograd.grad(loss(), parameters, create_graph=True)
+    along = torch.stack([(one * other).sum() for one, other in zip(by_parameters, ahead, strict=True)]).sum()
+    (mixed,) = torch.autograd.grad(along, [vectors])
+    outer.sub_(mixed, alpha=xi)
+
+
+IMPLICIT = {"finite_difference": finite_difference, "hessian_vector": hessian_vector}
+
+
+@contextmanager
+def moved(parameters: Sequence[Tensor], direction: Sequence[Tensor], length: float) -> Iterator[None]:
+    """The parameters, moved along a direction while the block runs, then as they were to the last bit."""
+    former = [parameter.detach().clone() for parameter in parameters]
+    with torch.no_grad():
+        for parameter, part in zip(parameters, direction, strict=True):
+            parameter.add_(part, alpha=length)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for parameter, value in zip(parameters, former, strict=True):
+                parameter.copy_(value)
+
+
+def norm(parts: Sequence[Tensor]) -> float:
+    """Length of all parts as one vector."""
+    return float(torch.stack([part.square().sum() for part in parts]).sum().sqrt())
+
+
+def angle(one: Sequence[Tensor], other: Sequence[Tensor]) -> float:
+    """Degrees between two directions; 0 where either has no length.
+
+    >>> round(angle([torch.tensor([1.0, 0.0])], [torch.tensor([1.0, 1.0])]), 3)
+    45.0
+    """
+    lengths = norm(one) * norm(other)
+    along = float(torch.stack([(a * b).sum() for a, b in zip(one, other, strict=True)]).sum())
+    return float(torch.tensor(along / lengths).clamp(-1, 1).acos().rad2deg()) if lengths > 0 else 0.0

@@ -1,0 +1,95 @@
+"""Offset: a score offset for each item group, fitted on validation after training; the model itself stays as it is.
+
+    score'(u, i) = score(u, i) + sum of o_g over the groups g of item i
+
+Symbols: o_g the offset of group g in units of the scores' standard deviation, U_g its utility (BiFair, Eq. 1) on
+validation, U the mean of the U_g. Not from the papers: the control row that a trained method has to beat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recbole_fair.errors import UsageError
+from recbole_fair.strategies.base import Strategy, TrainingView
+
+
+@dataclass(frozen=True)
+class Point:
+    """One step of the way: offsets, and what they do on validation."""
+
+    offsets: tuple[float, ...]  # [G]
+    accuracy: float
+    utilities: tuple[float, ...]  # [G]
+    cv: float
+    minimum: float
+
+
+Judge = Callable[[Tensor], Point]  # offsets [G] -> what they do
+
+
+def trace(judge: Judge, groups: int, steps: int, rate: float) -> list[Point]:
+    """From no offsets on, step by step: o_g <- o_g + rate * (U - U_g) / U, centred.
+
+    What falls short is raised and what stands above is lowered, in proportion. With two groups the offsets have one
+    degree of freedom, so the way is the whole frontier; with more it is one path through it.
+    """
+    points = [judge(torch.zeros(groups))]
+    offsets = torch.zeros(groups)
+    for _ in range(steps):
+        utilities = torch.tensor(points[-1].utilities)
+        mean = utilities.nanmean()
+        if not mean > 0:
+            break
+        offsets = offsets + rate * ((mean - utilities) / mean).nan_to_num(nan=0.0)
+        offsets = offsets - offsets.mean()
+        points.append(judge(offsets))
+    return points
+
+
+def choose(points: Sequence[Point], budget: float, aim: str) -> int:
+    """The place of the fairest point that keeps `budget` of the accuracy without offsets."""
+    enough = [place for place, point in enumerate(points) if point.accuracy >= budget * points[0].accuracy]
+    if aim == "min":
+        return max(enough, key=lambda place: points[place].minimum)
+    return min(enough, key=lambda place: points[place].cv)
+
+
+class Offset(Strategy):
+    """Shifts what a trained model says; `fit` is called instead of training."""
+
+    def __init__(self, view: TrainingView) -> None:
+        super().__init__(view)
+        groups = view.groups
+        if groups.user.shape[1] > 1:
+            raise UsageError(
+                f"fair_group={groups.field}: Offset shifts items; name an item grouping, such as pop or genre"
+            )
+        self.names = groups.names
+        self.membership = torch.from_numpy(groups.item[:, groups.columns]).float()  # [I, G]
+
+    def prepare(self, model: Any) -> None:
+        """Give the model a buffer of item offsets, which its scores take in; it is stored with the weights."""
+        model.register_buffer("item_offset", torch.zeros(len(self.membership), device=self.config["device"]))
+        _shift(model, "full_sort_predict", lambda scores, _: scores.view(-1, len(self.membership)) + model.item_offset)
+        _shift(model, "predict", lambda scores, batch: scores + model.item_offset[batch[self.view.item_field]])
+
+    def by_item(self, offsets: Tensor, scale: float) -> Tensor:
+        """[I] of what each item's score is shifted by."""
+        return self.membership @ offsets * scale
+
+    def fit(self, judge: Judge) -> tuple[list[Point], int]:
+        """The way and the place of the chosen point."""
+        keys = self.config
+        points = trace(judge, len(self.names), int(keys["offset_steps"]), float(keys["offset_rate"]))
+        return points, choose(points, float(keys["ndcg_budget"]), keys["offset_aim"])
+
+
+def _shift(model: Any, name: str, shifted: Callable[[Tensor, Any], Tensor]) -> None:
+    scores = getattr(model, name)
+    setattr(model, name, lambda batch: shifted(scores(batch), batch))

@@ -1,0 +1,96 @@
+"""What BiFair and Separate need of a model: item vectors Z that can be trained apart from its parameters theta.
+
+The loss must come in three parts, so that one batch can be looked at under several theta and Z, and group by group:
+
+    rows = model.draw(batch)                    all that is random: users, positives, negatives
+    vectors = model.unit_vectors()              what costs most: every user's and item's vector
+    model.pair_losses(rows, *vectors)           cheap, and separable by rows
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from recbole_fair.errors import UsageError
+
+
+@runtime_checkable
+class Refinable(Protocol):
+    """A model with item vectors to refine."""
+
+    item_vectors: Tensor  # Z [I, W]
+
+    def draw(self, interaction: Any) -> tuple[Tensor, ...]:
+        """Rows of the batch and their negatives; each part's first axis is the rows."""
+
+    def unit_vectors(self) -> tuple[Tensor, Tensor]:
+        """User vectors [U, D] and item vectors [I, D] under the current theta and Z."""
+
+    def pair_losses(self, rows: Any, user_vectors: Tensor, item_vectors: Tensor) -> Tensor:
+        """The rows' losses, [B]."""
+
+
+def refine(model: nn.Module) -> tuple[Tensor, Tensor]:
+    """Make Z a leaf of its own; return it and the encoder's vectors. A model that has none is refused.
+
+    It stays a buffer, so the model's own optimiser does not see it, but a trained one: checkpoints and parameter
+    counts find it by `requires_grad`. A copy, because the vectors themselves may be mapped from the encoder's cache.
+    """
+    if not isinstance(model, Refinable):
+        raise UsageError(
+            f"{type(model).__name__}: has no item vectors to refine, it knows items by their ids;"
+            " BiFair and Separate train text-enhanced models (AlphaRec, Linear)"
+        )
+    encoded = model.item_vectors
+    refined = encoded.clone().requires_grad_()
+    model.register_buffer("item_vectors", refined)
+    return refined, encoded
+
+
+def column_gradients(
+    model: Refinable, rows: Sequence[Tensor], columns: Tensor, targets: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """The losses of all rows [B], and the gradients [K, P] of K weighted sums of them.
+
+    `columns` [B, K] holds the weights; every row must have one somewhere.
+
+    The vectors are computed once. A column's gradient at the vectors needs only the rows it weighs, so K groups that
+    share few rows cost no more there than one pass over the batch; each is then carried to the targets through the
+    shared graph. Exact: the same numbers as K backward passes through everything.
+    """
+    vectors = model.unit_vectors()
+    leaves = [part.detach().requires_grad_() for part in vectors]
+    losses = torch.zeros(len(columns)).to(columns)
+    gradients = losses.new_empty(columns.shape[1], sum(target.numel() for target in targets))
+    for column, gradient in zip(columns.T, gradients, strict=True):
+        chosen = column.nonzero().squeeze(1)
+        found = model.pair_losses(tuple(part[chosen] for part in rows), *leaves)
+        losses[chosen] = found.detach()
+        at_vectors = torch.autograd.grad(column[chosen] @ found, leaves)
+        at_targets = torch.autograd.grad(vectors, targets, at_vectors, retain_graph=True)
+        torch.cat([part.flatten() for part in at_targets], out=gradient)
+    return losses, gradients
+
+
+def refuse_too_many_groups(groups: int, targets: Sequence[Tensor]) -> None:
+    """One gradient a group is kept until the weights are known: say how many fit before training finds out."""
+    size = sum(target.numel() * target.element_size() for target in targets)
+    room = usable_memory(targets[0].device)
+    if (groups + 1) * size > room:
+        raise UsageError(
+            f"fair_group: {groups} groups with a gradient of {size / 1e9:.2f} GB each do not fit in"
+            f" {room / 1e9:.1f} GB; at most {max(0, int(room // size) - 1)} do. Set weights=entropy, which needs no"
+            " gradient per group, or choose coarser groups"
+        )
+
+
+def usable_memory(device: torch.device) -> float:
+    """Half of the device's memory, in bytes: the other half is for the model, its optimisers and a step."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory / 2
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2

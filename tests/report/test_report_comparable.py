@@ -1,0 +1,90 @@
+"""What may stand in one table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from report_planted import FACTS, change, plant
+
+from recbole_fair.errors import UsageError
+from recbole_fair.report.assemble import Options, assemble
+from recbole_fair.report.comparable import comparable, counted_once
+from recbole_fair.report.reading import read_runs
+
+KEYS = Options(metrics=("recall@5",))
+
+
+@pytest.mark.parametrize("fact", ["fingerprint", "split", "candidates"])
+def test_other_data_split_or_candidates_are_refused_and_listed(tmp_path: Path, fact: str) -> None:
+    plant(tmp_path / "one", "MF")
+    plant(tmp_path / "two", "Pop", data={**FACTS, fact: "other"})
+    with pytest.raises(UsageError, match=rf"differ in {fact} .*: one; .*other.*: two\); .*--allow_mixed"):
+        assemble([tmp_path], KEYS)
+
+
+def test_another_data_set_is_refused(tmp_path: Path) -> None:
+    plant(tmp_path / "one", "MF")
+    plant(tmp_path / "two", "Pop", dataset="elsewhere")
+    with pytest.raises(UsageError, match="differ in data set "):
+        assemble([tmp_path], KEYS)
+
+
+def test_mixed_runs_stand_in_a_table_each_and_are_not_ranked_together(tmp_path: Path) -> None:
+    plant(tmp_path / "one", "MF", quality=(0.2, 0.1))
+    plant(tmp_path / "two", "Pop", quality=(0.9, 0.9), data={**FACTS, "split": "other"})
+    report = assemble([tmp_path], Options(metrics=("recall@5",), allow_mixed=True))
+    assert [[row.label for row in block.rows] for block in report.blocks] == [["MF"], ["Pop"]] or [
+        [row.label for row in block.rows] for block in report.blocks
+    ] == [["Pop"], ["MF"]]
+    assert all(block.rows[0].cells["recall@5"].mark == "best" for block in report.blocks)
+    assert not any(block.tests for block in report.blocks)
+
+
+def test_copies_with_equal_figures_count_once(tmp_path: Path) -> None:
+    plant(tmp_path / "one", "MF")
+    plant(tmp_path / "two", "MF")
+    (run,) = counted_once(read_runs([tmp_path]))
+    assert (run.name, run.copies) == ("one", ("two",))
+
+
+@pytest.mark.parametrize("part", ["test", "valid", "data"])
+def test_the_same_hash_and_seed_with_other_figures_is_refused_by_name(tmp_path: Path, part: str) -> None:
+    plant(tmp_path / "one", "MF")
+    changed: dict[str, Any] = {"data": {**FACTS, "split": "other"}}
+    change(plant(tmp_path / "two", "MF"), **{part: changed.get(part, {"recall@5": 0.123})})
+    with pytest.raises(UsageError, match=r"one and two: the same configuration \(hash-MF\) and seed \(1\)"):
+        counted_once(read_runs([tmp_path]))
+
+
+def test_a_failed_copy_gives_way_to_a_finished_one(tmp_path: Path) -> None:
+    for name in ("a", "c"):
+        plant(tmp_path / name, "MF", status="failed", error="killed", test={}, valid={}, data={})
+    plant(tmp_path / "b", "MF")
+    (run,) = counted_once(read_runs([tmp_path]))
+    assert (run.name, run.finished, run.copies) == ("b", True, ("a", "c"))
+
+
+def test_a_run_that_failed_before_its_data_were_read_stands_with_its_own(tmp_path: Path) -> None:
+    other = {**FACTS, "split": "0-split"}  # sorts before the other
+    plant(tmp_path / "a", "MF", data=other)
+    plant(tmp_path / "b", "Pop", seed=1)
+    plant(tmp_path / "c", "Pop", seed=2, status="failed", test={}, data={})  # by its hash
+    plant(tmp_path / "d", "New", status="failed", test={}, data={})  # by the data set's name
+    plant(tmp_path / "e", "Lone", status="failed", test={}, data={}, dataset="alone")
+    sets = comparable(counted_once(read_runs([tmp_path])), allow_mixed=True)
+    assert sorted(sorted(run.name for run in runs) for runs in sets.values()) == [["a", "d"], ["b", "c"], ["e"]]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (Options(metrics=("recal@5",)), r"--metrics=recal@5: no run has it.*recall@5"),
+        (Options(metrics=("recall@5",), reference="Pup"), "--reference=Pup: no row or model of this name"),
+    ],
+)
+def test_unknown_names_are_refused_with_the_nearest(tmp_path: Path, options: Options, told: str) -> None:
+    plant(tmp_path / "one", "Pop")
+    with pytest.raises(UsageError, match=told):
+        assemble([tmp_path], options)

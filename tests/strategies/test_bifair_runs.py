@@ -1,0 +1,154 @@
+"""BiFair and Separate as a user runs them: refusals, resume, kept vectors, and other runs that read these."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from recbole_fair import run
+from recbole_fair.embedding.saved import FILE, SavedVectors
+from recbole_fair.errors import TrainingError, UsageError
+from recbole_fair.runner import open_run
+from recbole_fair.storage import read_tensors, write_tensors
+
+PAIRS = ["BiFairAlphaRec", "BiFair-Alg2AlphaRec", "BiFairLinear", "SeparateAlphaRec"]
+OFTEN = {"outer_every": 1, "outer_lr": 0.01, "fair_group": "genre"}
+
+
+@pytest.mark.parametrize("model", PAIRS)
+def test_z_is_stored_reloaded_and_logged(run_toy: Any, model: str) -> None:
+    result = run_toy(model, epochs=4, **OFTEN)
+    folder = Path(result.run_dir)
+    stored, _ = read_tensors(folder / "model.safetensors")
+    _, data, trainer = open_run(folder)
+    assert torch.equal(trainer.model.item_vectors.detach(), stored["item_vectors"])
+    assert trainer.model.item_vectors[0].count_nonzero() == 0, "padding stays empty"
+    again = trainer.evaluate(data.test, load_best_model=False)
+    assert {name: again[name] for name in result.test} == result.test
+    assert result.parameters["trainable"] == sum(value.numel() for value in stored.values())
+    history = (folder / "history.csv").read_text()
+    for metric in ("weight[comic]", "group loss[noir]", "absent[drawn]", "item vectors moved"):
+        assert metric in history
+
+
+@pytest.mark.parametrize("model", ["LightGCN", "MF", "EASE", "SASRec"])
+@pytest.mark.parametrize("strategy", ["BiFair", "BiFair-Alg2", "Separate"])
+def test_models_that_know_items_by_id_are_refused_before_training(run_toy: Any, strategy: str, model: str) -> None:
+    with pytest.raises(UsageError, match="has no item vectors to refine"):
+        run_toy(f"{strategy}{model}")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("xi", -0.1), ("epsilon", 0), ("epsilon", 2), ("outer_lr", 0), ("outer_every", 0), ("gain", -1),
+     ("weights", "softmax"), ("columns", "both"), ("direction", "up"), ("implicit", "neumann"),
+     ("projector_epochs", 0), ("solver_steps", 0)],
+)  # fmt: skip
+def test_keys_out_of_bounds_are_refused(run_toy: Any, key: str, value: Any) -> None:
+    with pytest.raises(UsageError, match=key):
+        run_toy("SeparateAlphaRec", **{key: value})
+
+
+@pytest.mark.parametrize("weights", ["entropy", "lp"])
+def test_a_run_that_breaks_down_says_where_and_in_which_groups(run_toy: Any, weights: str) -> None:
+    with pytest.raises(TrainingError, match=r"epoch 0, batch 0.*not finite.*comic, drawn, noir of genre"):
+        run_toy("BiFairAlphaRec", temperature=1e-42, weights=weights, **OFTEN)
+
+
+class StopError(Exception):
+    """Stands for whatever ends a process between two epochs."""
+
+
+@pytest.mark.parametrize("model", PAIRS)
+def test_resume_goes_on_as_if_nothing_had_happened(toy: Any, tmp_path: Path, model: str) -> None:
+    keys = {"epochs": 6, "projector_epochs": 2, **OFTEN, "outer_every": 2}
+    keys = {key: value for key, value in keys.items() if key != "projector_epochs" or "Separate" in model}
+    whole = run(**toy(model, **keys, run_dir=str(tmp_path / "whole")))
+
+    def stop(epoch: int, score: float) -> None:
+        if epoch == 3:
+            raise StopError
+
+    with pytest.raises(StopError):
+        run(**toy(model, **keys), on_epoch=stop)
+    resumed = run(**toy(model, **keys, resume=True))
+    assert (resumed.test, resumed.valid) == (whole.test, whole.valid)
+    for name in ("history.csv", "users.csv"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    vectors = [read_tensors(tmp_path / name / "model.safetensors")[0]["item_vectors"] for name in ("run", "whole")]
+    assert torch.equal(*vectors)
+
+
+def kept(toy: Any, tmp_path: Path, **keys: Any) -> Path:
+    """A run that keeps its refined vectors."""
+    folder = tmp_path / "refined"
+    run(**toy("BiFairAlphaRec", run_dir=str(folder), epochs=3, save_item_vectors=True, **OFTEN, **keys))
+    return folder
+
+
+def test_refined_vectors_are_read_by_another_run(toy: Any, tmp_path: Path) -> None:
+    folder = kept(toy, tmp_path)
+    stored, _ = read_tensors(folder / "model.safetensors")
+    result = run(**toy("AlphaRec", item_encoder=str(folder), epochs=1, item_text=None))
+    _, _, trainer = open_run(Path(result.run_dir))
+    assert torch.equal(trainer.model.item_vectors, stored["item_vectors"].detach())
+    assert str(folder) in result.environment["item_encoder"]
+
+
+def test_their_content_is_in_the_hash_and_their_place_is_not(toy: Any, tmp_path: Path) -> None:
+    first, second = kept(toy, tmp_path / "a"), kept(toy, tmp_path / "b", seed=7)
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    (moved / FILE).write_bytes((first / FILE).read_bytes())
+    identity = [SavedVectors(folder).identity for folder in (first, second, moved)]
+    assert identity[0] == identity[2] != identity[1]
+    hashes = []
+    for name, folder in (("x", first), ("y", second)):
+        keys = toy("AlphaRec", item_encoder=str(folder), epochs=0, run_dir=str(tmp_path / name))
+        hashes.append(run(**keys).config_hash)
+    assert hashes[0] != hashes[1]
+
+
+def test_a_finished_run_writes_its_vectors_when_asked_afterwards(toy: Any, tmp_path: Path) -> None:
+    keys = toy("BiFairAlphaRec", epochs=3, **OFTEN)
+    run(**keys)
+    assert not (tmp_path / "run" / FILE).exists()
+    run(**keys, save_item_vectors=True)
+    stored, _ = read_tensors(tmp_path / "run" / "model.safetensors")
+    written, about = read_tensors(tmp_path / "run" / FILE)
+    assert torch.equal(written["vectors"], stored["item_vectors"][1:])
+    assert len(about["tokens"]) == len(written["vectors"]) == 24
+
+
+def test_vectors_of_other_data_or_none_are_refused(toy: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "other"
+    folder.mkdir()
+    write_tensors(
+        folder / FILE,
+        {"vectors": torch.ones(1, 3)},
+        {"format": "recbole_fair item vectors of a run 1", "tokens": ["c1"]},
+    )
+    with pytest.raises(UsageError, match="no vector for 23 of 24 items"):
+        run(**toy("AlphaRec", item_encoder=str(folder)))
+    run(**toy("Pop", run_dir=str(tmp_path / "pop")))
+    with pytest.raises(UsageError, match="save_item_vectors=True"):
+        run(**toy("AlphaRec", item_encoder=str(tmp_path / "pop")))
+
+
+@pytest.mark.parametrize(
+    "vectors", [torch.full((1, 3), torch.nan), torch.ones(2, 3), torch.ones(3)], ids=["nan", "rows", "flat"]
+)
+def test_damaged_vectors_are_refused(tmp_path: Path, vectors: torch.Tensor) -> None:
+    about = {"format": "recbole_fair item vectors of a run 1", "tokens": ["c1"]}
+    write_tensors(tmp_path / FILE, {"vectors": vectors}, about)
+    with pytest.raises(UsageError, match="damaged"):
+        SavedVectors(tmp_path).of(["c1"])
+    write_tensors(tmp_path / FILE, {"vectors": torch.ones(1, 3)}, {**about, "format": "weights"})
+    with pytest.raises(UsageError, match="holds no item vectors"):
+        SavedVectors(tmp_path).of(["c1"])
+    (tmp_path / FILE).write_bytes(b"not a tensor")
+    with pytest.raises(UsageError, match="truncated"):
+        SavedVectors(tmp_path).of(["c1"])

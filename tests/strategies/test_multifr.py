@@ -1,0 +1,94 @@
+"""MultiFR and its solver against scipy's quadratic programmes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+from strategy_toy import EVERY, GENDER, GENRE, Tiny, batch, gradients_under, names_of, plain_gradients, view
+
+from recbole_fair.strategies.min_norm import frank_wolfe
+from recbole_fair.strategies.multifr import MultiFR
+
+
+def smallest_norm(gram: np.ndarray) -> float:
+    """The optimum by sequential quadratic programming."""
+    size = len(gram)
+    found = minimize(
+        lambda weights: weights @ gram @ weights,
+        np.full(size, 1 / size),
+        jac=lambda weights: 2 * gram @ weights,
+        bounds=[(0, 1)] * size,
+        constraints={"type": "eq", "fun": lambda weights: weights.sum() - 1},
+        method="SLSQP",
+        options={"maxiter": 1000, "ftol": 1e-14},
+    )
+    return float(found.fun)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 7), st.integers(0, 10**6))
+def test_frank_wolfe_reaches_the_optimum_of_a_quadratic_programme(size: int, seed: int) -> None:
+    rows = np.random.default_rng(seed).normal(0.3, 1.0, (size, 12))
+    gram = rows @ rows.T
+    weights = frank_wolfe(gram, 3000)
+    assert weights.min() >= 0 and weights.sum() == pytest.approx(1)
+    assert weights @ gram @ weights == pytest.approx(smallest_norm(gram), rel=2e-2, abs=1e-6)
+
+
+def test_conflicting_gradients_give_a_direction_that_hurts_none() -> None:
+    rows = np.array([[3.0, 1.0, 0.0], [-1.0, 2.0, 0.5], [0.5, 1.0, 2.0]])
+    direction = frank_wolfe(rows @ rows.T, 2000) @ rows
+    assert (rows @ direction > 0).all()
+
+
+def test_degenerate_gradients() -> None:
+    assert frank_wolfe(np.zeros((3, 3)), 10).tolist() == pytest.approx([1 / 3] * 3)
+    assert frank_wolfe(np.ones((2, 2)), 10).sum() == pytest.approx(1)
+    assert frank_wolfe(np.array([[4.0]]), 10).tolist() == [1.0]
+
+
+def strategy(*parts: Any, **keys: Any) -> MultiFR:
+    return MultiFR(view(*parts, **{"solver_steps": 3000, **keys}))
+
+
+@pytest.mark.parametrize("parts", [[GENDER], [GENRE]], ids=["two users", "three items, one of them in no group"])
+def test_gradient_is_the_smallest_combination_found_by_scipy(parts: list[Any]) -> None:
+    rows, model = batch(30), Tiny()
+    samples = model.samples(rows)
+    field = "user_id" if parts[0] is GENDER else "item_id"
+    losses = [samples.mean()]
+    for name in parts[0].names:
+        places = [place for place, each in enumerate(rows[field].tolist()) if name in names_of(parts[0], each)]
+        losses.append(torch.stack([samples[place] for place in places]).mean())
+    own = []
+    for loss in losses:
+        parts_of = torch.autograd.grad(loss, list(model.parameters()), retain_graph=True)
+        own.append(torch.cat([part.flatten() for part in parts_of]).double().numpy())
+    norm = smallest_norm(np.stack(own) @ np.stack(own).T)
+
+    regulariser = torch.autograd.grad(model.regulariser(), [model.item])[0]
+    user, item = gradients_under(strategy(*parts), rows)
+    got = torch.cat([user.flatten(), (item - regulariser).flatten()]).double().numpy()
+    assert got @ got == pytest.approx(norm, rel=5e-3)
+    assert all(got @ each >= norm * 0.99 for each in own), "no objective rises"
+
+
+@pytest.mark.parametrize(("parts", "mix"), [([EVERY], 1.0), ([GENDER], 0.0)], ids=["one group", "strength 0"])
+def test_plain_gradient(parts: list[Any], mix: float) -> None:
+    rows = batch()
+    got = gradients_under(strategy(*parts, fair_weight=mix), rows)
+    for mine, plain in zip(got, plain_gradients(rows), strict=True):
+        torch.testing.assert_close(mine, plain)
+
+
+def test_a_batch_that_lacks_a_group_has_one_objective_less() -> None:
+    rows = {name: values[:2] for name, values in batch(1).items()}
+    got = gradients_under(strategy(GENDER), rows)
+    for mine, plain in zip(got, plain_gradients(rows), strict=True):
+        torch.testing.assert_close(mine, plain)

@@ -1,0 +1,220 @@
+"""Search spaces: what they may say, and what is refused before anything starts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recbole_fair import registry, yamls
+from recbole_fair.config import Config
+from recbole_fair.errors import UsageError
+from recbole_fair.searching import planning, space
+from recbole_fair.searching.job import Job
+from recbole_fair.searching.planning import How
+
+
+def job(options: dict[str, Any], model: str = "MF", **more: Any) -> Job:
+    return Job(model, "toy", (), {**options, **more})
+
+
+@pytest.mark.parametrize(
+    ("domain", "expected"),
+    [
+        (0.1, "one word of Ray Tune"),
+        ([0.1, 0.2], "one word of Ray Tune"),
+        ({"uniform": [0, 1], "choice": [1]}, "one word of Ray Tune"),
+        ({"loguniforn": [0.1, 1]}, "Did you mean 'loguniform'"),
+        ({"choice": []}, "choice takes"),
+        ({"grid_search": []}, "grid_search takes"),
+        ({"choice": "abc"}, "choice takes"),
+        ({"uniform": [1]}, "uniform takes"),
+        ({"uniform": [1, 2, 3]}, "uniform takes"),
+        ({"uniform": ["a", "b"]}, "of numbers"),
+        ({"uniform": [True, 2]}, "of numbers"),
+        ({"uniform": [0, float("inf")]}, "of numbers"),
+        ({"uniform": [0, float("nan")]}, "of numbers"),
+        ({"randint": [1.5, 3]}, "of whole numbers"),
+        ({"uniform": [2, 1]}, "lower bound"),
+        ({"uniform": [1, 1]}, "lower bound"),
+        ({"loguniform": [0, 1]}, "logarithm"),
+        ({"lograndint": [-1, 5]}, "logarithm"),
+        ({"quniform": [0, 1, 0]}, "the step"),
+        ({"quniform": [0, 1, 2]}, "the step"),
+    ],
+)
+def test_refused_domains(domain: Any, expected: str) -> None:
+    with pytest.raises(UsageError, match=expected) as refusal:
+        space.parse({"learning_rate": domain}, "mine.yaml")
+    assert "mine.yaml: learning_rate" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"learning_rat": {"uniform": [0.1, 1]}}, "Did you mean 'learning_rate'"),
+        ({"ssl_tau": {"choice": [0.1]}}, "not used by MF"),
+        ({"learning_rate": {"choice": [0.1, "much"]}}, "expected float"),
+        ({"learning_rate": {"uniform": [-1, 1]}}, "out of bounds"),
+        ({"embedding_size": {"loguniform": [8, 64]}}, "expected int"),
+        ({"embedding_size": {"randint": [0, 64]}}, "out of bounds"),
+        ({"rec_loss": {"choice": ["host", "guest"]}}, "choose one of"),
+        ({"seed": {"choice": [1, 2]}}, "not searched over"),
+        ({"split_seed": {"choice": [1, 2]}}, "not searched over"),
+        ({"dataset": {"choice": ["a", "b"]}}, "not searched over"),
+        ({"model": {"choice": ["MF", "SGL"]}}, "not searched over"),
+        ({"strategy": {"choice": ["Reweight"]}}, "not searched over"),
+        ({"eval_args": {"choice": [{"order": "RO"}]}}, "not searched over"),
+        ({"eval_args.order": {"choice": ["RO"]}}, "not searched over"),
+        ({"topk": {"choice": [[5], [10]]}}, "not searched over"),
+        ({"valid_metric": {"choice": ["NDCG@5"]}}, "not searched over"),
+        ({"run_dir": {"choice": ["a", "b"]}}, "not searched over"),
+        ({"data_path": {"choice": ["a", "b"]}}, "not searched over"),
+        ({"cache_dir": {"choice": ["a", "b"]}}, "not searched over"),
+        ({"load": {"choice": ["a", "b"]}}, "not searched over"),
+        ({"clip_grad_norm.norm": {"choice": [1.0]}}, "clip_grad_norm"),
+        ({"epochs": {"choice": [1, 2]}}, "keep one"),  # toy_options gives epochs
+        ({}, "names no key"),
+    ],
+)
+def test_refused_spaces(values: dict[str, Any], expected: str, toy_options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=expected):
+        planning.planned(job(toy_options), values, How())
+
+
+def test_a_space_that_can_be_searched(toy_options: dict[str, Any]) -> None:
+    values = {
+        "learning_rate": {"loguniform": [1e-4, 1e-1]},
+        "embedding_size": {"randint": [1, 9]},
+        "clip_grad_norm.max_norm": {"choice": [1.0, 5.0]},
+        "weight_decay": {"grid_search": [0.0, 1e-5]},
+    }
+    plan = planning.planned(job(toy_options), values, How(num_samples=3))
+    assert (plan.trials, plan.epochs, plan.judged, plan.direction) == (6, 1, "ndcg@5", "max")
+    assert plan.about()["space"] == values
+    assert job(toy_options).over({"clip_grad_norm.max_norm": 5.0}).keys["clip_grad_norm"] == {"max_norm": 5.0}
+
+
+@given(low=st.integers(-50, 50), width=st.integers(1, 50))
+def test_probes_are_the_ends_of_what_is_drawn(low: int, width: int) -> None:
+    ends = space.parse({"k": {"randint": [low, low + width]}}, "x")["k"].probes()
+    assert ends == [low, low + width - 1]
+    ends = space.parse({"k": {"uniform": [low, low + width]}}, "x")["k"].probes()
+    assert ends == [low, low + width]
+    assert all(isinstance(end, float) for end in ends)
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        {"uniform": [0.5, 2]}, {"loguniform": [1e-4, 1e-1]}, {"quniform": [0, 1, 0.25]}, {"randint": [2, 7]},
+        {"lograndint": [1, 100]}, {"choice": ["a", None, 3]}, {"qloguniform": [0.1, 10, 0.1]},
+    ],
+)  # fmt: skip
+def test_what_ray_draws_lies_between_the_probes(domain: dict[str, Any]) -> None:
+    parsed = space.parse({"key": domain}, "x")["key"]
+    drawn = [parsed.for_ray().sample() for _ in range(200)]
+    if parsed.listed:
+        assert set(drawn) == set(parsed.probes())
+    else:
+        low, high = parsed.probes()
+        assert all(low - 1e-9 <= value <= high + 1e-9 for value in drawn)
+
+
+def test_a_grid_is_every_listed_value_once(toy_options: dict[str, Any]) -> None:
+    values = {"learning_rate": {"choice": [0.1, 0.01]}, "embedding_size": {"choice": [4, 8, 16]}}
+    assert planning.planned(job(toy_options), values, How(search_algorithm="grid")).trials == 6
+    with pytest.raises(UsageError, match="leave num_samples out"):
+        planning.planned(job(toy_options), values, How(search_algorithm="grid", num_samples=2))
+    with pytest.raises(UsageError, match="a grid needs listed values"):
+        wide = {"learning_rate": {"uniform": [0.1, 1]}}
+        planning.planned(job(toy_options), wide, How(search_algorithm="grid"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"num_samples": 0}, {"num_samples": 2.5}, {"max_concurrent": True}, {"grace_epochs": 0},
+        {"gpus_per_trial": -1}, {"gpus_per_trial": "half"}, {"gpus_per_trial": float("nan")},
+        {"search_algorithm": "best"}, {"scheduler": "ASHA!"},
+    ],
+)  # fmt: skip
+def test_refused_ways_of_searching(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        How(**wrong)
+
+
+def test_trained_weights_are_not_searched_over(toy_options: dict[str, Any], run_toy: Any) -> None:
+    folder = run_toy("Pop").run_dir
+    with pytest.raises(UsageError, match="nothing to search over"):
+        planning.planned(Job(None, None, (), {"load": folder}), {"learning_rate": {"choice": [0.1]}}, How())
+
+
+def test_runs_without_gpus_reserve_none(toy_options: dict[str, Any]) -> None:
+    def gpus(how: How, **more: Any) -> float | None:
+        return planning.planned(job({**toy_options, **more}), {"learning_rate": {"choice": [0.1]}}, how).gpus
+
+    assert gpus(How()) == 0  # the toy data's keys say use_gpu: False
+    assert gpus(How(), use_gpu=True) is None
+    assert gpus(How(gpus_per_trial=0.5), use_gpu=True) == 0.5
+
+
+def test_looking_at_a_configuration_leaves_the_environment(
+    toy_options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RecBole points CUDA_VISIBLE_DEVICES at its one GPU; Ray would then see no other."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    real = Config._init_device
+
+    def as_with_a_gpu(config: Config) -> None:
+        real(config)
+        os.environ["CUDA_VISIBLE_DEVICES"] = "0"
+
+    monkeypatch.setattr(Config, "_init_device", as_with_a_gpu)
+    job(toy_options).config()
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+@pytest.mark.parametrize("package", ["optuna", "hyperopt"])
+def test_a_missing_package_is_named(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recbole_fair.searching.algorithms.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=f"pip install {package}"):
+        How(search_algorithm=package)
+
+
+def test_search_files_are_found_by_model_strategy_loss_base_and_family(
+    tmp_path: Path, toy_options: dict[str, Any]
+) -> None:
+    for name in ("ReweightMF", "Reweight", "MF", "infonce", "embedding"):
+        (tmp_path / f"{name}.yaml").write_text("learning_rate: {choice: [0.1]}\n")
+
+    def found(model: str, **more: Any) -> str | None:
+        path = space.find(job(toy_options, model, **more).config(), tmp_path, model)
+        return path.stem if path else None
+
+    assert [found(model) for model in ("ReweightMF", "ReweightSGL", "BPR", "AlphaRec", "EASE")] == [
+        "ReweightMF", "Reweight", "MF", "embedding", None,
+    ]  # fmt: skip
+    assert found("MF", rec_loss="infonce") == "MF"  # a user's own file of that name
+    assert space.find(job(toy_options, "MF", rec_loss="infonce").config(), tmp_path) == tmp_path / "infonce.yaml"
+    (tmp_path / "BPR.yaml").write_text("")
+    assert found("BPR") == "BPR"
+
+
+FILES = sorted((yamls.PROPERTIES / "search").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_ready_search_files_suit_every_model_they_are_for(path: Path, toy_options: dict[str, Any]) -> None:
+    keys = {key: value for key, value in toy_options.items() if key not in ("epochs", "train_batch_size")}
+    jobs = [job(keys, name) for name in registry.MODELS]
+    jobs += [job(keys, f"{path.stem}MF")] if path.stem in registry.STRATEGIES else []
+    jobs += [job(keys, "LightGCN", rec_loss="infonce")]
+    own = [candidate for candidate in jobs if space.find(candidate.config()) == path]
+    assert own, "no model uses this file"
+    for candidate in own[:6]:
+        assert planning.planned(candidate, path, How()).space
