@@ -84,7 +84,7 @@ def _denominators(blocks: Mapping[BlockName, Any]) -> dict[BlockName, tuple[byte
 def _bounds(measure: Measure, samples: FloatArray, point: FloatArray, how: Resampling) -> Bounds:
     if not np.isfinite(point):
         return None
-    if how.method == "widened":
+    if how.method == "widened" and _compares_groups(measure):
         low, high = bootstrap.widened_interval(samples, point, how.level, boundary=measure.equal)
     elif how.method == "bias_corrected":
         low, high = bootstrap.bias_corrected_interval(samples, point, how.level)
