@@ -90,7 +90,9 @@ def _bounds(measure: Measure, samples: FloatArray, point: FloatArray, how: Resam
         low, high = bootstrap.bias_corrected_interval(samples, point, how.level)
     else:
         low, high = bootstrap.percentile_interval(samples, how.level)
-    return [float(low), float(high)] if np.isfinite([low, high]).all() else None
+    if not np.isfinite([low, high]).all():
+        return None
+    return [float(end) for end in np.clip([low, high], *measure.bounds)]  # a widened interval may reach beyond
 
 
 def _compares_groups(measure: Measure) -> bool:
