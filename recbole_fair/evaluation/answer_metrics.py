@@ -18,6 +18,7 @@ class AnswerMetric(TableMetric):
 
     protocol = "labeled"
     metric_need: ClassVar[list[str]] = []
+    has_better_side: ClassVar[bool] = True  # else no epoch can be chosen by it
 
 
 class Overall(AnswerMetric):
@@ -65,6 +66,7 @@ class Yes_Share(Overall):  # noqa: N801
     """Share of pairs answered Yes; near 0 or 1 the model has collapsed, and its fairness means nothing."""
 
     figure = "yes_share"
+    has_better_side = False
 
 
 class BetweenUsers(AnswerMetric):
@@ -127,12 +129,12 @@ class OfStereotypes(AnswerMetric):
     """Stereotype-aware fairness over the first user grouping (MoS, Eq. 4); 0 is calibrated, so no side is better."""
 
     bounds = (-inf, 1.0)
-    smaller = False
+    smaller = has_better_side = False
 
     def measures(self, table: Table) -> Iterator[Measure]:
         """One figure."""
         name = type(self).__name__.lower()
-        yield Measure(name, ((name, "stereotypes"),), stereotypes.sf)
+        yield Measure(name, ((name, ""),), stereotypes.sf)
 
 
 @register
@@ -249,3 +251,4 @@ class Differential_Fairness(WithoutInterval):  # noqa: N801
 
 # What a user types in a labeled run: RecBole has metrics of these names that judge lists.
 NAMES: Mapping[str, str] = MappingProxyType({"auc": "Yes_AUC", "precision": "Yes_Precision", "recall": "Yes_Recall"})
+KEYS: Mapping[str, str] = MappingProxyType({registered.lower(): key for key, registered in NAMES.items()})

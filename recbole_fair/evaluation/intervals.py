@@ -84,13 +84,15 @@ def _denominators(blocks: Mapping[BlockName, Any]) -> dict[BlockName, tuple[byte
 def _bounds(measure: Measure, samples: FloatArray, point: FloatArray, how: Resampling) -> Bounds:
     if not np.isfinite(point):
         return None
-    if how.method == "widened":
+    if how.method == "widened" and _compares_groups(measure):
         low, high = bootstrap.widened_interval(samples, point, how.level, boundary=measure.equal)
     elif how.method == "bias_corrected":
         low, high = bootstrap.bias_corrected_interval(samples, point, how.level)
     else:
         low, high = bootstrap.percentile_interval(samples, how.level)
-    return [float(low), float(high)] if np.isfinite([low, high]).all() else None
+    if not np.isfinite([low, high]).all():
+        return None
+    return [float(end) for end in np.clip([low, high], *measure.bounds)]  # a widened interval may reach beyond
 
 
 def _compares_groups(measure: Measure) -> bool:

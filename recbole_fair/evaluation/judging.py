@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,8 @@ class Judgement:
 
 def judge(table: Table, metrics: Iterable[Any], how: Resampling | None, min_users: int) -> Judgement:
     """Intervals of all metrics and of each group's figures from one resampling; small groups are not printed."""
-    measures = [measure for metric in metrics if isinstance(metric, TableMetric) for measure in metric.measures(table)]
+    ours = [metric for metric in metrics if isinstance(metric, TableMetric)]
+    measures = [replace(measure, bounds=metric.bounds) for metric in ours for measure in metric.measures(table)]
     shown = list(cells(table))
     wanted = [*measures, *(cell.measure for cell in shown)]
     blocks = {name: table.terms(*name) for name in dict.fromkeys(name for one in wanted for name in one.blocks)}

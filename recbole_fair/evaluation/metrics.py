@@ -31,6 +31,7 @@ class Measure:
     blocks: tuple[BlockName, ...]
     formula: Formula
     equal: float = nan  # its value where groups are equal, if that bounds it
+    bounds: tuple[float, float] = (-inf, inf)  # of its metric
 
     def of(self, figures: Mapping[BlockName, FloatArray]) -> FloatArray:
         """The formula on each block's figures: [G] for the number itself, [S, G] for S resamplings."""

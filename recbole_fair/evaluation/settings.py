@@ -46,7 +46,12 @@ def _parsed(values: Mapping[str, Any]) -> tuple[str, int | None, str]:
 
 def _check_grouping(values: Mapping[str, Any], name: str, grouping: str) -> None:
     """A metric of groups is reported for each grouping, any other for none: refused now rather than after an epoch."""
-    kind = getattr(metric_register.metrics_dict[name.lower()], "kind", "")
+    metric = metric_register.metrics_dict[name.lower()]
+    if not getattr(metric, "has_better_side", True):
+        raise UsageError(
+            f"valid_metric={values['valid_metric']!r}: neither side of it is better; choose epochs by another"
+        )
+    kind = getattr(metric, "kind", "")
     given = [values[key] or [] for key in _GROUPINGS[kind]]
     offered = [name for names in given for name in ([names] if isinstance(names, str) else names)]
     if grouping not in (offered if kind else [""]):
@@ -57,8 +62,7 @@ def _check_grouping(values: Mapping[str, Any], name: str, grouping: str) -> None
 def key_of(valid_metric: str) -> str:
     """`valid_metric` as results have it: the metric in lower case, the grouping as it is named."""
     name, bracket, grouping = valid_metric.partition("[")
-    reported = {registered.lower(): key for key, registered in answer_metrics.NAMES.items()}
-    return reported.get(name.lower(), name.lower()) + bracket + grouping
+    return answer_metrics.KEYS.get(name.lower(), name.lower()) + bracket + grouping
 
 
 def known(metric: str, protocol: str) -> str:

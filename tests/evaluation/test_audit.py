@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import loops
+import numpy as np
 import pyarrow as pa
 import pytest
 from planted import run_planted
@@ -21,6 +22,7 @@ from recbole_fair.audit import Files, audit
 from recbole_fair.errors import UsageError
 from recbole_fair.result import Result
 from recbole_fair.runner import run
+from recbole_fair.splits import split_digest
 
 Toy = Callable[..., dict[str, Any]]
 
@@ -89,11 +91,11 @@ def changed_toy(toy_root: Path, target: Path, change: Callable[[str, str], str])
 
 
 def with_repeats(suffix: str, text: str) -> str:
-    """Some users meet an item again, in another part too."""
+    """Some users meet an item again, in another part and twice in the last."""
     lines = text.splitlines()
     if suffix == ".inter":
         again = [line.rsplit("\t", 1)[0] for line in lines[1:200:7]]
-        lines += [f"{line}\t{10_000 + number}" for number, line in enumerate(again)]
+        lines += [f"{line}\t{10_000 + number}" for number, line in enumerate([*again, *again[::2]])]
     return "\n".join(lines) + "\n"
 
 
@@ -151,7 +153,11 @@ class Shop:
             *([user, draw.choice("FM"), "xy"[len(user) % 2]] for user in users),
         ]
         genres = ["tea", "cup", "tea cup", ""]
-        self.items = [["item_id", "genre", "country"], *([item, draw.choice(genres), "p"] for item in items)]
+        self.items = [
+            ["item_id", "genre", "country"],
+            *([item, draw.choice(genres), "p"] for item in items),
+            ["unsold", "tea", "p"],
+        ]
 
     def judged(self, k: int) -> loops.Judged:
         """What the loops read; an empty place of a list holds no item."""
@@ -218,6 +224,7 @@ def shop() -> Shop:
 def test_lists_of_another_system_are_judged_as_plain_loops_judge_them(shop: Shop, tmp_path: Path) -> None:
     files = written(tmp_path / "in", as_atomic, shop)
     result = audited(tmp_path / "out", files, metrics=METRICS, topk=[2, 5], min_group_users=1, **GROUPS)
+    assert (result.data["users"], result.data["items"]) == (40, 26), "whoever any table names"
     judged = shop.judged(5)
     genres = loops.members({row[0]: {"genre": row[1]} for row in shop.items[1:]}, "genre", several=True)
     genders = loops.members({row[0]: {"gender": row[1]} for row in shop.users[1:]}, "gender")
@@ -294,6 +301,36 @@ def test_users_without_a_row_are_of_no_group(shop: Shop, tmp_path: Path) -> None
     assert sum(row["users"] for row in result.groups if row["kind"] == "user") == len(
         loops.rows(tmp_path / "out" / "users.csv")
     )
+
+
+def test_texts_may_run_over_several_lines(shop: Shop, tmp_path: Path) -> None:
+    """In a file of several blocks, which a reader that splits at line ends would cut within a text."""
+    story = "\n".join(["once, upon a time"] * 200)
+    shop.items = [["item_id", "genre", "story"], *([f"i{number}", "tea", story] for number in range(1500))]
+    files = written(tmp_path / "in", as_csv, shop)
+    assert files[3].stat().st_size > 4 << 20
+    result = audited(tmp_path / "out", files, topk=[3], item_groups=["genre"])
+    assert [row["size"] for row in result.groups] == [1500]
+
+
+def test_the_digest_of_a_split_is_of_pairs_and_parts_whatever_their_order() -> None:
+    users, items = np.array(["[PAD]", "a", "b"]), np.array(["[PAD]", "x", "y"])
+
+    def digest(**parts: list[tuple[int, int]]) -> str:
+        columns = {name: np.array(pairs, dtype=np.int64).reshape(-1, 2).T for name, pairs in parts.items()}
+        return split_digest(users, items, {name: (user, item) for name, (user, item) in columns.items()})
+
+    first = digest(train=[(1, 1), (2, 2)], test=[(1, 2)])
+    assert digest(test=[(1, 2)], train=[(2, 2), (1, 1)]) == first
+    others = [
+        digest(train=[(1, 1), (1, 2)], test=[(2, 2)]),
+        digest(train=[(1, 1)], test=[(1, 2), (2, 2)]),
+        digest(train=[(1, 1), (2, 2)], valid=[(1, 2)]),
+        digest(train=[(1, 2), (2, 2)], test=[(1, 1)]),
+        digest(train=[(1, 1), (2, 2)], test=[(2, 1)]),
+        digest(train=[(1, 1), (2, 2), (2, 2)], test=[(1, 2)]),
+    ]
+    assert len({first, *others}) == len(others) + 1
 
 
 def test_one_user_is_judged_without_an_interval(tmp_path: Path) -> None:

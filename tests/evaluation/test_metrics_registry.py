@@ -18,7 +18,7 @@ from recbole.evaluator import Collector, Evaluator
 from recbole_fair.config import Config
 from recbole_fair.data import Data
 from recbole_fair.errors import TrainingError, UsageError
-from recbole_fair.evaluation import metrics, settings
+from recbole_fair.evaluation import answer_metrics, directions, metrics, settings
 from recbole_fair.host import AbstractMetric, metric_register
 from recbole_fair.result import Result
 from recbole_fair.runner import open_run, run
@@ -143,6 +143,15 @@ def test_direction_is_an_attribute_that_the_host_reads() -> None:
     assert {name for name in [*smaller, *bigger] if name.lower() in metric_register.smaller_metrics} == set(smaller)
     assert settings.bigger_is_better("AUC") and not settings.bigger_is_better("CV@20[pop]")
     assert not settings.bigger_is_better("AveragePopularity@5"), "the host's own"
+
+
+def test_reports_and_searches_know_the_same_directions() -> None:
+    """They read a table of names, the host an attribute of the metric."""
+    for name, metric in metric_register.metrics_dict.items():
+        key = answer_metrics.KEYS.get(name, name)
+        if getattr(metric, "has_better_side", True) and name != "tailpercentage" and "recbole" in metric.__module__:
+            assert directions.best(key) is not None, name
+            assert directions.smaller(key) is (name in metric_register.smaller_metrics), name
 
 
 def test_the_utility_of_item_groups_is_followed_from_epoch_to_epoch(toy: Toy) -> None:

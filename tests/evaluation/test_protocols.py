@@ -247,8 +247,8 @@ def test_every_metric_of_answers_runs_and_follows_from_the_predictions(toy: Toy,
     """Those of ratings compare two groups of users who rated the same items: here by age."""
     names = ["AUC", "F1", "Gap_AUC", "Gap_Yes_Share", "Value_Unfairness", "Absolute_Unfairness", "Under_Unfairness",
              "Over_Unfairness", "Non_Parity", "Differential_Fairness"]  # fmt: skip
-    ages = {"age": {"young": "[0,40)", "old": "[40,inf)"}}
-    keys = {"metrics": names, "user_groups": ["age", "gender"], "group_bins": ages}
+    bins = {"age": {"young": "[0,40)", "old": "[40,inf)"}, "gender": {"F": ["F"], "M": ["M"], "X": ["X"]}}
+    keys = {"metrics": names, "user_groups": ["age", "gender"], "group_bins": bins}
     result = run_planted(toy, mixed, **LABELED, **keys)
     table = loops.atomic(toy_root / "toy" / "toy.user")
     sides = [
@@ -268,7 +268,52 @@ def test_every_metric_of_answers_runs_and_follows_from_the_predictions(toy: Toy,
     epsilon = max(abs(math.log(shares[0] / shares[1])), abs(math.log((1 - shares[0]) / (1 - shares[1]))))
     assert result.test["differential_fairness[age]"] == pytest.approx(epsilon, abs=1e-9)
     assert result.interval["value_unfairness[age]"] is None and result.interval["gap_auc[age]"] is not None
-    assert result.test["value_unfairness[gender]"] is None, "women and men have no item in common"
+    for name in ("value_unfairness", "non_parity"):
+        assert result.test[f"{name}[gender]"] is None, "between two groups only"
+
+
+def mean_and_deviation(values: list[float]) -> tuple[float, float]:
+    middle = loops.mean(values)
+    return middle, math.sqrt(loops.mean((value - middle) ** 2 for value in values))
+
+
+@pytest.mark.parametrize("pairs", ["in_group", "out_group", "all"])
+def test_sf_follows_from_predictions_and_training_rows(pairs: str, toy: Toy, toy_root: Path, ratings: Ratings) -> None:
+    """MoS, Eq. 1-4, by plain loops: between users of even and odd age, of whom both read comics and noir."""
+    keys = {"metrics": ["AUC", "SF", "SF_Every", "SF_In"], "user_groups": ["age"], "sf_z": 0.5, "sf_pairs": pairs}
+    bins = {"age": {"even": list(range(20, 62, 2)), "odd": list(range(21, 62, 2))}}
+    result = run_planted(toy, mixed, **LABELED, **keys, group_bins=bins)
+    table, history = (
+        loops.atomic(toy_root / "toy" / "toy.user"),
+        {u: {i for i, _ in r[:-4]} for u, r in ratings.items()},
+    )
+    group_of = {user: "odd" if int(row["age"]) % 2 else "even" for user, row in table.items()}
+    share = {
+        group: {
+            item: loops.mean(item in history[user] for user in history if group_of[user] == group)
+            for item in set().union(*history.values())
+        }
+        for group in ("even", "odd")
+    }
+    fractions: dict[str, list[float]] = {"sf": [], "sf_every": [], "sf_in": []}
+    asked = [(user, item, score >= result.threshold) for user, item, _, score in predictions(Path(result.run_dir))]
+    for group, other in (("even", "odd"), ("odd", "even")):
+        degree = {item: share[group][item] - share[other][item] for item in share[group]}
+        middle, deviation = mean_and_deviation(list(degree.values()))
+        typical = {item for item, value in degree.items() if value >= middle + 0.5 * deviation}
+        known = {user: len(items & typical) / len(items) for user, items in history.items()}
+        speaks = {"in_group": {group}, "out_group": {other}, "all": {group, other}}[pairs]
+        for name, everything in (("sf", False), ("sf_every", True)):
+            counted = [(u, i) for u, i, yes in asked if (yes or everything) and group_of[u] in speaks]
+            fractions[name].append(sum(known[u] for u, _ in counted) / sum(i in typical for _, i in counted))
+        fractions["sf_in"].append(
+            loops.mean(known[u] for u, i, yes in asked if yes and group_of[u] == group and i in typical)
+        )
+    for name, both in fractions.items():
+        assert result.test[name] == pytest.approx(1 - loops.mean(both), abs=1e-9), name
+        low, high = result.interval[name] or (-math.inf, 1)
+        assert low <= 1 - loops.mean(both) <= high <= 1, "the bound of SF; a resampling may meet no stereotype at all"
+    assert not any("noise adds" in warning and "sf" in warning for warning in result.warnings), "no disparity"
 
 
 # --- labeled pairs: the threshold
@@ -420,6 +465,8 @@ def test_a_user_who_liked_nothing_is_asked_all_the_same(model: str, toy: Toy, to
         ({"valid_metric": "AUC@5"}, "a metric of answers"),
         ({"valid_metric": "GD[pop]"}, "user groupings, ['gender']"),
         ({"valid_metric": "AUC[gender]"}, "has no [grouping]"),
+        ({"valid_metric": "SF"}, "neither side of it is better"),
+        ({"valid_metric": "Yes_Share"}, "neither side of it is better"),
         ({"yes_threshold": "best"}, "yes_threshold='best'"),
         ({"targets_per_user": 0}, "targets_per_user=0"),
         ({"eval_protocol": "sampled"}, "eval_protocol='sampled'"),
