@@ -252,10 +252,10 @@ def _swaps(users: int, samples: int, seed: int) -> Iterator[FloatArray]:
 
 
 def _swap_differences(first: Run, second: Run, aggregate: Aggregate, swaps: FloatArray) -> FloatArray:
-    keeps = 1 - swaps
+    moved = [swaps @ (other - own) for own, other in zip(first, second, strict=True)]  # from the second to the first
     mixed = [
-        _ratio(*(keeps @ own + swaps @ other for own, other in zip(run, rival, strict=True)))
-        for run, rival in ((first, second), (second, first))
+        _ratio(*(run.sum(axis=0) + sign * change for run, change in zip(side, moved, strict=True)))
+        for side, sign in ((first, 1), (second, -1))
     ]
     return np.subtract(*map(aggregate, mixed))
 
