@@ -65,15 +65,18 @@ class Contrastive:
     def pair_losses(self, rows: Rows, user_vectors: Tensor, item_vectors: Tensor) -> Tensor:
         """InfoNCE of drawn rows under vectors of length 1, reduced as `self.loss` does."""
         users, positives, negatives = rows
-        chosen = user_vectors[users]  # [B, D]
-        positive = (chosen * item_vectors[positives]).sum(1)
-        negative = self._negative_scores(chosen, item_vectors, negatives)
+        positive = (user_vectors[users] * item_vectors[positives]).sum(1)
+        negative = self._negative_scores(users, user_vectors, item_vectors, negatives)
         return self.loss(positive / self.temperature, negative / self.temperature)
 
-    def _negative_scores(self, chosen: Tensor, item_vectors: Tensor, negatives: Tensor) -> Tensor:
-        if self.n_items <= _ALL_ITEMS_FACTOR * self.negatives:
-            return (chosen @ item_vectors.T).gather(1, negatives)
-        return torch.einsum("bd,bnd->bn", chosen, item_vectors[negatives])
+    def _negative_scores(self, users: Tensor, user_vectors: Tensor, item_vectors: Tensor, negatives: Tensor) -> Tensor:
+        """Cosines [B, n], by whichever way is the least work."""
+        if self.n_items > _ALL_ITEMS_FACTOR * self.negatives:
+            return torch.einsum("bd,bnd->bn", user_vectors[users], item_vectors[negatives])
+        if len(user_vectors) > len(users):  # else users repeat: each is scored once
+            user_vectors, users = user_vectors[users], torch.arange(len(users), device=users.device)
+        cells = users.unsqueeze(1) * self.n_items + negatives
+        return (user_vectors @ item_vectors.T).take(cells)
 
     def unit_vectors(self) -> tuple[Tensor, Tensor]:
         """`vectors`, each of length 1."""

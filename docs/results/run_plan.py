@@ -1,86 +1,155 @@
 """Run what docs/results/plan.yaml lists and write docs/results.md from the run directories.
 
-    python docs/results/run_plan.py [--runs=runs/results] [--only=MODEL,MODEL] [--write]
+    python docs/results/run_plan.py [--runs=runs/results] [--only=MODEL,MODEL] [--tables=NAME,NAME] [--write]
 
-Resumable: finished runs are not repeated, a killed one goes on. `--write` only writes the tables.
+Resumable: finished runs are not repeated, a killed one goes on. `--write` only writes the tables. A row with
+`strengths` is one run a value on the first seed; validation alone chooses the value that the other seeds are run with.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from recbole_fair import yamls
 from recbole_fair.errors import UsageError
-from recbole_fair.report.assemble import Options, assemble
+from recbole_fair.report.assemble import Block, Options, assemble
 from recbole_fair.report.markdown import tables_of
 from recbole_fair.report.wording import CAPTION
-from recbole_fair.result import finished
+from recbole_fair.result import Result, finished
+from recbole_fair.searching.choosing import choose
+from recbole_fair.searching.objectives import parse_limit
 
 HERE = Path(__file__).parent
-Row = dict[str, Any]
+_INK = "#767d86"  # a figure in a file takes no colour from the page: readable on light and on dark ones
+Entry = dict[str, Any]  # a table or a row of the plan
 
 
-def folder_of(runs: Path, table: Row, row: Row, seed: int) -> Path:
+def label_of(row: Entry) -> str:
+    """What a row is called in the plan."""
+    return str(row.get("label", row["model"]))
+
+
+def folder_of(runs: Path, table: Entry, row: Entry, seed: int) -> Path:
     """Where a run of the plan lies."""
-    label = row.get("label", row["model"]).replace(" ", "-").replace(",", "").replace("(", "").replace(")", "")
-    return runs / table["name"] / f"{label}-s{seed}"
+    plain = label_of(row).translate({ord(" "): "-", **dict.fromkeys(map(ord, "(),"), None)})
+    return runs / table["name"] / f"{plain}-s{seed}"
 
 
-def missing(plan: Row, runs: Path, only: set[str]) -> Iterator[tuple[Path, Row]]:
+def strengths(row: Entry) -> list[Entry]:
+    """A row a value of its `strengths`; the row itself where it has none."""
+    if "strengths" not in row:
+        return [row]
+    ((key, values),) = row["strengths"].items()
+    return [
+        {**row, "label": f"{label_of(row)} {key}={value}", "keys": {**row.get("keys", {}), key: value}}
+        for value in values
+    ]
+
+
+def chosen(table: Entry, row: Entry, runs: Path) -> Entry | None:
+    """The strength that validation chooses: the fairest that keeps `keep` of the reference's accuracy.
+
+    Where none does, the most accurate one; None while strengths are missing.
+    """
+    given = strengths(row)
+    if len(given) == 1:
+        return given[0]
+    folders = [folder_of(runs, table, one, table["seeds"][0]) for one in (*given, {"model": table["reference"]})]
+    if not all(map(finished, folders)):
+        return None
+    *figures, reference = [Result.read(folder).valid for folder in folders]
+    accuracy, fairness = table["tune"]["accuracy"], table["tune"]["fairness"]
+    objectives = {accuracy: "max", fairness: "min"}
+    least = table["tune"]["keep"] * reference[accuracy]
+    place = choose(figures, objectives, parse_limit(f"{accuracy} >= {least}", objectives)).chosen
+    return given[max(range(len(given)), key=lambda one: figures[one][accuracy]) if place is None else place]
+
+
+def missing(plan: Entry, runs: Path, only: set[str], tables: set[str]) -> Iterator[tuple[Path, Entry]]:
     """(folder, keys) of every run that is not finished: headline rows first, of these the first seeds first."""
     runs_of = [
-        (row.get("extra", False), seed, table, row)
+        (row.get("extra", False), place, table, row)
         for table in plan["tables"]
         for row in table["rows"]
-        for seed in table["seeds"]
+        for place in range(len(table["seeds"]))
+        if (not only or row["model"] in only) and (not tables or table["name"] in tables)
     ]
-    for _, seed, table, row in sorted(runs_of, key=lambda entry: entry[:2]):
-        folder = folder_of(runs, table, row, seed)
-        if (not only or row["model"] in only) and not finished(folder):
-            fixed = {"model": row["model"], "dataset": table["dataset"], "seed": seed, "run_dir": str(folder)}
-            yield folder, {**table.get("keys", {}), **row.get("keys", {}), **fixed, "resume": True}
+    for _, place, table, row in sorted(runs_of, key=lambda entry: entry[:2]):
+        for one in strengths(row) if place == 0 else filter(None, [chosen(table, row, runs)]):
+            folder = folder_of(runs, table, one, table["seeds"][place])
+            if not finished(folder):
+                yield folder, {**table.get("keys", {}), **one.get("keys", {}), **_fixed(table, one, place, folder)}
 
 
-def section(table: Row, runs: Path) -> Iterator[str]:
+def _fixed(table: Entry, row: Entry, place: int, folder: Path) -> Entry:
+    return {
+        "model": row["model"], "dataset": table["dataset"], "seed": table["seeds"][place], "run_dir": str(folder),
+        "resume": True,
+    }  # fmt: skip
+
+
+def section(table: Entry, runs: Path) -> Iterator[str]:
     """One table: what `recbole-fair report` says of its run directories, and what was not run."""
     yield f"## {table['title']}"
     yield table["caption"]
-    report = assemble(
-        [runs / table["name"]], Options(metrics=tuple(table["metrics"]), reference=table.get("reference"))
-    )
-    for block in report.blocks:
-        yield from tables_of(block, report.keys)
-    if absent := [label for label, folders in planned(table, runs) if not any(map(finished, folders))]:
+    rows = {label_of(row): folders_of(table, row, runs) for row in table["rows"]}
+    for block in _blocks(table, [folder for folders in rows.values() for folder in folders]):
+        yield from tables_of(block, table["metrics"])
+    if absent := [label for label, folders in rows.items() if not folders]:
         yield f"Planned and not run: {', '.join(absent)}."
+    if "tune" in table:
+        yield from every_strength(table, runs)
     if "findings" in table:
         yield table["findings"]
 
 
-def planned(table: Row, runs: Path) -> Iterator[tuple[str, list[Path]]]:
-    """Each row's label and its runs' folders."""
-    for row in table["rows"]:
-        yield row.get("label", row["model"]), [folder_of(runs, table, row, seed) for seed in table["seeds"]]
+def folders_of(table: Entry, row: Entry, runs: Path) -> list[Path]:
+    """The finished runs of a row, at the strength chosen for it."""
+    one = chosen(table, row, runs)
+    folders = [folder_of(runs, table, one, seed) for seed in table["seeds"]] if one else []
+    return [folder for folder in folders if finished(folder)]
+
+
+def _blocks(table: Entry, folders: Sequence[Path]) -> tuple[Block, ...]:
+    return assemble(folders, Options(metrics=tuple(table["metrics"]), reference=table.get("reference"))).blocks
+
+
+def every_strength(table: Entry, runs: Path) -> Iterator[str]:
+    """What each row was chosen from, first seed, as a table and as planes of accuracy and fairness."""
+    folders = [folder_of(runs, table, one, table["seeds"][0]) for row in table["rows"] for one in strengths(row)]
+    yield "### Every strength, first seed"
+    for block in _blocks(table, [folder for folder in folders if finished(folder)]):
+        yield next(tables_of(block, table["metrics"]))
+        for chart in block.charts:
+            if chart.name.startswith("plane"):
+                name = f"{table['name']}-{chart.name}.svg"
+                (HERE / name).write_text(chart.svg.replace("currentColor", _INK) + "\n")
+                yield f"![{chart.alternative}](results/{name})"
 
 
 def main() -> None:
-    from recbole_fair import run
-
+    """Run what is missing, in turn, and write the page."""
     options = dict(word.lstrip("-").partition("=")[::2] for word in sys.argv[1:])
-    runs, only = Path(options.get("runs", "runs/results")), set(options.get("only", "").split(",")) - {""}
-    plan = yamls.read_mapping(HERE / "plan.yaml")
+    runs, plan = Path(options.get("runs", "runs/results")), yamls.read_mapping(HERE / "plan.yaml")
     if "write" not in options:
-        for folder, keys in missing(plan, runs, only):
-            print(folder, flush=True)
-            try:
-                run(**keys)
-            except UsageError as error:
-                print(f"  refused: {error}", flush=True)
+        _run_all(plan, runs, *(set(options.get(name, "").split(",")) - {""} for name in ("only", "tables")))
     started = [table for table in plan["tables"] if (runs / table["name"]).is_dir()]
     parts = [part for table in started for part in section(table, runs)]
     (HERE.parent / "results.md").write_text("\n\n".join(["# Results", plan["preface"], CAPTION, *parts]) + "\n")
+
+
+def _run_all(plan: Mapping[str, Any], runs: Path, only: set[str], tables: set[str]) -> None:
+    from recbole_fair import run
+
+    for folder, keys in missing(dict(plan), runs, only, tables):
+        print(folder, flush=True)
+        try:
+            run(**keys)
+        except UsageError as error:
+            print(f"  refused: {error}", flush=True)
 
 
 if __name__ == "__main__":

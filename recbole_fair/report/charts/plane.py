@@ -1,4 +1,7 @@
-"""Accuracy against fairness: where rows stand, how sure that is, and which of them no other row beats on both."""
+"""Accuracy against fairness: where rows stand, how sure that is, and which of them no other row beats on both.
+
+Rows of one model that differ in a setting, such as a strategy's strength, are joined: that is its frontier.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from matplotlib.transforms import Bbox
 
 from recbole_fair.evaluation import directions
 from recbole_fair.report.chart import Chart
-from recbole_fair.report.charts.canvas import COLOURS, drawn, label, short
+from recbole_fair.report.charts.canvas import COLOURS, MARKERS, drawn, label, legend_above, legend_height, short
 from recbole_fair.report.numbers import number, sureness
 from recbole_fair.report.rows import Cell, Row
 
@@ -47,7 +50,8 @@ def plane(name: str, rows: Sequence[Row], x: str, y: str) -> Chart | None:
         return None
     best = front(shown, x, y)
     title = f"{y} against {x}"
-    svg = drawn(name, title, (5.6, 4.2), lambda figure: _draw(figure, shown, best, x, y))
+    height = 4.2 + (legend_height(list(found)) if (found := families(shown, x)) else 0)
+    svg = drawn(name, title, (5.6, height), lambda figure: _draw(figure, shown, best, x, y))
     alternative = (
         f"{len(shown)} rows by {x} ({directions.wish(x)}) and {y} ({directions.wish(y)}), with 95 % intervals over"
         f" users. Beaten by none on both (dashed line): {', '.join(row.label for row in best)}."
@@ -58,26 +62,49 @@ def plane(name: str, rows: Sequence[Row], x: str, y: str) -> Chart | None:
     return Chart(name, title, alternative, svg, ("row", x, y, "on the Pareto line"), table)
 
 
+def families(rows: Sequence[Row], x: str) -> dict[str, list[Row]]:
+    """Models of three rows or more (their strengths), each in the order of the first metric."""
+    models = {model: [row for row in rows if _model(row) == model] for model in dict.fromkeys(map(_model, rows))}
+    return {model: sorted(of, key=lambda row: _value(row, x)) for model, of in models.items() if len(of) >= 3}
+
+
+def _model(row: Row) -> str:
+    return row.runs[0].result.model
+
+
 def _cell(cell: Cell) -> str:
     return f"{number(cell.value)} {sureness(cell, always=True)}".strip()
 
 
 def _draw(figure: Figure, rows: Sequence[Row], best: Sequence[Row], x: str, y: str) -> None:
     axes = figure.subplots()
+    joined = families(rows, x)
+    looks = {model: (COLOURS[place % 6 + 2], MARKERS[place % 7 + 1]) for place, model in enumerate(joined)}
     for row in rows:
-        _point(axes, row, x, y, COLOURS[1] if row in best else COLOURS[0])
-    axes.plot(*[[_value(row, key) for row in best] for key in (x, y)], color=COLOURS[1], linestyle="--", linewidth=1.2)
+        colour, marker = looks.get(_model(row), (COLOURS[1] if row in best else COLOURS[0], "o"))
+        _point(axes, row, (x, y), colour, marker)
+    lines = [
+        axes.plot(*_points(of, x, y), color=looks[model][0], marker=looks[model][1], linewidth=0.9, alpha=0.75)[0]
+        for model, of in joined.items()
+    ]
+    axes.plot(*_points(best, x, y), color=COLOURS[1], linestyle="--", linewidth=1.2)
     axes.set_xlabel(f"{label(x)} {directions.arrow(x)}")
     axes.set_ylabel(f"{label(y)} {directions.arrow(y)}")
     axes.margins(0.12)
+    if joined:
+        legend_above(axes, list(joined), lines)
     _name_points(figure, axes, [*best, *(row for row in rows if row not in best)], x, y)
 
 
-def _point(axes: Axes, row: Row, x: str, y: str, colour: str) -> None:
-    across, along = _reach(row.cells[x]), _reach(row.cells[y])
+def _points(rows: Sequence[Row], x: str, y: str) -> list[list[float]]:
+    return [[_value(row, key) for row in rows] for key in (x, y)]
+
+
+def _point(axes: Axes, row: Row, keys: tuple[str, str], colour: str, marker: str) -> None:
+    across, along = (_reach(row.cells[key]) for key in keys)
     axes.errorbar(
-        _value(row, x), _value(row, y), xerr=across, yerr=along, color=colour, elinewidth=0.9, alpha=0.75,
-        marker="x" if row.collapsed else "o", markersize=5,
+        _value(row, keys[0]), _value(row, keys[1]), xerr=across, yerr=along, color=colour, elinewidth=0.9, alpha=0.75,
+        marker="x" if row.collapsed else marker, markersize=5,
     )  # fmt: skip
 
 
