@@ -56,7 +56,8 @@ def settings(size: dict[str, int], device: torch.device) -> dict[str, Any]:
         "USER_ID_FIELD": "user_id", "ITEM_ID_FIELD": "item_id", "NEG_PREFIX": "neg_", "device": device,
         "item_vectors": vectors, "embedding_size": 64, "hidden_size_factor": 9 / 32, "n_layers": 2,
         "temperature": 0.15, "negatives": 256, "user_sampling": "interaction", "learning_rate": 5e-4,
-        "weights": "entropy", "gain": None, "fair_weight": 1.0, "columns": "raw", "direction": "groups",
+        "weights": "entropy", "gain": None, "shares": "natural", "least_weight": 0.2,
+        "loss_smoothing": 0.1, "fair_weight": 1.0, "columns": "raw", "direction": "groups",
         "solver_steps": 1000, "outer_lr": 1e-4, "outer_every": size["outer_every"], "implicit": "finite_difference",
         "xi": None, "epsilon": 0.01, "epochs": 500,
     }  # fmt: skip

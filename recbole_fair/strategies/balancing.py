@@ -1,7 +1,7 @@
 """How BiFair balances the groups of a batch: the scalar that both levels minimise, and its gradient.
 
-    ByEntropy   mean loss - gain * H(softmax(l_1 .. l_N)): the paper's objective by its own gradient. Eq. (10)'s
-                coefficients are added to the natural shares of the groups; no backward pass per group.
+    ByEntropy   the groups' shares of the batch and, added to them, Eq. (10)'s coefficients: the gradient of mean loss -
+                gain * H(softmax(l_1 .. l_N)), the paper's objective by itself; no backward pass per group.
     BySolver    sum_n w_n l_n with w from the group gradients (group_weights.py), mixed with the plain mean. Samples of
                 no group count as in plain training, the others with their share of the batch (base.sample_weights).
 
@@ -20,9 +20,10 @@ from torch import Tensor
 
 from recbole_fair.errors import TrainingError
 from recbole_fair.strategies import group_weights
-from recbole_fair.strategies.base import group_means
+from recbole_fair.strategies.base import group_means, sample_weights
 from recbole_fair.strategies.min_norm import FloatArray
 from recbole_fair.strategies.refining import Refinable, column_gradients
+from recbole_fair.strategies.running import RunningMean
 
 Solver = Callable[[FloatArray, FloatArray], FloatArray]  # Gram matrix [N, N] and losses [N] to weights [N]
 
@@ -49,27 +50,61 @@ class Balance(Protocol):
 
 @dataclass(frozen=True)
 class ByEntropy:
-    """L = mean - gain * H(softmax(l))."""
+    """L = sum_b r_b l_b, the row weights r [B] held while the batch lasts.
+
+    With c of Eq. (10) and m_bn the membership,
+
+        r_b = (1 - mix) / B + mix * (s_b / B + gain * sum_n m_bn c_n / sum_b m_bn),  at least `least` / B, sum 1
+
+    s_b is 1 (`natural` shares), or what gives every group's mean loss the same weight (`equal`). c answers to the
+    running losses: those of one batch are mostly noise for small groups. Without `least` the weight of a group of low
+    loss may fall below 0, and its losses are raised; then, with natural shares and without running means, the gradient
+    is that of mean - mix * gain * H(softmax(l)).
+    """
 
     gain: float
+    mix: float
+    equal: bool
+    least: float | None
+    running: RunningMean
 
     def __call__(
         self, model: Refinable, rows: Sequence[Tensor], membership: Tensor, targets: Sequence[Tensor]
     ) -> Balanced:
         """One backward pass, whatever the number of groups."""
-
-        def objective(samples: Tensor) -> Tensor:
-            means, present = group_means(samples, membership)
-            return samples.mean() - self.gain * entropy(means[present])
-
         samples = model.pair_losses(rows, *model.unit_vectors())
-        gradients = torch.autograd.grad(objective(samples), targets)
         means, present = group_means(samples.detach(), membership)
-        weights = membership.mean(0)  # the natural shares
-        if present.any():
-            pull = group_weights.entropy_coefficients(_array(means[present]))
-            weights[present] += self.gain * torch.from_numpy(pull).to(weights)
-        return Balanced(objective, list(gradients), samples.detach().mean(), present, means, weights)
+        row_weights = self.row_weights(membership, self.pull(means, present), present)
+        gradients = torch.autograd.grad(row_weights @ samples, targets)
+        return Balanced(
+            lambda losses: row_weights @ losses,
+            list(gradients),
+            samples.detach().mean(),
+            present,
+            means,
+            row_weights @ membership,
+        )
+
+    def pull(self, means: Tensor, present: Tensor) -> Tensor:
+        """C of the groups of this batch, 0 for the others, [G]."""
+        running = self.running.update(means, present)
+        met = ~running.isnan()
+        found = torch.zeros_like(means)
+        if met.any():
+            found[met] = torch.from_numpy(group_weights.entropy_coefficients(_array(running[met]))).to(found)
+        return found * present
+
+    def row_weights(self, membership: Tensor, pull: Tensor, present: Tensor) -> Tensor:
+        """r, [B]."""
+        size = membership.sum(0).clamp(min=1)
+        shares = torch.ones_like(membership[:, 0])
+        if self.equal and present.any():
+            shares = sample_weights(present / present.sum(), membership)
+        fair = shares / len(shares) + self.gain * (membership @ (pull / size))
+        weights = (1 - self.mix) / len(shares) + self.mix * fair
+        if self.least is not None:
+            weights = weights.clamp(min=self.least / len(shares))
+        return weights / weights.sum()
 
 
 @dataclass(frozen=True)
@@ -116,29 +151,20 @@ class BySolver:
         return torch.from_numpy(self.solver(gram, _array(losses))).to(losses)
 
 
-def balance_of(config: Any, groups: int, mix: float) -> Balance:
-    """What the keys `weights`, `gain`, `columns`, `direction` and `solver_steps` ask for.
+def balance_of(config: Any, running: RunningMean, mix: float) -> Balance:
+    """What the keys `weights`, `gain`, `shares`, `least_weight`, `columns`, `direction` and `solver_steps` ask for.
 
     Without a `gain` it is a quarter of the number of groups: on ML-100K .5 did best for the 2 popularity groups and 4
     for the 18 genres.
     """
     columns = config["columns"]
     if config["weights"] == "entropy":
-        return ByEntropy(mix * (groups / 4 if config["gain"] is None else float(config["gain"])))
+        gain = len(running.values) / 4 if config["gain"] is None else float(config["gain"])
+        return ByEntropy(gain, mix, config["shares"] == "equal", config["least_weight"], running)
     if config["weights"] == "lp":
         return BySolver(lambda gram, losses: group_weights.linear_programme(gram, losses, columns), mix)
     direction, steps = config["direction"], int(config["solver_steps"])
     return BySolver(lambda gram, losses: group_weights.algorithm_2(gram, losses, columns, direction, steps), mix)
-
-
-def entropy(losses: Tensor) -> Tensor:
-    """H(softmax(losses)).
-
-    >>> round(float(entropy(torch.zeros(4)).exp()), 4)
-    4.0
-    """
-    log_share = losses.log_softmax(0)
-    return -(log_share.exp() * log_share).sum()
 
 
 def _array(values: Tensor) -> FloatArray:

@@ -8,7 +8,7 @@ the gradient of group n is multiplied by. Users' vectors are means of Z, so a st
 
 What L is, is the key `weights` (balancing.py):
 
-    entropy       mean loss - gain * H(softmax(l)). The row BiFair.
+    entropy       the groups' shares plus gain * Eq. (10)'s coefficients, the descent of -H(softmax(l)). The row BiFair.
     frank_wolfe   sum_n w_n l_n, w from Algorithm 2. The row BiFair-Alg2.
     lp            sum_n w_n l_n, w from the linear programme of Eq. (10).
 
@@ -31,6 +31,7 @@ from recbole_fair.strategies.base import Batch, GroupStrategy, TrainingView, kee
 from recbole_fair.strategies.epoch_log import EpochLog
 from recbole_fair.strategies.hypergradient import angle, hypergradient
 from recbole_fair.strategies.refining import refine, refuse_too_many_groups
+from recbole_fair.strategies.running import RunningMean
 
 
 class BiFair(GroupStrategy):
@@ -39,7 +40,8 @@ class BiFair(GroupStrategy):
     def __init__(self, view: TrainingView) -> None:
         super().__init__(view)
         config = self.config
-        self.balance = balance_of(config, len(self.names), self.mix)
+        self.running = RunningMean(len(self.names), float(config["loss_smoothing"]), config["device"])
+        self.balance = balance_of(config, self.running, self.mix)
         self.xi = float(config["learning_rate"] if config["xi"] is None else config["xi"])
         self.outer_rate, self.outer_every = float(config["outer_lr"]), int(config["outer_every"])
         self.log = EpochLog(self.names)
@@ -112,13 +114,16 @@ class BiFair(GroupStrategy):
             group["lr"] = self.outer_rate * (1 - min(max(done, 0.0), 1.0)) ** 0.9
 
     def state_dict(self) -> dict[str, Any]:
-        """Z's optimiser and the count of batches; Z itself is stored with the model."""
-        return {"optimizer": self.optimizer.state_dict(), "batches": self.batches}
+        """Z's optimiser, the count of batches and the running losses; Z itself is stored with the model."""
+        return {
+            "optimizer": self.optimizer.state_dict(), "batches": self.batches, "running": self.running.values,
+        }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take them back."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.batches = state["batches"]
+        self.running.load(state["running"])
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from recbole_fair.strategies.base import GroupStrategy, TrainingView, flat_gradient, group_means, sample_weights
+from recbole_fair.strategies.running import RunningMean
 
 
 class DRORec(GroupStrategy):
@@ -32,9 +33,9 @@ class DRORec(GroupStrategy):
 
     def __init__(self, view: TrainingView) -> None:
         super().__init__(view)
-        self.step, self.smoothing = float(self.config["group_step"]), float(self.config["loss_smoothing"])
-        self.running = torch.full((len(self.names),), torch.nan, device=self.config["device"])  # [G] R~, nan: not met
-        self.log_weights = torch.zeros_like(self.running)  # [G]
+        self.step = float(self.config["group_step"])
+        self.running = RunningMean(len(self.names), float(self.config["loss_smoothing"]), self.config["device"])  # R~
+        self.log_weights = torch.zeros_like(self.running.values)  # [G]
 
     def objective(self, samples: Tensor, membership: Tensor) -> Tensor:
         """Update the weights by this batch, then weigh its groups."""
@@ -50,10 +51,8 @@ class DRORec(GroupStrategy):
     @torch.no_grad()
     def update(self, signal: Tensor, present: Tensor) -> None:
         """One step of R~ and w."""
-        former = torch.where(self.running.isnan(), signal, self.running)
-        moved = (1 - self.smoothing) * former + self.smoothing * signal
-        self.running = torch.where(present, moved, self.running)
-        centred = (self.running - self.running.nanmean()).nan_to_num(0.0)
+        running = self.running.update(signal, present)
+        centred = (running - running.nanmean()).nan_to_num(0.0)
         self.log_weights = self.log_weights + self.step * centred
 
     @property
@@ -67,12 +66,12 @@ class DRORec(GroupStrategy):
 
     def state_dict(self) -> dict[str, Any]:
         """R~ and the logarithms of w."""
-        return {"running": self.running, "log_weights": self.log_weights}
+        return {"running": self.running.values, "log_weights": self.log_weights}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take them back."""
-        device = self.config["device"]
-        self.running, self.log_weights = state["running"].to(device), state["log_weights"].to(device)
+        self.running.load(state["running"])
+        self.log_weights = state["log_weights"].to(self.config["device"])
 
 
 class PopDRO(DRORec):

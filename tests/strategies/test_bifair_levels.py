@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -77,6 +78,39 @@ def test_entropy_form_against_its_formula() -> None:
     ):
         torch.testing.assert_close(parameter.grad, expected)
     torch.testing.assert_close(logged["loss"], samples(model, rows).mean().detach())
+
+
+@pytest.mark.parametrize("shares", ["natural", "equal"])
+def test_row_weights_are_those_of_a_loop(shares: str) -> None:
+    """Running losses, a floor, a mixture; two batches, of which the second lacks a group."""
+    keys = {"shares": shares, "least_weight": 0.4, "loss_smoothing": 0.25, "fair_weight": 0.7, "gain": 6.0}
+    strategy, model = prepared(GENRE, outer_every=10**6, **keys)
+    running: dict[int, float] = {}
+    lacking = ~torch.isin(batch(40)["item_id"], torch.tensor([4, 5]))  # genre c
+    for rows in (batch(40), {name: values[lacking] for name, values in batch(40).items()}):
+        strategy.backward(model, rows)
+        losses = samples(model, rows)
+        genres = [{n for n in range(3) if GENRE.membership[item, n]} for item in rows["item_id"].tolist()]
+        size = {n: sum(n in of for of in genres) for n in range(3)}
+        for n in filter(size.get, range(3)):
+            mean = sum(float(loss) for loss, of in zip(losses.tolist(), genres, strict=True) if n in of) / size[n]
+            running[n] = 0.75 * running[n] + 0.25 * mean if n in running else mean
+        share = {n: math.exp(loss) / sum(map(math.exp, running.values())) for n, loss in running.items()}
+        mean_log = sum(p * math.log(p) for p in share.values())
+        pull = {n: p * (math.log(p) - mean_log) for n, p in share.items()}
+        grouped, present = sum(map(bool, genres)), sum(map(bool, size.values()))
+        weights = []
+        for of in genres:
+            each = sum(grouped / present / size[n] for n in of) if of and shares == "equal" else 1.0
+            fair = each + len(genres) * 6.0 * sum(pull[n] / size[n] for n in of)
+            weights.append(max(0.4, 0.3 + 0.7 * fair))
+        assert 0.4 in weights, "the floor is met"
+        objective = torch.tensor(weights).double() @ losses / sum(weights)
+        for parameter, expected in zip(
+            strategy.parameters, torch.autograd.grad(objective, strategy.parameters), strict=True
+        ):
+            torch.testing.assert_close(parameter.grad, expected, rtol=1e-5, atol=1e-7)
+    assert set(size.values()) & {0}, "a group was absent"
 
 
 def test_without_a_gain_it_is_a_quarter_of_the_groups() -> None:
