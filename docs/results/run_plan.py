@@ -39,13 +39,16 @@ def folder_of(runs: Path, table: Entry, row: Entry, seed: int) -> Path:
 
 
 def strengths(row: Entry) -> list[Entry]:
-    """A row a value of its `strengths`; the row itself where it has none."""
-    if "strengths" not in row:
-        return [row]
-    ((key, values),) = row["strengths"].items()
+    """A row for each of its `strengths`, {key: values} or a list of keys; the row itself where it has none."""
+    given = row.get("strengths", [{}])
+    each = [{key: value} for key, values in given.items() for value in values] if isinstance(given, dict) else given
     return [
-        {**row, "label": f"{label_of(row)} {key}={value}", "keys": {**row.get("keys", {}), key: value}}
-        for value in values
+        {
+            **row,
+            "label": " ".join([label_of(row), *(f"{key}={value}" for key, value in keys.items())]),
+            "keys": {**row.get("keys", {}), **keys},
+        }
+        for keys in each
     ]
 
 
