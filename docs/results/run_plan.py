@@ -121,7 +121,9 @@ def _blocks(table: Entry, folders: Sequence[Path]) -> tuple[Block, ...]:
 
 
 def every_strength(table: Entry, runs: Path) -> Iterator[str]:
-    """What each row was chosen from, first seed, as a table and as planes of accuracy and fairness."""
+    """What was chosen, and from what: first seed, as a table and as planes of accuracy and fairness."""
+    rows = [one for row in table["rows"] if "strengths" in row and (one := chosen(table, row, runs))]
+    yield f"Chosen on validation: {'; '.join(map(label_of, rows))}."
     folders = [folder_of(runs, table, one, table["seeds"][0]) for row in table["rows"] for one in strengths(row)]
     yield "### Every strength, first seed"
     for block in _blocks(table, [folder for folder in folders if finished(folder)]):
