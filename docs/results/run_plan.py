@@ -4,6 +4,7 @@
 
 Resumable: finished runs are not repeated, a killed one goes on. `--write` only writes the tables. A row with
 `strengths` is one run a value on the first seed; validation alone chooses the value that the other seeds are run with.
+A row `after` another is fitted to that row's runs.
 """
 
 from __future__ import annotations
@@ -82,16 +83,18 @@ def missing(plan: Entry, runs: Path, only: set[str], tables: set[str]) -> Iterat
     ]
     for _, place, table, row in sorted(runs_of, key=lambda entry: entry[:2]):
         for one in strengths(row) if place == 0 else filter(None, [chosen(table, row, runs)]):
-            folder = folder_of(runs, table, one, table["seeds"][place])
+            seed = table["seeds"][place]
+            folder = folder_of(runs, table, one, seed)
             if not finished(folder):
-                yield folder, {**table.get("keys", {}), **one.get("keys", {}), **_fixed(table, one, place, folder)}
+                yield folder, {**_keys(table, one, seed, runs), "seed": seed, "run_dir": str(folder), "resume": True}
 
 
-def _fixed(table: Entry, row: Entry, place: int, folder: Path) -> Entry:
-    return {
-        "model": row["model"], "dataset": table["dataset"], "seed": table["seeds"][place], "run_dir": str(folder),
-        "resume": True,
-    }  # fmt: skip
+def _keys(table: Entry, row: Entry, seed: int, runs: Path) -> Entry:
+    """What is run: a model with the keys of its table, or `after` another row the strategy that stands on its runs."""
+    if "after" not in row:
+        return {**table.get("keys", {}), **row.get("keys", {}), "model": row["model"], "dataset": table["dataset"]}
+    below = chosen(table, next(other for other in table["rows"] if label_of(other) == row["after"]), runs)
+    return {**row["keys"], "base": str(folder_of(runs, table, below, seed)) if below else "missing"}
 
 
 def section(table: Entry, runs: Path) -> Iterator[str]:
