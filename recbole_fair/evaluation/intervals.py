@@ -12,6 +12,7 @@ import numpy as np
 from recbole_fair.evaluation import bootstrap
 from recbole_fair.evaluation.functions import FloatArray, Terms, divide
 from recbole_fair.evaluation.metrics import BlockName, Measure
+from recbole_fair.evaluation.side_by_side import SideBySide
 
 Bounds = list[float] | None
 
@@ -59,26 +60,23 @@ def intervals(blocks: Mapping[BlockName, Any], measures: Sequence[Measure], user
 
 def _draws(blocks: Mapping[BlockName, Any], users: int, how: Resampling) -> dict[BlockName, FloatArray]:
     """[S, G] of every block; all see the same samples of users, of which only a chunk is held at a time."""
+    ratios = {name: terms for name, terms in blocks.items() if isinstance(terms, Terms)}
+    below, denominators = _denominators(ratios)
+    above = SideBySide({name: terms.numerator for name, terms in ratios.items()})
     parts: dict[BlockName, list[FloatArray]] = {name: [] for name in blocks}
-    below = _denominators(blocks)
     for weights in bootstrap.weights(users, how.samples, how.seed):
-        sums = {key: weights @ denominator for key, denominator in dict(below.values()).items()}
+        tops, bottoms = above.sums(weights), denominators.sums(weights)
         for name, terms in blocks.items():
-            ratio = (
-                divide(weights @ terms.numerator, sums[below[name][0]]) if name in below else terms.resampled(weights)
-            )
-            parts[name].append(ratio)
+            drawn = divide(tops[name], bottoms[below[name]]) if name in ratios else terms.resampled(weights)
+            parts[name].append(drawn)
     return {name: np.concatenate(chunks) for name, chunks in parts.items()}
 
 
-def _denominators(blocks: Mapping[BlockName, Any]) -> dict[BlockName, tuple[bytes, FloatArray]]:
-    """The denominators of the blocks that are ratios, by content: all metrics of a grouping share one."""
-    ratios = {name: terms.denominator for name, terms in blocks.items() if isinstance(terms, Terms)}
-    kept: dict[bytes, FloatArray] = {}
-    keys = {name: blake2b(np.ascontiguousarray(array).data, digest_size=16).digest() for name, array in ratios.items()}
-    for name, array in ratios.items():
-        kept.setdefault(keys[name], array)
-    return {name: (key, kept[key]) for name, key in keys.items()}
+def _denominators(ratios: Mapping[BlockName, Terms]) -> tuple[dict[BlockName, bytes], SideBySide]:
+    """Which denominator each block has, by content, and these: all metrics of a grouping share one."""
+    below = {name: np.ascontiguousarray(terms.denominator) for name, terms in ratios.items()}
+    keys = {name: blake2b(array.data, digest_size=16).digest() for name, array in below.items()}
+    return keys, SideBySide({keys[name]: terms.denominator for name, terms in ratios.items()})
 
 
 def _bounds(measure: Measure, samples: FloatArray, point: FloatArray, how: Resampling) -> Bounds:
