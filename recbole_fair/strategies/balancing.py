@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -20,9 +20,10 @@ from torch import Tensor
 
 from recbole_fair.errors import TrainingError
 from recbole_fair.strategies import group_weights
-from recbole_fair.strategies.base import group_means, sample_weights
+from recbole_fair.strategies.base import TrainingView, group_means
 from recbole_fair.strategies.min_norm import FloatArray
 from recbole_fair.strategies.refining import Refinable, column_gradients
+from recbole_fair.strategies.reweight import inverse_frequency, mean_weight
 from recbole_fair.strategies.running import RunningMean
 
 Solver = Callable[[FloatArray, FloatArray], FloatArray]  # Gram matrix [N, N] and losses [N] to weights [N]
@@ -56,7 +57,7 @@ class ByEntropy:
 
         r_b = (1 - mix) / B + mix * (s_b / B + gain * sum_n m_bn c_n / sum_b m_bn),  at least `least` / B, sum 1
 
-    s_b is 1 (`natural` shares), or what gives every group's mean loss the same weight (`equal`). c answers to the
+    s_b is 1 (`natural` shares), or Reweight's weight of the sample (`inverse`), by `frequency_weight` [G]. c answers to the
     running losses: those of one batch are mostly noise for small groups. Without `least` the weight of a group of low
     loss may fall below 0, and its losses are raised; then, with natural shares and without running means, the gradient
     is that of mean - mix * gain * H(softmax(l)).
@@ -64,7 +65,7 @@ class ByEntropy:
 
     gain: float
     mix: float
-    equal: bool
+    frequency_weight: Tensor | None
     least: float | None
     running: RunningMean
 
@@ -74,7 +75,7 @@ class ByEntropy:
         """One backward pass, whatever the number of groups."""
         samples = model.pair_losses(rows, *model.unit_vectors())
         means, present = group_means(samples.detach(), membership)
-        row_weights = self.row_weights(membership, self.pull(means, present), present)
+        row_weights = self.row_weights(membership, self.pull(means, present))
         gradients = torch.autograd.grad(row_weights @ samples, targets)
         return Balanced(
             lambda losses: row_weights @ losses,
@@ -94,12 +95,12 @@ class ByEntropy:
             found[met] = torch.from_numpy(group_weights.entropy_coefficients(_array(running[met]))).to(found)
         return found * present
 
-    def row_weights(self, membership: Tensor, pull: Tensor, present: Tensor) -> Tensor:
+    def row_weights(self, membership: Tensor, pull: Tensor) -> Tensor:
         """r, [B]."""
-        size = membership.sum(0).clamp(min=1)
         shares = torch.ones_like(membership[:, 0])
-        if self.equal and present.any():
-            shares = sample_weights(present / present.sum(), membership)
+        if self.frequency_weight is not None:
+            shares = mean_weight(self.frequency_weight.to(membership), membership)
+        size = membership.sum(0).clamp(min=1)
         fair = shares / len(shares) + self.gain * (membership @ (pull / size))
         weights = (1 - self.mix) / len(shares) + self.mix * fair
         if self.least is not None:
@@ -151,16 +152,18 @@ class BySolver:
         return torch.from_numpy(self.solver(gram, _array(losses))).to(losses)
 
 
-def balance_of(config: Any, running: RunningMean, mix: float) -> Balance:
+def balance_of(view: TrainingView, running: RunningMean, mix: float) -> Balance:
     """What the keys `weights`, `gain`, `shares`, `least_weight`, `columns`, `direction` and `solver_steps` ask for.
 
     Without a `gain` it is a quarter of the number of groups: on ML-100K .5 did best for the 2 popularity groups and 4
     for the 18 genres.
     """
+    config = view.config
     columns = config["columns"]
     if config["weights"] == "entropy":
         gain = len(running.values) / 4 if config["gain"] is None else float(config["gain"])
-        return ByEntropy(gain, mix, config["shares"] == "equal", config["least_weight"], running)
+        inverse = inverse_frequency(view.group_counts) if config["shares"] == "inverse" else None
+        return ByEntropy(gain, mix, inverse, config["least_weight"], running)
     if config["weights"] == "lp":
         return BySolver(lambda gram, losses: group_weights.linear_programme(gram, losses, columns), mix)
     direction, steps = config["direction"], int(config["solver_steps"])

@@ -41,7 +41,7 @@ class BiFair(GroupStrategy):
         super().__init__(view)
         config = self.config
         self.running = RunningMean(len(self.names), float(config["loss_smoothing"]), config["device"])
-        self.balance = balance_of(config, self.running, self.mix)
+        self.balance = balance_of(view, self.running, self.mix)
         self.xi = float(config["learning_rate"] if config["xi"] is None else config["xi"])
         self.outer_rate, self.outer_every = float(config["outer_lr"]), int(config["outer_every"])
         self.log = EpochLog(self.names)

@@ -20,6 +20,12 @@ def inverse_frequency(frequency: Tensor) -> Tensor:
     return inverse * frequency.sum() / (inverse * frequency).sum().clamp(min=1e-12)
 
 
+def mean_weight(weight: Tensor, membership: Tensor) -> Tensor:
+    """Mean weight of each sample's groups, [B]; 1 for one of no group."""
+    groups = membership.sum(1)  # [B] how many groups each sample is in
+    return torch.where(groups > 0, membership @ weight / groups.clamp(min=1), 1.0)
+
+
 class Reweight(GroupStrategy):
     """Weigh each sample by the inverse frequency of its groups.
 
@@ -34,6 +40,4 @@ class Reweight(GroupStrategy):
 
     def objective(self, samples: Tensor, membership: Tensor) -> Tensor:
         """Mean of the weighed samples."""
-        groups = membership.sum(1)  # [B] how many groups each sample is in
-        weight = torch.where(groups > 0, membership @ self.weight / groups.clamp(min=1), 1.0)
-        return (weight * samples).mean()
+        return (mean_weight(self.weight, membership) * samples).mean()

@@ -16,6 +16,7 @@ from recbole_fair.strategies import refining
 from recbole_fair.strategies.bifair import BiFair, distance
 from recbole_fair.strategies.hypergradient import angle, hypergradient, moved
 from recbole_fair.strategies.refining import column_gradients
+from recbole_fair.strategies.reweight import inverse_frequency
 from recbole_fair.strategies.separate import Separate
 
 
@@ -80,7 +81,7 @@ def test_entropy_form_against_its_formula() -> None:
     torch.testing.assert_close(logged["loss"], samples(model, rows).mean().detach())
 
 
-@pytest.mark.parametrize("shares", ["natural", "equal"])
+@pytest.mark.parametrize("shares", ["natural", "inverse"])
 def test_row_weights_are_those_of_a_loop(shares: str) -> None:
     """Running losses, a floor, a mixture; two batches, of which the second lacks a group."""
     keys = {"shares": shares, "least_weight": 0.4, "loss_smoothing": 0.25, "fair_weight": 0.7, "gain": 6.0}
@@ -98,10 +99,10 @@ def test_row_weights_are_those_of_a_loop(shares: str) -> None:
         share = {n: math.exp(loss) / sum(map(math.exp, running.values())) for n, loss in running.items()}
         mean_log = sum(p * math.log(p) for p in share.values())
         pull = {n: p * (math.log(p) - mean_log) for n, p in share.items()}
-        grouped, present = sum(map(bool, genres)), sum(map(bool, size.values()))
+        inverse = inverse_frequency(strategy.view.group_counts).tolist()
         weights = []
         for of in genres:
-            each = sum(grouped / present / size[n] for n in of) if of and shares == "equal" else 1.0
+            each = sum(inverse[n] for n in of) / len(of) if of and shares == "inverse" else 1.0
             fair = each + len(genres) * 6.0 * sum(pull[n] / size[n] for n in of)
             weights.append(max(0.4, 0.3 + 0.7 * fair))
         assert 0.4 in weights, "the floor is met"
