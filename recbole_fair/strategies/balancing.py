@@ -57,10 +57,10 @@ class ByEntropy:
 
         r_b = (1 - mix) / B + mix * (s_b / B + gain * sum_n m_bn c_n / sum_b m_bn),  at least `least` / B, sum 1
 
-    s_b is 1 (`natural` shares), or Reweight's weight of the sample (`inverse`), by `frequency_weight` [G]. c answers to the
-    running losses: those of one batch are mostly noise for small groups. Without `least` the weight of a group of low
-    loss may fall below 0, and its losses are raised; then, with natural shares and without running means, the gradient
-    is that of mean - mix * gain * H(softmax(l)).
+    s_b is 1 (`natural` shares), or Reweight's weight of the sample (`inverse`), by `frequency_weight` [G]. c answers to
+    the running losses: those of one batch are mostly noise for small groups. Without `least` the weight of a group of
+    low loss may fall below 0, and its losses are raised; then, with natural shares and without running means, the
+    gradient is that of mean - mix * gain * H(softmax(l)).
     """
 
     gain: float
