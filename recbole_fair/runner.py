@@ -367,6 +367,7 @@ class _Run:
             return self._fit(trainer.strategy, trainer, loaded)
         if self.config["resume"] and trainer.resume(loaded.train):
             logger.info("resumed after epoch %d", trainer.start_epoch - 1)
+            self.result.seconds["train"] = trainer.seconds_before
         trainer.fit(loaded.train, loaded.valid, saved=True, show_progress=self.bars)
         return trainer.load_best()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -41,6 +42,7 @@ class FairTrainer(Trainer):
         self.initial_buffers = checkpoint.initial_buffers(model)
         self.initial_plain = checkpoint.plain_state(model)
         self.on_epoch = None
+        self.seconds_before = 0.0  # of training, before the process that resumed it
         _refuse_missing_kernels(model)
 
     # --- training
@@ -85,7 +87,7 @@ class FairTrainer(Trainer):
 
     def fit(self, train_data: Any, valid_data: Any = None, **options: Any) -> tuple[float, dict[str, float]]:
         """The host's fit from the last resume point, if there is one."""
-        self._loader = train_data
+        self._loader, self._began = train_data, perf_counter()
         if self.resumed_to_end:
             return self.best_valid_score, self.best_valid_result
         # Importing any of RecBole's sequential models turns this on for the whole process (its SINE): slow, and a NaN
@@ -148,6 +150,7 @@ class FairTrainer(Trainer):
         about = {
             **self.about,
             "epoch": epoch,
+            "seconds": self.seconds_before + perf_counter() - self._began,
             "cur_step": self.cur_step,
             "best_valid_score": float(self.best_valid_score),
             "best_valid_result": dict(self.best_valid_result or {}),
@@ -178,7 +181,7 @@ class FairTrainer(Trainer):
         if self.strategy:
             self.strategy.load_state_dict(state["strategy"])
         checkpoint.load_plain_state(self.model, state["plain"])
-        self.start_epoch, self.cur_step = about["epoch"] + 1, about["cur_step"]
+        self.start_epoch, self.cur_step, self.seconds_before = about["epoch"] + 1, about["cur_step"], about["seconds"]
         self.best_valid_score, self.best_valid_result = about["best_valid_score"], about["best_valid_result"]
         self.train_loss_dict = {int(key): value for key, value in about["train_loss"].items()}
         self.history = [(epoch, name, value) for epoch, name, value in about["history"]]

@@ -232,6 +232,16 @@ def test_a_killed_run_resumes_to_the_same_figures(scenario: Scenario, toy: Toy, 
     assert read(Path(resumed.run_dir) / "history.csv") == read(Path(whole.run_dir) / "history.csv")
 
 
+def test_the_seconds_of_a_killed_process_are_counted(toy: Toy) -> None:
+    keys = toy("MF", epochs=6)
+    interrupted(Scenario("MF", kill_at="epoch"), keys)
+    point = Path(keys["run_dir"]) / "resume.safetensors"
+    tensors, about = storage.read_tensors(point)
+    assert 0 < about["seconds"] < 60
+    storage.write_tensors(point, tensors, {**about, "seconds": 1000.0})
+    assert run(**{**keys, "resume": True}).seconds["train"] > 1000
+
+
 def test_early_stopping_survives_a_kill(toy: Toy, tmp_path: Path) -> None:
     keys = {"epochs": 40, "stopping_step": 1, "learning_rate": 0.2}
     whole = run(**toy("MF", **keys, run_dir=str(tmp_path / "whole")))
