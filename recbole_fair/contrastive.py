@@ -65,18 +65,19 @@ class Contrastive:
     def pair_losses(self, rows: Rows, user_vectors: Tensor, item_vectors: Tensor) -> Tensor:
         """InfoNCE of drawn rows under vectors of length 1, reduced as `self.loss` does."""
         users, positives, negatives = rows
-        positive = (user_vectors[users] * item_vectors[positives]).sum(1)
+        # index_select and gather, not indexing and take: their gradients do not depend on the order of threads.
+        positive = (user_vectors.index_select(0, users) * item_vectors.index_select(0, positives)).sum(1)
         negative = self._negative_scores(users, user_vectors, item_vectors, negatives)
         return self.loss(positive / self.temperature, negative / self.temperature)
 
     def _negative_scores(self, users: Tensor, user_vectors: Tensor, item_vectors: Tensor, negatives: Tensor) -> Tensor:
         """Cosines [B, n], by whichever way is the least work."""
         if self.n_items > _ALL_ITEMS_FACTOR * self.negatives:
-            return torch.einsum("bd,bnd->bn", user_vectors[users], item_vectors[negatives])
+            return torch.einsum("bd,bnd->bn", user_vectors.index_select(0, users), item_vectors[negatives])
         if len(user_vectors) > len(users):  # else users repeat: each is scored once
-            user_vectors, users = user_vectors[users], torch.arange(len(users), device=users.device)
+            user_vectors, users = user_vectors.index_select(0, users), torch.arange(len(users), device=users.device)
         cells = users.unsqueeze(1) * self.n_items + negatives
-        return (user_vectors @ item_vectors.T).take(cells)
+        return (user_vectors @ item_vectors.T).flatten().gather(0, cells.flatten()).view(cells.shape)
 
     def unit_vectors(self) -> tuple[Tensor, Tensor]:
         """`vectors`, each of length 1."""

@@ -28,7 +28,8 @@ class Rescored:
         plain = config.replaced(metrics=[config["valid_metric"].partition("@")[0]])
         self.collector, self.evaluator = FullCollector(plain, [groups]), KeepingEvaluator(plain, [groups])
         self.strategy, self.field = strategy, groups.field
-        self.metric, self.k = settings.key_of(config["valid_metric"]), max(config["topk"])
+        self.metric, self.utility = settings.key_of(config["valid_metric"]), config["group_utility"]
+        self.k = max(config["topk"])
         trainer.model.eval()
         trainer.tot_item_num = loader._dataset.item_num
         trainer.item_tensor = loader._dataset.get_item_feature().to(trainer.device)
@@ -50,7 +51,7 @@ class Rescored:
             shifted = scores + shift.to(scores.device)
             self.collector.eval_batch_collect(shifted, interaction, positive_u, positive_i)
         figures = self.evaluator.evaluate(self.collector.get_data_struct())
-        utilities = self.evaluator.table.terms(f"recall@{self.k}", self.field).value()
+        utilities = self.evaluator.table.terms(f"{self.utility}@{self.k}", self.field).value()
         cv, minimum = float(functions.cv(utilities)), float(functions.minimum(utilities))
         return Point(tuple(offsets.tolist()), figures[self.metric], tuple(map(float, utilities)), cv, minimum)
 

@@ -375,6 +375,8 @@ class _Run:
         """Instead of training: the base's weights, offsets by validation, and the way as frontier.csv."""
         assert self.base is not None
         trainer.eval_collector.data_collect(loaded.train)
+        # Whatever the base has changed is stored here too, BiFair's item vectors among it.
+        trainer.initial_buffers = {name: value.detach().clone() for name, value in trainer.model.named_buffers()}
         trainer.load_best(Path(self.base.run_dir), {"model": self.config.choice.base_name, "data": self.fingerprint})
         rows = shift_scores(self.config, trainer, loaded, strategy)
         reporting.write_table(self.folder / "frontier.csv", rows[0], rows[1:])

@@ -181,7 +181,8 @@ class FairTrainer(Trainer):
         if self.strategy:
             self.strategy.load_state_dict(state["strategy"])
         checkpoint.load_plain_state(self.model, state["plain"])
-        self.start_epoch, self.cur_step, self.seconds_before = about["epoch"] + 1, about["cur_step"], about["seconds"]
+        self.start_epoch, self.cur_step = about["epoch"] + 1, about["cur_step"]
+        self.seconds_before = about.get("seconds", 0.0)
         self.best_valid_score, self.best_valid_result = about["best_valid_score"], about["best_valid_result"]
         self.train_loss_dict = {int(key): value for key, value in about["train_loss"].items()}
         self.history = [(epoch, name, value) for epoch, name, value in about["history"]]

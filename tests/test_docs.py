@@ -10,7 +10,6 @@ import types
 from pathlib import Path
 
 import pytest
-from toy import toy_keys
 
 from recbole_fair import cli, keys, registry
 from recbole_fair.host import metric_register
@@ -21,7 +20,7 @@ PAGES = re.split(r"^## ", (DOCS / "authoring.md").read_text(), flags=re.M)[1:]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.splitlines()[0])
-def test_authoring_examples_run(page: str, toy_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_authoring_examples_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(registry, "_models", dict(registry._models))
     monkeypatch.setattr(registry, "_strategies", dict(registry._strategies))
@@ -30,13 +29,10 @@ def test_authoring_examples_run(page: str, toy_root: Path, tmp_path: Path, monke
     for name in ("metrics_dict", "metric_information", "metric_types"):
         for key in ("firsthit",):
             monkeypatch.delitem(getattr(metric_register, name), key, raising=False)
-    toy = toy_keys(toy_root, tmp_path / "run", "MF")
-    given = {key: value for key, value in toy.items() if key not in ("model", "dataset", "epochs", "metrics")}
     example = "\n".join(re.findall(r"^```python\n(.*?)^```", page, flags=re.M | re.S))
     assert example
     # the example is a script of the reader's: its classes are found under __main__
     main = types.ModuleType("__main__")
-    main.__dict__["toy"] = given
     monkeypatch.setitem(sys.modules, "__main__", main)
     exec(compile(example, page.splitlines()[0], "exec"), main.__dict__)
 

@@ -18,6 +18,7 @@ class AnswerMetric(TableMetric):
 
     protocol = "labeled"
     metric_need: ClassVar[list[str]] = []
+    bounds = (0.0, inf)
     has_better_side: ClassVar[bool] = True  # else no epoch can be chosen by it
 
 

@@ -74,7 +74,7 @@ class TableMetric(AbstractMetric):
 
     metric_type = EvaluatorType.RANKING
     metric_need: ClassVar[list[str]] = ["rec.topk"]
-    bounds: ClassVar[tuple[float, float]] = (0.0, inf)
+    bounds: ClassVar[tuple[float, float]] = (-inf, inf)  # its intervals end there
     smaller = True
 
     def __init__(self, config: Any) -> None:
@@ -106,12 +106,15 @@ class UserMean(TableMetric):
 
 
 class OverGroups(TableMetric):
-    """A formula over the figures of all groups of a grouping, for each grouping of one kind and each K."""
+    """A formula over the figures of all groups of a grouping, for each grouping of one kind and each K.
+
+    `equal` is its value where groups are equal, if it cannot lie on both sides of it.
+    """
 
     kind: ClassVar[str]  # of groups: item or user
     figure: str  # what is compared between them
     formula: ClassVar[Formula] = staticmethod(functions.cv)
-    equal: ClassVar[float] = 0.0
+    equal: ClassVar[float] = nan
 
     def measures(self, table: Table) -> Iterator[Measure]:
         """One a grouping and K, as in cv@20[pop]."""
@@ -119,6 +122,13 @@ class OverGroups(TableMetric):
         for field, groups in table.groups.items():
             for k in self.topk if groups.kind == self.kind else ():
                 yield Measure(f"{name}@{k}[{field}]", ((f"{self.figure}@{k}", field),), type(self).formula, self.equal)
+
+
+class Dispersion(OverGroups):
+    """sd / mean."""
+
+    bounds = (0.0, inf)
+    equal = 0.0
 
 
 class OverUtilities(OverGroups):
@@ -135,6 +145,9 @@ class OverUtilities(OverGroups):
 class CV(OverUtilities):
     """Coefficient of variation of the group utilities (BiFair, section 4.3.2)."""
 
+    bounds = (0.0, inf)
+    equal = 0.0
+
 
 @register
 class MIN(OverUtilities):
@@ -143,18 +156,17 @@ class MIN(OverUtilities):
     formula = staticmethod(functions.minimum)
     bounds = (0.0, 1.0)
     smaller = False
-    equal = nan
 
 
 @register
-class REO(OverGroups):
+class REO(Dispersion):
     """Ranking-based equal opportunity: sd / mean of P(recommended | group, relevant) (Zhu et al. 2020)."""
 
     kind, figure = "item", "found"
 
 
 @register
-class RSP(OverGroups):
+class RSP(Dispersion):
     """Ranking-based statistical parity: sd / mean of P(recommended | group) (Zhu et al. 2020)."""
 
     kind, figure = "item", "shown"
@@ -162,14 +174,14 @@ class RSP(OverGroups):
 
 
 @register
-class Exposure_CV(OverGroups):  # noqa: N801 (the name that users type)
+class Exposure_CV(Dispersion):  # noqa: N801 (the name that users type)
     """sd / mean of the groups' shares of list places."""
 
     kind, figure = "item", "exposure"
 
 
 @register
-class Merit_CV(OverGroups):  # noqa: N801
+class Merit_CV(Dispersion):  # noqa: N801
     """sd / mean over groups of exposure / merit, merit being the group's share of test items."""
 
     kind, figure = "item", "exposure"

@@ -55,12 +55,13 @@ class ByEntropy:
 
     With c of Eq. (10) and m_bn the membership,
 
-        r_b = (1 - mix) / B + mix * (s_b / B + gain * sum_n m_bn c_n / sum_b m_bn),  at least `least` / B, sum 1
+        r_b = (1 - mix) / B + mix * (s_b / B + gain * sum_n m_bn c_n / sum_b m_bn),  at least `least` / B,
 
-    s_b is 1 (`natural` shares), or Reweight's weight of the sample (`inverse`), by `frequency_weight` [G]. c answers to
-    the running losses: those of one batch are mostly noise for small groups. Without `least` the weight of a group of
-    low loss may fall below 0, and its losses are raised; then, with natural shares and without running means, the
-    gradient is that of mean - mix * gain * H(softmax(l)).
+    then all scaled to sum 1. s_b is 1 (`natural` shares), or Reweight's weight of the sample (`inverse`), by
+    `frequency_weight` [G]. c is that of the batch's groups under their running losses: those of one batch are mostly
+    noise for small groups. Without `least` the weight of a group of low loss may fall below 0, and its losses are
+    raised; then, with natural shares and without running means, the gradient is that of mean - mix * gain *
+    H(softmax(l)).
     """
 
     gain: float
@@ -88,12 +89,11 @@ class ByEntropy:
 
     def pull(self, means: Tensor, present: Tensor) -> Tensor:
         """C of the groups of this batch, 0 for the others, [G]."""
-        running = self.running.update(means, present)
-        met = ~running.isnan()
-        found = torch.zeros_like(means)
-        if met.any():
-            found[met] = torch.from_numpy(group_weights.entropy_coefficients(_array(running[met]))).to(found)
-        return found * present
+        running, found = self.running.update(means, present), torch.zeros_like(means)
+        if present.any():
+            pull = group_weights.entropy_coefficients(_array(running[present]))
+            found[present] = torch.from_numpy(pull).to(found)
+        return found
 
     def row_weights(self, membership: Tensor, pull: Tensor) -> Tensor:
         """r, [B]."""

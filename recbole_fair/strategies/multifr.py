@@ -1,7 +1,7 @@
 """MultiFR: a common descent direction of the recommendation loss and of every group's loss (Wu et al., TOIS 2022).
 
-Symbols: L_0 the mean loss, L_1..L_G the group losses, g_k their gradients, B = (g_k' g_l) the Gram matrix, w the
-weights that MGDA gives them: min_w || sum_k w_k g_k ||^2 over the simplex.
+Symbols: L_0 the mean loss of all samples that are in a group, L_1..L_G the group losses, g_k their gradients, B = (g_k'
+g_l) the Gram matrix, w the weights that MGDA gives them: min_w || sum_k w_k g_k ||^2 over the simplex.
 """
 
 from __future__ import annotations
@@ -30,9 +30,13 @@ class MultiFR(GroupStrategy):
     def objective(self, samples: Tensor, membership: Tensor) -> Tensor:
         """The weighted sum of the objectives; its gradient is the point of smallest norm."""
         means, present = group_means(samples, membership)
-        objectives = torch.cat([samples.mean().unsqueeze(0), means[present]])  # [K]
-        weights = torch.from_numpy(frank_wolfe(self.gram(objectives), self.steps))
-        return weights.to(objectives) @ objectives
+        grouped = membership.sum(1) > 0
+        if not present.any():
+            return samples.mean()
+        objectives = torch.cat([samples[grouped].mean().unsqueeze(0), means[present]])  # [K]
+        weights = torch.from_numpy(frank_wolfe(self.gram(objectives), self.steps)).to(objectives)
+        # Samples of no group (a pointwise model's negatives) keep their weight of plain training.
+        return grouped.to(samples).mean() * (weights @ objectives) + samples[~grouped].sum() / len(samples)
 
     def gram(self, objectives: Tensor) -> FloatArray:
         """B [K, K], one backward pass an objective."""

@@ -36,8 +36,8 @@ Judge = Callable[[Tensor], Point]  # offsets [G] -> what they do
 def trace(judge: Judge, groups: int, steps: int, rate: float) -> list[Point]:
     """From no offsets on, step by step: o_g <- o_g + rate * (U - U_g) / U, centred.
 
-    What falls short is raised and what stands above is lowered, in proportion. With two groups the offsets have one
-    degree of freedom, so the way is the whole frontier; with more it is one path through it.
+    What falls short is raised and what stands above is lowered, in proportion. The way leads from the model as it is
+    towards equal utilities; with more than two groups it is one path of many.
     """
     points = [judge(torch.zeros(groups))]
     offsets = torch.zeros(groups)
@@ -69,6 +69,12 @@ class Offset(Strategy):
         if groups.user.shape[1] > 1:
             raise UsageError(
                 f"fair_group={groups.field}: Offset shifts items; name an item grouping, such as pop or genre"
+            )
+        if self.config["eval_protocol"] == "labeled":
+            raise UsageError("eval_protocol=labeled: Offset is fitted to rankings; it cannot shift yes/no answers")
+        if not self.config["valid_metric_bigger"] or "[" in self.config["valid_metric"]:
+            raise UsageError(
+                f"valid_metric={self.config['valid_metric']}: Offset keeps a share of an accuracy; name one (NDCG@20)"
             )
         self.names = groups.names
         self.membership = torch.from_numpy(groups.item[:, groups.columns]).float()  # [I, G]

@@ -12,7 +12,7 @@ from recbole_fair.strategies.base import GroupStrategy, TrainingView
 
 
 def inverse_frequency(frequency: Tensor) -> Tensor:
-    """w_g = (1 / n_g) / mean over training samples of 1 / n_g, so that the average sample weighs 1.
+    """w_g = (1 / n_g) / mean over training memberships of 1 / n_g, so that the average membership weighs 1.
 
     A group without a training interaction weighs nothing: it can appear in no batch.
     """
