@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_fair import yamls
-from recbole_fair.errors import UsageError
+from recbole_fair.errors import TrainingError, UsageError
 from recbole_fair.report.assemble import Block, Options, assemble
 from recbole_fair.report.markdown import tables_of
 from recbole_fair.report.wording import CAPTION
@@ -56,20 +56,29 @@ def strengths(row: Entry) -> list[Entry]:
 def chosen(table: Entry, row: Entry, runs: Path) -> Entry | None:
     """The strength that validation chooses: the fairest that keeps `keep` of the reference's accuracy.
 
-    Where none does, the most accurate one; None while strengths are missing.
+    Where none does, the most accurate one; None while strengths are missing. One that failed is out.
     """
     given = strengths(row)
     if len(given) == 1:
         return given[0]
-    folders = [folder_of(runs, table, one, table["seeds"][0]) for one in (*given, {"model": table["reference"]})]
-    if not all(map(finished, folders)):
+    reference = _tried(folder_of(runs, table, {"model": table["reference"]}, table["seeds"][0]))
+    tried = [_tried(folder_of(runs, table, one, table["seeds"][0])) for one in given]
+    if not reference or not all(tried):
         return None
-    *figures, reference = [Result.read(folder).valid for folder in folders]
+    figures = [result.valid for result in tried if result and result.status != "failed"]
+    given = [one for one, result in zip(given, tried, strict=True) if result and result.status != "failed"]
+    if not given:
+        return None
     accuracy, fairness = table["tune"]["accuracy"], table["tune"]["fairness"]
     objectives = {accuracy: "max", fairness: "min"}
-    least = table["tune"]["keep"] * reference[accuracy]
+    least = table["tune"]["keep"] * reference.valid[accuracy]
     place = choose(figures, objectives, parse_limit(f"{accuracy} >= {least}", objectives)).chosen
     return given[max(range(len(given)), key=lambda one: figures[one][accuracy]) if place is None else place]
+
+
+def _tried(folder: Path) -> Result | None:
+    """What a run came to, well or not; None where it has not ended."""
+    return Result.read(folder) if (folder / "result.json").is_file() else None
 
 
 def missing(plan: Entry, runs: Path, only: set[str], tables: set[str]) -> Iterator[tuple[Path, Entry]]:
@@ -85,8 +94,11 @@ def missing(plan: Entry, runs: Path, only: set[str], tables: set[str]) -> Iterat
         for one in strengths(row) if place == 0 else filter(None, [chosen(table, row, runs)]):
             seed = table["seeds"][place]
             folder = folder_of(runs, table, one, seed)
+            keys = {**_keys(table, one, seed, runs), "seed": seed, "run_dir": str(folder), "resume": True}
+            if finished(folder) and keys.get("base") not in (None, Result.read(folder).base):
+                raise UsageError(f"{folder}: stands on another run than the plan's, {keys['base']}; remove it")
             if not finished(folder):
-                yield folder, {**_keys(table, one, seed, runs), "seed": seed, "run_dir": str(folder), "resume": True}
+                yield folder, keys
 
 
 def _keys(table: Entry, row: Entry, seed: int, runs: Path) -> Entry:
@@ -102,8 +114,10 @@ def section(table: Entry, runs: Path) -> Iterator[str]:
     yield f"## {table['title']}"
     yield table["caption"]
     rows = {label_of(row): folders_of(table, row, runs) for row in table["rows"]}
-    for block in _blocks(table, [folder for folders in rows.values() for folder in folders]):
-        yield from tables_of(block, table["metrics"])
+    if folders := [folder for of_row in rows.values() for folder in of_row]:
+        reference = table.get("reference") if rows.get(table.get("reference")) else None
+        for block in _blocks(table, folders, reference):
+            yield from tables_of(block, table["metrics"])
     if absent := [label for label, folders in rows.items() if not folders]:
         yield f"Planned and not run: {', '.join(absent)}."
     if "tune" in table:
@@ -119,15 +133,18 @@ def folders_of(table: Entry, row: Entry, runs: Path) -> list[Path]:
     return [folder for folder in folders if finished(folder)]
 
 
-def _blocks(table: Entry, folders: Sequence[Path]) -> tuple[Block, ...]:
-    return assemble(folders, Options(metrics=tuple(table["metrics"]), reference=table.get("reference"))).blocks
+def _blocks(table: Entry, folders: Sequence[Path], reference: str | None = None) -> tuple[Block, ...]:
+    return assemble(folders, Options(metrics=tuple(table["metrics"]), reference=reference)).blocks
 
 
 def every_strength(table: Entry, runs: Path) -> Iterator[str]:
     """What was chosen, and from what: first seed, as a table and as planes of accuracy and fairness."""
     rows = [one for row in table["rows"] if "strengths" in row and (one := chosen(table, row, runs))]
-    yield f"Chosen on validation: {'; '.join(map(label_of, rows))}."
+    if rows:
+        yield f"Chosen on validation: {'; '.join(map(label_of, rows))}."
     folders = [folder_of(runs, table, one, table["seeds"][0]) for row in table["rows"] for one in strengths(row)]
+    if not any(map(finished, folders)):
+        return
     yield "### Every strength, first seed"
     for block in _blocks(table, [folder for folder in folders if finished(folder)]):
         yield next(tables_of(block, table["metrics"]))
@@ -141,11 +158,12 @@ def every_strength(table: Entry, runs: Path) -> Iterator[str]:
 def main() -> None:
     """Run what is missing, in turn, and write the page."""
     options = dict(word.lstrip("-").partition("=")[::2] for word in sys.argv[1:])
+    if unknown := options.keys() - {"runs", "only", "tables", "write"}:
+        sys.exit(f"--{min(unknown)}: unknown; there are --runs, --only, --tables, --write")
     runs, plan = Path(options.get("runs", "runs/results")), yamls.read_mapping(HERE / "plan.yaml")
     if "write" not in options:
         _run_all(plan, runs, *(set(options.get(name, "").split(",")) - {""} for name in ("only", "tables")))
-    started = [table for table in plan["tables"] if (runs / table["name"]).is_dir()]
-    parts = [part for table in started for part in section(table, runs)]
+    parts = [part for table in plan["tables"] for part in section(table, runs)]
     (HERE.parent / "results.md").write_text("\n\n".join(["# Results", plan["preface"], CAPTION, *parts]) + "\n")
 
 
@@ -156,8 +174,8 @@ def _run_all(plan: Mapping[str, Any], runs: Path, only: set[str], tables: set[st
         print(folder, flush=True)
         try:
             run(**keys)
-        except UsageError as error:
-            print(f"  refused: {error}", flush=True)
+        except (UsageError, TrainingError) as error:
+            print(f"  {error}", flush=True)
 
 
 if __name__ == "__main__":

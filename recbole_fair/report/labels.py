@@ -27,6 +27,16 @@ def labels(runs: Sequence[Run]) -> list[str]:
     ]
 
 
+def strengths(runs: Sequence[Run]) -> list[float] | None:
+    """What the runs of one model differ in, if that is one number; None where it is more or something else."""
+    configs = [_flat(config_of(run.folder)) for run in runs]
+    differing = _differing(configs)
+    if len(differing) != 1:
+        return None
+    values = [config[differing[0]] for config in configs]
+    return values if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values) else None
+
+
 def _twins(run: Run, other: Run) -> bool:
     return run.result.model == other.result.model
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from recbole_fair.errors import UsageError
 from recbole_fair.evaluation import functions
 from recbole_fair.evaluation.bootstrap import NOISE
 from recbole_fair.evaluation.intervals import Resampling, intervals
-from recbole_fair.evaluation.metrics import Measure
+from recbole_fair.evaluation.metrics import Measure, OverGroups, register
+from recbole_fair.host import metric_register
 from recbole_fair.runner import run
 
 Toy = Callable[..., dict[str, Any]]
@@ -161,6 +163,21 @@ def test_a_widened_interval_ends_at_the_bounds_of_its_metric() -> None:
     low, high = interval(free)
     assert low < 0 < high
     assert interval(replace(free, bounds=(0.0, 1.0))) == [0, high]
+
+
+def test_a_metric_of_a_users_own_may_be_negative(toy: Toy, request: pytest.FixtureRequest) -> None:
+    """Unless it states bounds and a value of equality, its interval is the percentiles."""
+
+    class Signed_NDCG(OverGroups):  # noqa: N801
+        kind, figure = "user", "ndcg"
+        formula = staticmethod(lambda groups: groups[..., 0] - groups[..., 1])
+
+    for name in ("metrics_dict", "metric_information", "metric_types"):
+        request.addfinalizer(partial(getattr(metric_register, name).pop, "signed_ndcg", None))
+    register(Signed_NDCG)
+    result = run_planted(toy, uneven, metrics=["NDCG", "Signed_NDCG"], user_groups=["gender"])
+    value, (low, high) = result.test["signed_ndcg@5[gender]"], result.interval["signed_ndcg@5[gender]"]
+    assert low < value < high and low < 0
 
 
 def test_one_judged_user_has_no_interval_and_that_is_said(tmp_path: Path) -> None:

@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 from report_planted import plant
 
+from recbole_fair import yamls
+from recbole_fair.config import Config
+from recbole_fair.errors import UsageError
+
 ROOT = Path(__file__).parents[2]
 TABLE: dict[str, Any] = {
     "name": "fair", "title": "Fair", "caption": "Planted.", "dataset": "planted", "seeds": [1, 2], "reference": "MF",
@@ -74,3 +78,36 @@ def test_a_section_shows_the_chosen_rows_then_every_strength(
     assert [f"fair_weight={value}" in every for value in (0.1, 0.5, 1.0)] == [True] * 3
     figure = tmp_path / "fair-plane-1.svg"
     assert figure.name in every and "currentColor" not in figure.read_text()
+
+
+def test_a_failed_strength_is_out_and_nothing_finished_is_no_table(plan: ModuleType, tmp_path: Path) -> None:
+    text = "\n".join(plan.section(TABLE, tmp_path))
+    assert "Planned and not run: MF, ReweightMF." in text and "|" not in text
+    each = plan.strengths(TABLE["rows"][1])
+    finish(plan, tmp_path, TABLE["rows"][0], 1, (0.40, 0.9))
+    for one, valid in zip(each[:2], [(0.39, 0.7), (0.38, 0.6)], strict=True):
+        finish(plan, tmp_path, one, 1, valid)
+    finish(plan, tmp_path, each[2], 1, (0.39, 0.1), status="failed", error="TrainingError: nan")
+    assert plan.chosen(TABLE, TABLE["rows"][1], tmp_path)["keys"] == {"fair_weight": 0.5}
+
+
+def test_a_row_after_another_stands_on_the_run_that_is_chosen_now(plan: ModuleType, tmp_path: Path) -> None:
+    after = {"model": "OffsetReweightMF", "after": "ReweightMF", "keys": {"strategy": "Offset", "fair_group": "pop"}}
+    table = {**TABLE, "seeds": [1], "rows": [*TABLE["rows"], after]}
+    finish(plan, tmp_path, TABLE["rows"][0], 1, (0.40, 0.9))
+    for one, valid in zip(plan.strengths(TABLE["rows"][1]), [(0.39, 0.7), (0.37, 0.5), (0.2, 0.1)], strict=True):
+        finish(plan, tmp_path, one, 1, valid)
+    ((folder, keys),) = plan.missing({"tables": [table]}, tmp_path, set(), set())
+    base = str(plan.folder_of(tmp_path, TABLE, {"model": "ReweightMF", "label": "ReweightMF fair_weight=0.5"}, 1))
+    assert keys == {**after["keys"], "base": base, "seed": 1, "run_dir": str(folder), "resume": True}
+    finish(plan, tmp_path, after, 1, (0.3, 0.2), base="elsewhere")
+    with pytest.raises(UsageError, match="stands on another run"):
+        list(plan.missing({"tables": [table]}, tmp_path, set(), set()))
+
+
+def test_every_row_of_the_plan_is_a_run_that_would_start(plan: ModuleType) -> None:
+    """Names, keys and bounds, as a run checks them before it reads data."""
+    for table in yamls.read_mapping(ROOT / "docs" / "results" / "plan.yaml")["tables"]:
+        for row in (one for given in table["rows"] if "after" not in given for one in plan.strengths(given)):
+            config = Config(row["model"], "ml-100k", overrides={**table.get("keys", {}), **row.get("keys", {})})
+            assert config.choice.name == row["model"]

@@ -178,6 +178,24 @@ def test_pareto_line_against_every_pair(tmp_path: Path) -> None:
     assert {row.label for row in front(rows, "recall@5", "cv@5[pop]")} == best == {"M0", "M3", "M5", "M6"}
 
 
+def test_strengths_of_one_model_are_joined_in_their_order_and_nothing_else_is(tmp_path: Path) -> None:
+    from recbole_fair.report.charts.plane import families
+
+    def row(model: str, place: int, **config: Any) -> None:
+        plant(tmp_path / f"{model}{place}", model, config=config, config_hash=f"{model}{place}")
+
+    for place, strength in enumerate((0.5, 0.1, 1.0)):
+        row("OneNumber", place, fair_weight=strength)
+        row("TwoNumbers", place, fair_weight=strength, gain=place)
+        row("Words", place, item_encoder=f"encoder-{place}")
+    for place in range(2):
+        row("OnlyTwo", place, gain=place)
+    found = families(only(tmp_path, "recall@5").blocks[0].rows)
+    assert {model: [row.label for row in of] for model, of in found.items()} == {
+        "OneNumber": [f"OneNumber (fair_weight={strength})" for strength in (0.1, 0.5, 1.0)]
+    }
+
+
 def test_seconds_and_memory_are_medians_of_finished_runs(report: Report) -> None:
     assert row_of(report, "MF").seconds() == 4.0
     assert row_of(report, "MF").memory() == 250_000_000

@@ -130,6 +130,30 @@ def test_groups_of_users_cannot_be_shifted(toy: Toy, tmp_path: Path, base: str) 
         run(strategy="Offset", base=base, **given)
 
 
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [({"valid_metric": "CV@5[genre]"}, "a share of an accuracy"), ({"eval_protocol": "labeled"}, "yes/no answers")],
+)
+def test_what_has_no_budget_to_keep_is_refused(toy: Toy, tmp_path: Path, keys: dict[str, Any], message: str) -> None:
+    more = {"likes": "[4,inf)", "metrics": ["AUC"], "valid_metric": "AUC"} if "eval_protocol" in keys else {}
+    base = run(**toy("MF", epochs=1, run_dir=str(tmp_path / "base"), **{**more, **keys})).run_dir
+    given = {"data_path": toy("MF")["data_path"], "run_dir": str(tmp_path / "offset"), "fair_group": "genre"}
+    with pytest.raises(UsageError, match=message):
+        run(strategy="Offset", base=base, **given)
+
+
+def test_refined_item_vectors_of_the_base_are_stored_with_the_offsets(toy: Toy, tmp_path: Path) -> None:
+    keys = {"fair_group": "genre", "outer_lr": 0.5, "outer_every": 1, "epochs": 2}
+    base = run(**toy("BiFairLinear", run_dir=str(tmp_path / "base"), **keys)).run_dir
+    given = {"data_path": toy("MF")["data_path"], "fair_group": "genre", "offset_steps": 2}
+    result = run(strategy="Offset", base=base, run_dir=str(tmp_path / "offset"), **given)
+    again = run(load=result.run_dir, **toy("OffsetBiFairLinear", **keys, offset_steps=2, base=base))
+    assert again.test == result.test
+    _, _, trainer = open_run(tmp_path / "offset")
+    _, _, trained = open_run(Path(base))
+    assert torch.equal(trainer.model.item_vectors, trained.model.item_vectors)
+
+
 def test_seeds_of_a_comparison_share_one_hash(toy: Toy, tmp_path: Path) -> None:
     where = {"data_path": toy("MF")["data_path"], "fair_group": "genre", "offset_steps": 1}
     hashes = set()

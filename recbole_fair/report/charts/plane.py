@@ -1,12 +1,12 @@
 """Accuracy against fairness: where rows stand, how sure that is, and which of them no other row beats on both.
 
-Rows of one model that differ in a setting, such as a strategy's strength, are joined: that is its frontier.
+Rows of one model that differ in one number, a strategy's strength, are joined in its order: that is its frontier.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,8 +16,11 @@ from matplotlib.transforms import Bbox
 from recbole_fair.evaluation import directions
 from recbole_fair.report.chart import Chart
 from recbole_fair.report.charts.canvas import COLOURS, MARKERS, drawn, label, legend_above, legend_height, short
+from recbole_fair.report.labels import strengths
 from recbole_fair.report.numbers import number, sureness
 from recbole_fair.report.rows import Cell, Row
+
+Lines = tuple[Sequence[Row], Mapping[str, Sequence[Row]]]  # the Pareto line, and each joined model's
 
 _WAYS = ((1, 0.4), (-1, 0.4), (0, 1), (0, -1.5), (1, -1), (-1, -1))
 _PLACES = [(reach * x, reach * y) for reach in (7, 16) for x, y in _WAYS]  # of a name, in points from its mark
@@ -50,8 +53,9 @@ def plane(name: str, rows: Sequence[Row], x: str, y: str) -> Chart | None:
         return None
     best = front(shown, x, y)
     title = f"{y} against {x}"
-    height = 4.2 + (legend_height(list(found)) if (found := families(shown, x)) else 0)
-    svg = drawn(name, title, (5.6, height), lambda figure: _draw(figure, shown, best, x, y))
+    joined = families(shown)
+    height = 4.2 + (legend_height(list(joined)) if joined else 0)
+    svg = drawn(name, title, (5.6, height), lambda figure: _draw(figure, shown, (best, joined), x, y))
     alternative = (
         f"{len(shown)} rows by {x} ({directions.wish(x)}) and {y} ({directions.wish(y)}), with 95 % intervals over"
         f" users. Beaten by none on both (dashed line): {', '.join(row.label for row in best)}."
@@ -62,10 +66,14 @@ def plane(name: str, rows: Sequence[Row], x: str, y: str) -> Chart | None:
     return Chart(name, title, alternative, svg, ("row", x, y, "on the Pareto line"), table)
 
 
-def families(rows: Sequence[Row], x: str) -> dict[str, list[Row]]:
-    """Models of three rows or more (their strengths), each in the order of the first metric."""
+def families(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Models of three rows or more that differ in one number, such as a strategy's strength, in its order."""
     models = {model: [row for row in rows if _model(row) == model] for model in dict.fromkeys(map(_model, rows))}
-    return {model: sorted(of, key=lambda row: _value(row, x)) for model, of in models.items() if len(of) >= 3}
+    found = {}
+    for model, of in models.items():
+        if len(of) >= 3 and (values := strengths([row.runs[0] for row in of])):
+            found[model] = [of[place] for place in sorted(range(len(of)), key=values.__getitem__)]
+    return found
 
 
 def _model(row: Row) -> str:
@@ -76,9 +84,9 @@ def _cell(cell: Cell) -> str:
     return f"{number(cell.value)} {sureness(cell, always=True)}".strip()
 
 
-def _draw(figure: Figure, rows: Sequence[Row], best: Sequence[Row], x: str, y: str) -> None:
+def _draw(figure: Figure, rows: Sequence[Row], lines_of: Lines, x: str, y: str) -> None:
+    best, joined = lines_of
     axes = figure.subplots()
-    joined = families(rows, x)
     looks = {model: (COLOURS[place % 6 + 2], MARKERS[place % 7 + 1]) for place, model in enumerate(joined)}
     for row in rows:
         colour, marker = looks.get(_model(row), (COLOURS[1] if row in best else COLOURS[0], "o"))
