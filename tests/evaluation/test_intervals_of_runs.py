@@ -170,14 +170,14 @@ def test_a_metric_of_a_users_own_may_be_negative(toy: Toy, request: pytest.Fixtu
 
     class Signed_NDCG(OverGroups):  # noqa: N801
         kind, figure = "user", "ndcg"
-        formula = staticmethod(lambda groups: groups[..., 0] - groups[..., 1])
+        formula = staticmethod(lambda groups: groups[..., 1] - groups[..., 0])
 
     for name in ("metrics_dict", "metric_information", "metric_types"):
         request.addfinalizer(partial(getattr(metric_register, name).pop, "signed_ndcg", None))
     register(Signed_NDCG)
     result = run_planted(toy, uneven, metrics=["NDCG", "Signed_NDCG"], user_groups=["gender"])
     value, (low, high) = result.test["signed_ndcg@5[gender]"], result.interval["signed_ndcg@5[gender]"]
-    assert low < value < high and low < 0
+    assert low < value < high < 0
 
 
 def test_one_judged_user_has_no_interval_and_that_is_said(tmp_path: Path) -> None:
