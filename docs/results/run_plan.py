@@ -9,10 +9,15 @@ A row `after` another is fitted to that row's runs.
 
 from __future__ import annotations
 
+import csv
+import math
+import statistics
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from recbole_fair import yamls
 from recbole_fair.errors import TrainingError, UsageError
@@ -25,6 +30,7 @@ from recbole_fair.searching.objectives import parse_limit
 
 HERE = Path(__file__).parent
 _INK = "#767d86"  # a figure in a file takes no colour from the page: readable on light and on dark ones
+_SHARES = (0.98, 0.96, 0.94, 0.92)
 Entry = dict[str, Any]  # a table or a row of the plan
 
 
@@ -121,6 +127,7 @@ def section(table: Entry, runs: Path) -> Iterator[str]:
     if absent := [label for label, folders in rows.items() if not folders]:
         yield f"Planned and not run: {', '.join(absent)}."
     if "tune" in table:
+        yield from at_equal_accuracy(table, runs)
         yield from every_strength(table, runs)
     if "findings" in table:
         yield table["findings"]
@@ -153,6 +160,53 @@ def every_strength(table: Entry, runs: Path) -> Iterator[str]:
                 name = f"{table['name']}-{chart.name}.svg"
                 (HERE / name).write_text(chart.svg.replace("currentColor", _INK) + "\n")
                 yield f"![{chart.alternative}](results/{name})"
+
+
+def at_equal_accuracy(table: Entry, runs: Path) -> Iterator[str]:
+    """Test CV and MIN that each Offset reaches at shares of the reference's accuracy, along frontier.csv.
+
+    Linear between steps; mean and standard deviation over seeds. A way that begins below a share has none there.
+    """
+    pairs = {
+        label_of(row): [
+            (offset, beside)
+            for seed in table["seeds"]
+            if finished(offset := folder_of(runs, table, row, seed))
+            and finished(beside := folder_of(runs, table, {"model": table["reference"]}, seed))
+        ]
+        for row in table["rows"]
+        if "after" in row
+    }
+    if not any(pairs.values()):
+        return
+    lines = [["row", *(f"{figure.upper()} at {share:.0%}" for share in _SHARES for figure in ("cv", "min"))]]
+    for label, found in pairs.items():
+        cells = [
+            [
+                _along(offset / "frontier.csv", share * Result.read(beside).test[table["tune"]["accuracy"]], figure)
+                for offset, beside in found
+            ]
+            for share in _SHARES
+            for figure in ("cv", "min")
+        ]
+        lines.append([label, *map(_mean_and_sd, cells)])
+    yield "### Offset's frontiers on test, at shares of the reference's NDCG@20"
+    rule = ["---", *["---:"] * (len(lines[0]) - 1)]
+    yield "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))
+
+
+def _along(path: Path, accuracy: float, figure: str) -> float:
+    with path.open(newline="") as stream:
+        steps = list(csv.DictReader(stream))
+    found = sorted((float(step["test accuracy"]), float(step[f"test {figure}"])) for step in steps)
+    return float(np.interp(accuracy, *zip(*found, strict=True), left=math.nan, right=math.nan))
+
+
+def _mean_and_sd(values: Sequence[float]) -> str:
+    reached = [value for value in values if not math.isnan(value)]
+    if len(reached) < len(values) or len(reached) < 2:
+        return f"{reached[0]:.3f}" if len(values) == len(reached) == 1 else "-"
+    return f"{statistics.mean(reached):.3f} +- {statistics.stdev(reached):.3f}"
 
 
 def main() -> None:

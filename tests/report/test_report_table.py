@@ -191,8 +191,8 @@ def test_strengths_of_one_model_are_joined_in_their_order_and_nothing_else_is(tm
     for place in range(2):
         row("OnlyTwo", place, gain=place)
     found = families(only(tmp_path, "recall@5").blocks[0].rows)
-    assert {model: [row.label for row in of] for model, of in found.items()} == {
-        "OneNumber": [f"OneNumber (fair_weight={strength})" for strength in (0.1, 0.5, 1.0)]
+    assert {model: [(value, row.label) for value, row in of.items()] for model, of in found.items()} == {
+        "OneNumber": [(strength, f"OneNumber (fair_weight={strength})") for strength in (0.1, 0.5, 1.0)]
     }
 
 

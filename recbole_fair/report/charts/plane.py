@@ -20,7 +20,7 @@ from recbole_fair.report.labels import strengths
 from recbole_fair.report.numbers import number, sureness
 from recbole_fair.report.rows import Cell, Row
 
-Lines = tuple[Sequence[Row], Mapping[str, Sequence[Row]]]  # the Pareto line, and each joined model's
+Lines = tuple[Sequence[Row], Mapping[str, Mapping[float, Row]]]  # the Pareto line, and each joined model's
 
 _WAYS = ((1, 0.4), (-1, 0.4), (0, 1), (0, -1.5), (1, -1), (-1, -1))
 _PLACES = [(reach * x, reach * y) for reach in (7, 16) for x, y in _WAYS]  # of a name, in points from its mark
@@ -66,13 +66,13 @@ def plane(name: str, rows: Sequence[Row], x: str, y: str) -> Chart | None:
     return Chart(name, title, alternative, svg, ("row", x, y, "on the Pareto line"), table)
 
 
-def families(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Models of three rows or more that differ in one number, such as a strategy's strength, in its order."""
+def families(rows: Sequence[Row]) -> dict[str, dict[float, Row]]:
+    """Models of three rows or more that differ in one number, such as a strategy's strength: its rows by that."""
     models = {model: [row for row in rows if _model(row) == model] for model in dict.fromkeys(map(_model, rows))}
-    found = {}
+    found: dict[str, dict[float, Row]] = {}
     for model, of in models.items():
         if len(of) >= 3 and (values := strengths([row.runs[0] for row in of])):
-            found[model] = [of[place] for place in sorted(range(len(of)), key=values.__getitem__)]
+            found[model] = dict(sorted(zip(values, of, strict=True), key=lambda pair: pair[0]))
     return found
 
 
@@ -92,7 +92,9 @@ def _draw(figure: Figure, rows: Sequence[Row], lines_of: Lines, x: str, y: str) 
         colour, marker = looks.get(_model(row), (COLOURS[1] if row in best else COLOURS[0], "o"))
         _point(axes, row, (x, y), colour, marker)
     lines = [
-        axes.plot(*_points(of, x, y), color=looks[model][0], marker=looks[model][1], linewidth=0.9, alpha=0.75)[0]
+        axes.plot(
+            *_points(list(of.values()), x, y), color=looks[model][0], marker=looks[model][1], linewidth=0.9, alpha=0.75
+        )[0]
         for model, of in joined.items()
     ]
     axes.plot(*_points(best, x, y), color=COLOURS[1], linestyle="--", linewidth=1.2)
@@ -101,7 +103,9 @@ def _draw(figure: Figure, rows: Sequence[Row], lines_of: Lines, x: str, y: str) 
     axes.margins(0.12)
     if joined:
         legend_above(axes, list(joined), lines)
-    _name_points(figure, axes, [*best, *(row for row in rows if row not in best)], x, y)
+    numbers = {row.label: f"{value:g}" for of in joined.values() for value, row in of.items()}
+    names = {row.label: numbers.get(row.label, row.label) for row in (*best, *rows)}
+    _name_points(figure, axes, {row.label: row for row in rows}, names, (x, y))
 
 
 def _points(rows: Sequence[Row], x: str, y: str) -> list[list[float]]:
@@ -122,14 +126,16 @@ def _reach(cell: Cell) -> list[list[float]] | None:
     return [[max(0.0, cell.value - cell.low)], [max(0.0, cell.high - cell.value)]]
 
 
-def _name_points(figure: Figure, axes: Axes, rows: Sequence[Row], x: str, y: str) -> None:
-    """Names beside their points where there is room; the table under the figure has all of them."""
+def _name_points(
+    figure: Figure, axes: Axes, rows: Mapping[str, Row], names: Mapping[str, str], keys: tuple[str, str]
+) -> None:
+    """Names beside their points, in their order, where there is room; the table under the figure has all of them."""
     figure.draw_without_rendering()
-    points = {row.label: (_value(row, x), _value(row, y)) for row in rows}
+    points = {row: (_value(rows[row], keys[0]), _value(rows[row], keys[1])) for row in names}
     marks = axes.transData.transform(list(points.values()))  # [rows, 2]
     taken = [Bbox([[left - 3, low - 3], [left + 3, low + 3]]) for left, low in marks]
-    for name, point in points.items():
-        text = axes.annotate(short(name, 28), point, (0, 0), textcoords="offset points", fontsize=9)
+    for row, point in points.items():
+        text = axes.annotate(short(names[row], 28), point, (0, 0), textcoords="offset points", fontsize=9)
         text.set_in_layout(False)
         box = next((box for place in _PLACES if (box := _moved(figure, text, place, taken))), None)
         if box is None:
