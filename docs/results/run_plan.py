@@ -124,6 +124,10 @@ def section(table: Entry, runs: Path) -> Iterator[str]:
         reference = table.get("reference") if rows.get(table.get("reference")) else None
         for block in _blocks(table, folders, reference):
             yield from tables_of(block, table["metrics"])
+        if rows.get(table.get("rival")):
+            for block in _blocks(table, folders, table["rival"]):
+                parts = list(tables_of(block, table["metrics"]))
+                yield from parts[next(place for place, part in enumerate(parts) if part.startswith("### Against")) :]
     if absent := [label for label, folders in rows.items() if not folders]:
         yield f"Planned and not run: {', '.join(absent)}."
     if "tune" in table:
