@@ -57,7 +57,7 @@ def settings(size: dict[str, int], device: torch.device) -> dict[str, Any]:
         "item_vectors": vectors, "embedding_size": 64, "hidden_size_factor": 9 / 32, "n_layers": 2,
         "temperature": 0.15, "negatives": 256, "user_sampling": "interaction", "learning_rate": 5e-4,
         "weights": "entropy", "gain": None, "shares": "natural", "least_weight": 0.2,
-        "loss_smoothing": 0.1, "fair_weight": 1.0, "columns": "raw", "direction": "groups",
+        "loss_smoothing": 0.1, "fair_weight": 1.0, "columns": "raw", "direction": "groups", "gram": "parameters",
         "solver_steps": 1000, "outer_lr": 1e-4, "outer_every": size["outer_every"], "implicit": "finite_difference",
         "xi": None, "epsilon": 0.01, "epochs": 500,
     }  # fmt: skip

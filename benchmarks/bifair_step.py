@@ -139,6 +139,7 @@ SIDES: dict[str, Callable[[Path], Callable[[], None]]] = {
     "entropy, 18 groups": lambda root: fair(root, fair_group="genre"),
     "Algorithm 2, 2 groups": lambda root: fair(root, fair_group="pop", **SOLVER),
     "Algorithm 2, 18 groups": lambda root: fair(root, fair_group="genre", **SOLVER),
+    "the same by the vectors": lambda root: fair(root, fair_group="genre", gram="vectors", **SOLVER),
     "naive backward a group, 2": lambda root: naive(root, "pop"),
     "naive backward a group, 18": lambda root: naive(root, "genre"),
     "entropy and an outer step": lambda root: fair(root, fair_group="genre", outer_every=1),

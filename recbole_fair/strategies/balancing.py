@@ -22,7 +22,7 @@ from recbole_fair.errors import TrainingError
 from recbole_fair.strategies import group_weights
 from recbole_fair.strategies.base import TrainingView, group_means
 from recbole_fair.strategies.min_norm import FloatArray
-from recbole_fair.strategies.refining import Refinable, column_gradients
+from recbole_fair.strategies.refining import Refinable, column_gradients, vector_gradients
 from recbole_fair.strategies.reweight import inverse_frequency, mean_weight
 from recbole_fair.strategies.running import RunningMean
 
@@ -114,6 +114,7 @@ class BySolver:
 
     solver: Solver
     mix: float
+    at: str  # where the Gram matrix is taken: by the parameters, or by the vectors of users and items (MGDA-UB)
 
     def __call__(
         self, model: Refinable, rows: Sequence[Tensor], membership: Tensor, targets: Sequence[Tensor]
@@ -121,7 +122,7 @@ class BySolver:
         """One gradient a group, then weights, then their sum."""
         present = membership.sum(0) > 0
         columns = self.columns(membership[:, present])
-        losses, gradients = column_gradients(model, rows, columns, targets)
+        losses, gradients, combined = self.gradients(model, rows, columns, targets)
         means, count = losses @ columns, int(present.sum())
         weights = self.solved(gradients[:count], means[:count])
         share = self.mix * membership.any(1).to(losses).mean()
@@ -129,12 +130,21 @@ class BySolver:
         row_weights = columns @ coefficients  # [B]
         return Balanced(
             lambda samples: row_weights @ samples,
-            _split(coefficients @ gradients, targets),
+            combined(coefficients),
             losses.mean(),
             present,
             _spread(means[:count], present),
             _spread(weights, present),
         )
+
+    def gradients(
+        self, model: Refinable, rows: Sequence[Tensor], columns: Tensor, targets: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor, Callable[[Tensor], list[Tensor]]]:
+        """Losses of the rows, a gradient a column where the Gram matrix is taken, and any combination's by targets."""
+        if self.at == "vectors":
+            return vector_gradients(model, rows, columns, targets)
+        losses, gradients = column_gradients(model, rows, columns, targets)
+        return losses, gradients, lambda coefficients: _split(coefficients @ gradients, targets)
 
     def columns(self, membership: Tensor) -> Tensor:
         """Row weights of each group's mean, and of what no group weight changes where there is any, [B, N (+ 1)]."""
@@ -165,9 +175,11 @@ def balance_of(view: TrainingView, running: RunningMean, mix: float) -> Balance:
         inverse = inverse_frequency(view.group_counts) if config["shares"] == "inverse" else None
         return ByEntropy(gain, mix, inverse, config["least_weight"], running)
     if config["weights"] == "lp":
-        return BySolver(lambda gram, losses: group_weights.linear_programme(gram, losses, columns), mix)
+        return BySolver(lambda gram, losses: group_weights.linear_programme(gram, losses, columns), mix, config["gram"])
     direction, steps = config["direction"], int(config["solver_steps"])
-    return BySolver(lambda gram, losses: group_weights.algorithm_2(gram, losses, columns, direction, steps), mix)
+    return BySolver(
+        lambda gram, losses: group_weights.algorithm_2(gram, losses, columns, direction, steps), mix, config["gram"]
+    )
 
 
 def _array(values: Tensor) -> FloatArray:

@@ -10,7 +10,7 @@ The loss must come in three parts, so that one batch can be looked at under seve
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -64,17 +64,43 @@ def column_gradients(
     shared graph. Exact: the same numbers as K backward passes through everything.
     """
     vectors = model.unit_vectors()
-    leaves = [part.detach().requires_grad_() for part in vectors]
     losses = torch.zeros(len(columns)).to(columns)
     gradients = losses.new_empty(columns.shape[1], sum(target.numel() for target in targets))
-    for column, gradient in zip(columns.T, gradients, strict=True):
-        chosen = column.nonzero().squeeze(1)
-        found = model.pair_losses(tuple(part[chosen] for part in rows), *leaves)
-        losses[chosen] = found.detach()
-        at_vectors = torch.autograd.grad(column[chosen] @ found, leaves)
+    for gradient, at_vectors in zip(gradients, _at_vectors(model, rows, columns, vectors, losses), strict=True):
         at_targets = torch.autograd.grad(vectors, targets, at_vectors, retain_graph=True)
         torch.cat([part.flatten() for part in at_targets], out=gradient)
     return losses, gradients
+
+
+def vector_gradients(
+    model: Refinable, rows: Sequence[Tensor], columns: Tensor, targets: Sequence[Tensor]
+) -> tuple[Tensor, Tensor, Callable[[Tensor], list[Tensor]]]:
+    """As `column_gradients`, but by the users' and items' vectors, [K, (U + I) D].
+
+    With them comes what carries a combination of them, coefficients [K], to the targets: one pass for all groups.
+    """
+    vectors = model.unit_vectors()
+    losses = torch.zeros(len(columns)).to(columns)
+    parts = [torch.cat(found) for found in _at_vectors(model, rows, columns, vectors, losses)]
+    gradients = torch.stack(parts).flatten(1)
+
+    def carried(coefficients: Tensor) -> list[Tensor]:
+        combined = torch.split((coefficients @ gradients).view_as(parts[0]), [len(part) for part in vectors])
+        return list(torch.autograd.grad(vectors, targets, combined))
+
+    return losses, gradients, carried
+
+
+def _at_vectors(
+    model: Refinable, rows: Sequence[Tensor], columns: Tensor, vectors: Sequence[Tensor], losses: Tensor
+) -> Iterator[tuple[Tensor, ...]]:
+    """The gradient of each column's weighted sum by the vectors; fills in the `losses` of the rows that it weighs."""
+    leaves = [part.detach().requires_grad_() for part in vectors]
+    for column in columns.T:
+        chosen = column.nonzero().squeeze(1)
+        found = model.pair_losses(tuple(part[chosen] for part in rows), *leaves)
+        losses[chosen] = found.detach()
+        yield torch.autograd.grad(column[chosen] @ found, leaves)
 
 
 def refuse_too_many_groups(groups: int, targets: Sequence[Tensor]) -> None:

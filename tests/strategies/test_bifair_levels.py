@@ -140,6 +140,29 @@ def test_solved_form_is_the_weighted_sum_of_naive_gradients(weights: str, mix: f
         torch.testing.assert_close(parameter.grad, expected, rtol=1e-6, atol=1e-8)
 
 
+def test_weights_from_the_vectors_gradients_combine_those_of_the_parameters() -> None:
+    """Naively: the Gram matrix of each genre's gradient by the unit vectors, its weights, the parameters' gradient."""
+    strategy, model = prepared(GENRE, weights="frank_wolfe", gram="vectors", outer_every=10**6)
+    rows = batch()
+    strategy.backward(model, rows)
+    vectors = [part.detach().requires_grad_() for part in model.unit_vectors()]
+    each = model.pair_losses(model.draw(rows), *vectors)
+    membership = strategy.view.batch_membership(rows)
+    naive = []
+    for group in range(3):
+        mean = each[membership[:, group] > 0].mean()
+        naive.append(torch.cat([part.flatten() for part in torch.autograd.grad(mean, vectors, retain_graph=True)]))
+    gram = torch.stack(naive) @ torch.stack(naive).T
+    found = torch.from_numpy(strategy.balance.solver(gram.numpy(), group_losses(model, rows).detach().numpy()))
+    grouped = membership.any(1)
+    losses = samples(model, rows)
+    objective = grouped.double().mean() * (found @ group_losses(model, rows)) + losses[~grouped].sum() / len(losses)
+    for parameter, expected in zip(
+        strategy.parameters, torch.autograd.grad(objective, strategy.parameters), strict=True
+    ):
+        torch.testing.assert_close(parameter.grad, expected, rtol=1e-6, atol=1e-8)
+
+
 @pytest.mark.parametrize("weights", ["entropy", "frank_wolfe", "lp"])
 def test_one_group_is_the_plain_gradient(weights: str) -> None:
     strategy, model = prepared(EVERY, weights=weights, outer_every=10**6)
