@@ -101,6 +101,8 @@ def missing(plan: Entry, runs: Path, only: set[str], tables: set[str]) -> Iterat
             seed = table["seeds"][place]
             folder = folder_of(runs, table, one, seed)
             keys = {**_keys(table, one, seed, runs), "seed": seed, "run_dir": str(folder), "resume": True}
+            if keys.get("base") == "":
+                continue  # nothing is chosen yet that it could stand on
             if finished(folder) and keys.get("base") not in (None, Result.read(folder).base):
                 raise UsageError(f"{folder}: stands on another run than the plan's, {keys['base']}; remove it")
             if not finished(folder):
@@ -112,7 +114,7 @@ def _keys(table: Entry, row: Entry, seed: int, runs: Path) -> Entry:
     if "after" not in row:
         return {**table.get("keys", {}), **row.get("keys", {}), "model": row["model"], "dataset": table["dataset"]}
     below = chosen(table, next(other for other in table["rows"] if label_of(other) == row["after"]), runs)
-    return {**row["keys"], "base": str(folder_of(runs, table, below, seed)) if below else "missing"}
+    return {**row["keys"], "base": str(folder_of(runs, table, below, seed)) if below else ""}
 
 
 def section(table: Entry, runs: Path) -> Iterator[str]:

@@ -88,7 +88,7 @@ class ByEntropy:
         )
 
     def pull(self, means: Tensor, present: Tensor) -> Tensor:
-        """C of the groups of this batch, 0 for the others, [G]."""
+        """The coefficients c of the groups of this batch, 0 for the others, [G]."""
         running, found = self.running.update(means, present), torch.zeros_like(means)
         if present.any():
             pull = group_weights.entropy_coefficients(_array(running[present]))
@@ -165,8 +165,7 @@ class BySolver:
 def balance_of(view: TrainingView, running: RunningMean, mix: float) -> Balance:
     """What the keys `weights`, `gain`, `shares`, `least_weight`, `columns`, `direction` and `solver_steps` ask for.
 
-    Without a `gain` it is a quarter of the number of groups: on ML-100K .5 did best for the 2 popularity groups and 4
-    for the 18 genres.
+    Without a `gain` it is a quarter of the number of groups.
     """
     config = view.config
     columns = config["columns"]
