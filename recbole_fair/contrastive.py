@@ -11,8 +11,8 @@ from torch.nn import functional
 from recbole_fair.losses import SampledInfoNCE
 from recbole_fair.sampling import PairSampler
 
-# Scoring a batch of users against all items by one matrix product beats gathering the negatives' vectors while
-# the catalogue is at most this many times larger than the number of negatives.
+# Scoring a batch's users against all items by one matrix product beats gathering the negatives' vectors while
+# it gives at most this many times more scores than there are negatives.
 _ALL_ITEMS_FACTOR = 64
 
 Rows = tuple[Tensor, Tensor, Tensor]  # users [B], positives [B], negatives [B, n]
@@ -72,7 +72,8 @@ class Contrastive:
 
     def _negative_scores(self, users: Tensor, user_vectors: Tensor, item_vectors: Tensor, negatives: Tensor) -> Tensor:
         """Cosines [B, n], by whichever way is the least work."""
-        if self.n_items > _ALL_ITEMS_FACTOR * self.negatives:
+        scores = min(len(users), len(user_vectors)) * self.n_items
+        if scores > _ALL_ITEMS_FACTOR * negatives.numel():
             return torch.einsum("bd,bnd->bn", user_vectors.index_select(0, users), item_vectors[negatives])
         if len(user_vectors) > len(users):  # else users repeat: each is scored once
             user_vectors, users = user_vectors.index_select(0, users), torch.arange(len(users), device=users.device)

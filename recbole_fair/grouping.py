@@ -42,12 +42,11 @@ def user_groups(config: Mapping[str, Any], data: Catalogue, name: str, key: str 
 
 def _field_groups(config: Mapping[str, Any], data: Catalogue, kind: str, name: str, field: str, key: str) -> Groups:
     values = data.values(field, key, kind)
-    bins = (config["group_bins"] or {}).get(field, {})
-    if bins:
-        values = groups.binned(values, bins, field)
-    multi = config["item_group_multi"] if kind == "item" else "all"
+    bins = (config["group_bins"] or {}).get(field)
     unknown = config["unknown_values"] or ()
-    return groups.by_value(kind, name, values, multi=multi, unknown=unknown, names=tuple(bins))
+    values, names = (values, ()) if bins in (None, {}) else groups.binned(values, bins, field, unknown)
+    multi = config["item_group_multi"] if kind == "item" else "all"
+    return groups.by_value(kind, name, values, multi=multi, unknown=unknown, names=names)
 
 
 def reported(config: Mapping[str, Any], data: Catalogue) -> tuple[list[Groups], list[Groups]]:

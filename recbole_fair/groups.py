@@ -7,6 +7,7 @@ group either; they are counted and reported, never dropped in silence (docs/meth
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product as cartesian
@@ -86,18 +87,39 @@ def by_value(
     return Groups(kind, field, names, membership)
 
 
-def binned(values: Values, bins: Mapping[str, str | Sequence[Any]], field: str) -> Values:
-    """Replace raw values by the names of the bins that hold them; a value outside every bin is unknown.
+Bins = Mapping[str, str | Sequence[Any]]
+OTHER = "other"
 
-    A bin is an interval in RecBole's notation ("[0,35)") or a list of codes.
+
+def binned(values: Values, bins: Bins | int, field: str, unknown: Sequence[str] = ()) -> tuple[Values, tuple[str, ...]]:
+    """Replace raw values by the names of the bins that hold them; the new values and the names of all bins.
+
+    A bin is an interval in RecBole's notation ("[0,35)") or a list of codes; a value outside every bin is unknown. A
+    number instead of bins keeps that many values, those that most ids have, and calls the rest "other".
 
     >>> binned([(), ("17",), ("40",)], {"young": "[0,35)", "old": [40, 41]}, "age")
-    [(), ('young',), ('old',)]
+    ([(), ('young',), ('old',)], ('young', 'old'))
+    >>> binned([(), ("Knopf",), ("Avon",), ("Avon",)], 1, "publisher")
+    ([(), ('other',), ('Avon',), ('Avon',)], ('Avon', 'other'))
     """
+    if isinstance(bins, int) and not isinstance(bins, bool) and bins > 0:
+        return _largest(values, bins, {str(value) for value in unknown})
     if not isinstance(bins, Mapping):
-        raise UsageError(f"group_bins.{field}={bins!r}: name each bin, as in {{young: '[0,35)', old: '[35,inf)'}}")
+        raise UsageError(
+            f"group_bins.{field}={bins!r}: name each bin, as in {{young: '[0,35)', old: '[35,inf)'}}, or say how many "
+            "of the largest values to keep, as in 10"
+        )
     holds = {name: _test_of(content, f"group_bins.{field}.{name}") for name, content in bins.items()}
-    return [tuple(name for value in entry for name, test in holds.items() if test(value)) for entry in values]
+    return [tuple(name for value in entry for name, test in holds.items() if test(value)) for entry in values], (*bins,)
+
+
+def _largest(values: Values, count: int, unknown: set[str]) -> tuple[Values, tuple[str, ...]]:
+    """The `count` values that most ids have, ties by name, first; every other known value becomes OTHER."""
+    known = [[value for value in entry if value not in unknown] for entry in values]
+    held = Counter(value for entry in known for value in entry)
+    kept = sorted(held, key=lambda value: (-held[value], value))[:count]
+    names = dict.fromkeys([*kept, OTHER] if len(held) > len(kept) else kept)
+    return [tuple(dict.fromkeys(value if value in kept else OTHER for value in entry)) for entry in known], (*names,)
 
 
 _INTERVAL = re.compile(r"([\[(])\s*([^,]+),\s*([^,]+)([\])])")

@@ -69,10 +69,21 @@ def test_products_are_intersections_and_keep_empty_ones() -> None:
     ],
 )
 def test_bins(bins: dict[str, Any], value: str, name: tuple[str, ...]) -> None:
-    assert groups.binned([(value,)], bins, "f") == [name]
+    assert groups.binned([(value,)], bins, "f") == ([name], tuple(bins))
 
 
-@pytest.mark.parametrize("bins", [{"a": "0-35"}, {"a": "[9,1]"}, {"a": "[x,y]"}, {"a": 5}, 5, ["F"]])
+@given(st.lists(st.lists(st.sampled_from("abcdeu"), max_size=3, unique=True), max_size=40), st.integers(1, 5))
+def test_a_number_keeps_the_largest_values(entries: list[list[str]], count: int) -> None:
+    found, names = groups.binned([tuple(entry) for entry in entries], count, "f", unknown=["u"])
+    sizes = Counter(value for entry in entries for value in entry if value != "u")
+    ranked = sorted(sorted(sizes), key=lambda value: sizes[value], reverse=True)
+    assert names == (*ranked[:count], *(["other"] if len(ranked) > count else []))
+    for entry, held in zip(entries, found, strict=True):
+        assert set(held) == {value if value in ranked[:count] else "other" for value in entry if value != "u"}
+        assert len(held) == len(set(held))
+
+
+@pytest.mark.parametrize("bins", [{"a": "0-35"}, {"a": "[9,1]"}, {"a": "[x,y]"}, {"a": 5}, 0, -1, True, 2.5, ["F"]])
 def test_malformed_bins_are_refused(bins: Any) -> None:
     with pytest.raises(UsageError, match=r"group_bins\.age"):
         groups.binned([("1",)], bins, "age")

@@ -131,7 +131,7 @@ def _groupings(found: _Found) -> Iterator[Groups]:
 def _grouping(found: _Found, kind: str, name: str, field: str) -> Groups:
     values = found.sides[kind].values(field)
     if bins := found.settings["group_bins"].get(field):
-        values = groups.binned(values, bins, field)
+        values, _ = groups.binned(values, bins, field, found.settings["unknown_values"])
     return groups.by_value(kind, name, values, unknown=found.settings["unknown_values"])
 
 
