@@ -4,7 +4,7 @@
 
 Resumable: finished runs are not repeated, a killed one goes on. `--write` only writes the tables. A row with
 `strengths` is one run a value on the first seed; validation alone chooses the value that the other seeds are run with.
-A row `after` another is fitted to that row's runs.
+A row `after` another is fitted to that row's runs. A row with `table` shows runs of that other table and runs nothing.
 """
 
 from __future__ import annotations
@@ -39,10 +39,15 @@ def label_of(row: Entry) -> str:
     return str(row.get("label", row["model"]))
 
 
+def row_of(table: Entry, label: str) -> Entry:
+    """The row of that name."""
+    return next(row for row in table["rows"] if label_of(row) == label)
+
+
 def folder_of(runs: Path, table: Entry, row: Entry, seed: int) -> Path:
     """Where a run of the plan lies."""
     plain = label_of(row).translate({ord(" "): "-", **dict.fromkeys(map(ord, "(),"), None)})
-    return runs / table["name"] / f"{plain}-s{seed}"
+    return runs / row.get("table", table["name"]) / f"{plain}-s{seed}"
 
 
 def strengths(row: Entry) -> list[Entry]:
@@ -67,7 +72,7 @@ def chosen(table: Entry, row: Entry, runs: Path) -> Entry | None:
     given = strengths(row)
     if len(given) == 1:
         return given[0]
-    reference = _tried(folder_of(runs, table, {"model": table["reference"]}, table["seeds"][0]))
+    reference = _tried(folder_of(runs, table, row_of(table, table["reference"]), table["seeds"][0]))
     tried = [_tried(folder_of(runs, table, one, table["seeds"][0])) for one in given]
     if not reference or not all(tried):
         return None
@@ -94,7 +99,7 @@ def missing(plan: Entry, runs: Path, only: set[str], tables: set[str]) -> Iterat
         for table in plan["tables"]
         for row in table["rows"]
         for place in range(len(table["seeds"]))
-        if (not only or row["model"] in only) and (not tables or table["name"] in tables)
+        if "table" not in row and (not only or row["model"] in only) and (not tables or table["name"] in tables)
     ]
     for _, place, table, row in sorted(runs_of, key=lambda entry: entry[:2]):
         for one in strengths(row) if place == 0 else filter(None, [chosen(table, row, runs)]):
@@ -113,7 +118,7 @@ def _keys(table: Entry, row: Entry, seed: int, runs: Path) -> Entry:
     """What is run: a model with the keys of its table, or `after` another row the strategy that stands on its runs."""
     if "after" not in row:
         return {**table.get("keys", {}), **row.get("keys", {}), "model": row["model"], "dataset": table["dataset"]}
-    below = chosen(table, next(other for other in table["rows"] if label_of(other) == row["after"]), runs)
+    below = chosen(table, row_of(table, row["after"]), runs)
     return {**row["keys"], "base": str(folder_of(runs, table, below, seed)) if below else ""}
 
 
@@ -178,7 +183,7 @@ def at_equal_accuracy(table: Entry, runs: Path) -> Iterator[str]:
             (offset, beside)
             for seed in table["seeds"]
             if finished(offset := folder_of(runs, table, row, seed))
-            and finished(beside := folder_of(runs, table, {"model": table["reference"]}, seed))
+            and finished(beside := folder_of(runs, table, row_of(table, table["reference"]), seed))
         ]
         for row in table["rows"]
         if "after" in row

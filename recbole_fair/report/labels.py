@@ -9,7 +9,7 @@ from typing import Any
 from recbole_fair import keys
 from recbole_fair.report.reading import Run, config_of
 
-_SHOWN = 3
+_SHOWN = 4
 
 
 def labels(runs: Sequence[Run]) -> list[str]:

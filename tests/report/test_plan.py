@@ -105,6 +105,14 @@ def test_a_row_after_another_stands_on_the_run_that_is_chosen_now(plan: ModuleTy
         list(plan.missing({"tables": [table]}, tmp_path, set(), set()))
 
 
+def test_a_row_may_show_the_runs_of_another_table(plan: ModuleType, tmp_path: Path) -> None:
+    finish(plan, tmp_path, TABLE["rows"][0], 1, (0.40, 0.9))
+    other = {**TABLE, "name": "other", "rows": [{"model": "MF", "table": "fair"}, {"model": "ReweightMF"}]}
+    assert plan.folders_of(other, other["rows"][0], tmp_path) == [plan.folder_of(tmp_path, TABLE, TABLE["rows"][0], 1)]
+    asked_for = [folder.name for folder, _ in plan.missing({"tables": [other]}, tmp_path, set(), set())]
+    assert asked_for == ["ReweightMF-s1", "ReweightMF-s2"]
+
+
 def test_every_row_of_the_plan_is_a_run_that_would_start(plan: ModuleType) -> None:
     """Names, keys and bounds, as a run checks them before it reads data."""
     for table in yamls.read_mapping(ROOT / "docs" / "results" / "plan.yaml")["tables"]:
