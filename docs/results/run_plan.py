@@ -3,7 +3,8 @@
     python docs/results/run_plan.py [--runs=runs/results] [--only=MODEL,MODEL] [--tables=NAME,NAME] [--write]
 
 Resumable: finished runs are not repeated, a killed one goes on. `--write` only writes the tables. A row with
-`strengths` is one run a value on the first seed; validation alone chooses the value that the other seeds are run with.
+`strengths` is one run a value on the first seed; the best of these on validation, as many as `shortlist` says, run
+with the other seeds too, and the validation means of all seeds choose one.
 A row `after` another is fitted to that row's runs. A row with `table` shows runs of that other table and runs nothing.
 """
 
@@ -25,8 +26,6 @@ from recbole_fair.report.assemble import Block, Options, assemble
 from recbole_fair.report.markdown import tables_of
 from recbole_fair.report.wording import CAPTION
 from recbole_fair.result import Result, finished
-from recbole_fair.searching.choosing import choose
-from recbole_fair.searching.objectives import parse_limit
 
 HERE = Path(__file__).parent
 _INK = "#767d86"  # a figure in a file takes no colour from the page: readable on light and on dark ones
@@ -64,27 +63,47 @@ def strengths(row: Entry) -> list[Entry]:
     ]
 
 
-def chosen(table: Entry, row: Entry, runs: Path) -> Entry | None:
-    """The strength that validation chooses: the fairest that keeps `keep` of the reference's accuracy.
-
-    Where none does, the most accurate one; None while strengths are missing. One that failed is out.
-    """
+def shortlist(table: Entry, row: Entry, runs: Path) -> list[Entry]:
+    """The strengths that run with every seed: the best `shortlist` (1) of the first; none while some are missing."""
     given = strengths(row)
-    if len(given) == 1:
-        return given[0]
-    reference = _tried(folder_of(runs, table, row_of(table, table["reference"]), table["seeds"][0]))
-    tried = [_tried(folder_of(runs, table, one, table["seeds"][0])) for one in given]
-    if not reference or not all(tried):
-        return None
-    figures = [result.valid for result in tried if result and result.status != "failed"]
-    given = [one for one, result in zip(given, tried, strict=True) if result and result.status != "failed"]
-    if not given:
-        return None
+    return (
+        given
+        if len(given) == 1
+        else _ranked(table, given, runs, table["seeds"][:1])[: table["tune"].get("shortlist", 1)]
+    )
+
+
+def chosen(table: Entry, row: Entry, runs: Path) -> Entry | None:
+    """The strength that validation chooses; None while a run of the shortlist is missing."""
+    short = shortlist(table, row, runs)
+    if len(short) > 1:
+        short = _ranked(table, short, runs, table["seeds"])
+    return short[0] if short else None
+
+
+def _ranked(table: Entry, given: Sequence[Entry], runs: Path, seeds: Sequence[int]) -> list[Entry]:
+    """Best first, by validation means over seeds; empty while a run is missing, and one that failed is out.
+
+    Those that keep `keep` of the reference's accuracy stand before the others: the fairest of them first, of the others
+    the most accurate.
+    """
+    each = [[_tried(folder_of(runs, table, one, seed)) for seed in seeds] for one in given]
+    reference = [_tried(folder_of(runs, table, row_of(table, table["reference"]), seed)) for seed in seeds]
+    if not all(map(all, [reference, *each])):
+        return []
     accuracy, fairness = table["tune"]["accuracy"], table["tune"]["fairness"]
-    objectives = {accuracy: "max", fairness: "min"}
-    least = table["tune"]["keep"] * reference.valid[accuracy]
-    place = choose(figures, objectives, parse_limit(f"{accuracy} >= {least}", objectives)).chosen
-    return given[max(range(len(given)), key=lambda one: figures[one][accuracy]) if place is None else place]
+    least = table["tune"]["keep"] * _mean(reference, accuracy)
+    well = [
+        (one, _mean(tried, accuracy), _mean(tried, fairness))
+        for one, tried in zip(given, each, strict=True)
+        if all(result.status != "failed" for result in tried)
+    ]
+    order = sorted(well, key=lambda entry: (0, entry[2]) if entry[1] >= least else (1, -entry[1]))
+    return [one for one, *_ in order]
+
+
+def _mean(results: Sequence[Result], metric: str) -> float:
+    return statistics.mean(result.valid[metric] for result in results)
 
 
 def _tried(folder: Path) -> Result | None:
@@ -102,7 +121,7 @@ def missing(plan: Entry, runs: Path, only: set[str], tables: set[str]) -> Iterat
         if "table" not in row and (not only or row["model"] in only) and (not tables or table["name"] in tables)
     ]
     for _, place, table, row in sorted(runs_of, key=lambda entry: entry[:2]):
-        for one in strengths(row) if place == 0 else filter(None, [chosen(table, row, runs)]):
+        for one in strengths(row) if place == 0 else shortlist(table, row, runs):
             seed = table["seeds"][place]
             folder = folder_of(runs, table, one, seed)
             keys = {**_keys(table, one, seed, runs), "seed": seed, "run_dir": str(folder), "resume": True}
@@ -131,6 +150,7 @@ def section(table: Entry, runs: Path) -> Iterator[str]:
         reference = table.get("reference") if rows.get(table.get("reference")) else None
         for block in _blocks(table, folders, reference):
             yield from tables_of(block, table["metrics"])
+            yield from planes(f"{table['name']}-rows", block, table.get("planes", ()))
         if rows.get(table.get("rival")):
             for block in _blocks(table, folders, table["rival"]):
                 parts = list(tables_of(block, table["metrics"]))
@@ -156,21 +176,27 @@ def _blocks(table: Entry, folders: Sequence[Path], reference: str | None = None)
 
 
 def every_strength(table: Entry, runs: Path) -> Iterator[str]:
-    """What was chosen, and from what: first seed, as a table and as planes of accuracy and fairness."""
+    """What was chosen, and from what: as a table and as planes of accuracy and fairness, over the seeds run."""
     rows = [one for row in table["rows"] if "strengths" in row and (one := chosen(table, row, runs))]
     if rows:
         yield f"Chosen on validation: {'; '.join(map(label_of, rows))}."
-    folders = [folder_of(runs, table, one, table["seeds"][0]) for row in table["rows"] for one in strengths(row)]
+    every = [one for row in table["rows"] for one in strengths(row)]
+    folders = [folder_of(runs, table, one, seed) for one in every for seed in table["seeds"]]
     if not any(map(finished, folders)):
         return
-    yield "### Every strength, first seed"
+    yield "### Every strength"
     for block in _blocks(table, [folder for folder in folders if finished(folder)]):
         yield next(tables_of(block, table["metrics"]))
-        for chart in block.charts:
-            if chart.name.startswith("plane"):
-                name = f"{table['name']}-{chart.name}.svg"
-                (HERE / name).write_text(chart.svg.replace("currentColor", _INK) + "\n")
-                yield f"![{chart.alternative}](results/{name})"
+        yield from planes(table["name"], block, table["metrics"])
+
+
+def planes(name: str, block: Block, metrics: Sequence[str]) -> Iterator[str]:
+    """The planes of accuracy and each of the metrics that has one, written beside the plan."""
+    for chart in block.charts:
+        if chart.name.startswith("plane") and chart.header[2] in metrics:
+            file = f"{name}-{chart.name}.svg"
+            (HERE / file).write_text(chart.svg.replace("currentColor", _INK) + "\n")
+            yield f"![{chart.alternative}](results/{file})"
 
 
 def at_equal_accuracy(table: Entry, runs: Path) -> Iterator[str]:

@@ -59,6 +59,23 @@ def test_the_first_seed_is_asked_for_every_strength_and_the_others_for_the_chose
     assert asked(plan, tmp_path) == ["MF-s2", "ReweightMF-fair_weight=0.5-s2"]
 
 
+def test_of_a_shortlist_the_means_over_seeds_choose(plan: ModuleType, tmp_path: Path) -> None:
+    """Strength 0.5 leads on the first seed, and falls below the limit over both."""
+    table = {**TABLE, "tune": {**TABLE["tune"], "shortlist": 2}}
+    light, middle, strong = plan.strengths(table["rows"][1])
+    for seed in (1, 2):
+        finish(plan, tmp_path, table["rows"][0], seed, (0.40, 0.9))
+    for one, valid in [(light, (0.39, 0.7)), (middle, (0.37, 0.5)), (strong, (0.20, 0.1))]:
+        finish(plan, tmp_path, one, 1, valid)
+    assert [one["keys"]["fair_weight"] for one in plan.shortlist(table, table["rows"][1], tmp_path)] == [0.5, 0.1]
+    wanted = [folder.name for folder, _ in plan.missing({"tables": [table]}, tmp_path, set(), set())]
+    assert wanted == ["ReweightMF-fair_weight=0.5-s2", "ReweightMF-fair_weight=0.1-s2"]
+    finish(plan, tmp_path, middle, 2, (0.33, 0.4))
+    assert plan.chosen(table, table["rows"][1], tmp_path) is None, "the other's second seed is missing"
+    finish(plan, tmp_path, light, 2, (0.38, 0.8))
+    assert plan.chosen(table, table["rows"][1], tmp_path)["keys"] == {"fair_weight": 0.1}
+
+
 def test_where_none_keeps_enough_the_most_accurate_is_taken(plan: ModuleType, tmp_path: Path) -> None:
     finish(plan, tmp_path, TABLE["rows"][0], 1, (0.80, 0.9))
     for one, valid in zip(plan.strengths(TABLE["rows"][1]), [(0.5, 0.7), (0.6, 0.8), (0.4, 0.1)], strict=True):
@@ -78,6 +95,8 @@ def test_a_section_shows_the_chosen_rows_then_every_strength(
     assert [f"fair_weight={value}" in every for value in (0.1, 0.5, 1.0)] == [True] * 3
     figure = tmp_path / "fair-plane-1.svg"
     assert figure.name in every and "currentColor" not in figure.read_text()
+    assert "plane" not in chosen
+    assert "fair-rows-plane-1.svg" in "\n".join(plan.section({**TABLE, "planes": ["cv@5[pop]"]}, tmp_path))
 
 
 def test_a_failed_strength_is_out_and_nothing_finished_is_no_table(plan: ModuleType, tmp_path: Path) -> None:
