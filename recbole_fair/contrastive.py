@@ -65,7 +65,7 @@ class Contrastive:
     def pair_losses(self, rows: Rows, user_vectors: Tensor, item_vectors: Tensor) -> Tensor:
         """InfoNCE of drawn rows under vectors of length 1, reduced as `self.loss` does."""
         users, positives, negatives = rows
-        # index_select and gather, not indexing and take: their gradients do not depend on the order of threads.
+        # index_select, gather and embedding, not indexing and take: their gradients do not depend on the threads.
         positive = (user_vectors.index_select(0, users) * item_vectors.index_select(0, positives)).sum(1)
         negative = self._negative_scores(users, user_vectors, item_vectors, negatives)
         return self.loss(positive / self.temperature, negative / self.temperature)
@@ -74,7 +74,8 @@ class Contrastive:
         """Cosines [B, n], by whichever way is the least work."""
         scores = min(len(users), len(user_vectors)) * self.n_items
         if scores > _ALL_ITEMS_FACTOR * negatives.numel():
-            return torch.einsum("bd,bnd->bn", user_vectors.index_select(0, users), item_vectors[negatives])
+            negative_vectors = functional.embedding(negatives, item_vectors)
+            return torch.einsum("bd,bnd->bn", user_vectors.index_select(0, users), negative_vectors)
         if len(user_vectors) > len(users):  # else users repeat: each is scored once
             user_vectors, users = user_vectors.index_select(0, users), torch.arange(len(users), device=users.device)
         cells = users.unsqueeze(1) * self.n_items + negatives

@@ -102,24 +102,32 @@ def binned(values: Values, bins: Bins | int, field: str, unknown: Sequence[str] 
     >>> binned([(), ("Knopf",), ("Avon",), ("Avon",)], 1, "publisher")
     ([(), ('other',), ('Avon',), ('Avon',)], ('Avon', 'other'))
     """
+    ignored = {str(value) for value in unknown}
+    known = [tuple(value for value in entry if value not in ignored) for entry in values]
     if isinstance(bins, int) and not isinstance(bins, bool) and bins > 0:
-        return _largest(values, bins, {str(value) for value in unknown})
+        return _largest(known, bins)
     if not isinstance(bins, Mapping):
         raise UsageError(
             f"group_bins.{field}={bins!r}: name each bin, as in {{young: '[0,35)', old: '[35,inf)'}}, or say how many "
             "of the largest values to keep, as in 10"
         )
     holds = {name: _test_of(content, f"group_bins.{field}.{name}") for name, content in bins.items()}
-    return [tuple(name for value in entry for name, test in holds.items() if test(value)) for entry in values], (*bins,)
+    bin_of: dict[str, tuple[str, ...]] = {}
+    for value in {value for entry in known for value in entry}:
+        bin_of[value] = tuple(name for name, test in holds.items() if test(value))
+        if len(bin_of[value]) > 1:
+            raise UsageError(
+                f"group_bins.{field}: {value!r} is in {' and in '.join(bin_of[value])}; let bins not overlap"
+            )
+    return [tuple(name for value in entry for name in bin_of[value]) for entry in known], (*bins,)
 
 
-def _largest(values: Values, count: int, unknown: set[str]) -> tuple[Values, tuple[str, ...]]:
-    """The `count` values that most ids have, ties by name, first; every other known value becomes OTHER."""
-    known = [[value for value in entry if value not in unknown] for entry in values]
-    held = Counter(value for entry in known for value in entry)
+def _largest(values: Values, count: int) -> tuple[Values, tuple[str, ...]]:
+    """The `count` values that most ids have, ties by name, first; every other value becomes OTHER."""
+    held = Counter(value for entry in values for value in entry)
     kept = sorted(held, key=lambda value: (-held[value], value))[:count]
     names = dict.fromkeys([*kept, OTHER] if len(held) > len(kept) else kept)
-    return [tuple(dict.fromkeys(value if value in kept else OTHER for value in entry)) for entry in known], (*names,)
+    return [tuple(dict.fromkeys(value if value in kept else OTHER for value in entry)) for entry in values], (*names,)
 
 
 _INTERVAL = re.compile(r"([\[(])\s*([^,]+),\s*([^,]+)([\])])")

@@ -36,6 +36,7 @@ class Rescored:
         every = 1 + len(loader.uid_list) * trainer.tot_item_num // _CELLS
         kept = (batch for place, batch in enumerate(loader) if place % every == 0)
         self.batches = [trainer._full_sort_batch_eval(batch) for batch in kept]
+        self.share = len(self.batches) / len(loader)
         self.scale = self._spread()
 
     def _spread(self) -> float:
@@ -63,6 +64,8 @@ def shift_scores(config: Config, trainer: FairTrainer, data: Data, strategy: Off
     """
     valid = Rescored(config, trainer, data.valid, strategy)
     points, chosen = strategy.fit(valid.judge)
+    strategy.fitted_on = valid.share
+    valid.batches.clear()  # before as much is needed for the test
     test = Rescored(config, trainer, data.test, strategy)
     others = [test.judge(torch.tensor(point.offsets), valid.scale) for point in points]
     trainer.model.item_offset.copy_(strategy.by_item(torch.tensor(points[chosen].offsets), valid.scale))

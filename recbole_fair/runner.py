@@ -379,6 +379,7 @@ class _Run:
         trainer.initial_buffers = {name: value.detach().clone() for name, value in trainer.model.named_buffers()}
         trainer.load_best(Path(self.base.run_dir), {"model": self.config.choice.base_name, "data": self.fingerprint})
         rows = shift_scores(self.config, trainer, loaded, strategy)
+        self.result.warnings += strategy.notes()
         reporting.write_table(self.folder / "frontier.csv", rows[0], rows[1:])
         trainer._save_checkpoint(0)
         return trainer.load_best()

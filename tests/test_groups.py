@@ -72,6 +72,12 @@ def test_bins(bins: dict[str, Any], value: str, name: tuple[str, ...]) -> None:
     assert groups.binned([(value,)], bins, "f") == ([name], tuple(bins))
 
 
+def test_unknown_values_are_in_no_bin_and_bins_do_not_overlap() -> None:
+    assert groups.binned([("unknown",), ("17",)], {"a": "[0,35)"}, "age", ["unknown"])[0] == [(), ("a",)]
+    with pytest.raises(UsageError, match=r"group_bins\.age: '35' is in young and in middle"):
+        groups.binned([("35",)], {"young": "[0,35]", "middle": "[35,50)"}, "age")
+
+
 @given(st.lists(st.lists(st.sampled_from("abcdeu"), max_size=3, unique=True), max_size=40), st.integers(1, 5))
 def test_a_number_keeps_the_largest_values(entries: list[list[str]], count: int) -> None:
     found, names = groups.binned([tuple(entry) for entry in entries], count, "f", unknown=["u"])

@@ -11,14 +11,13 @@ A row `after` another is fitted to that row's runs. A row with `table` shows run
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 import statistics
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from recbole_fair import yamls
 from recbole_fair.errors import TrainingError, UsageError
@@ -63,19 +62,23 @@ def strengths(row: Entry) -> list[Entry]:
     ]
 
 
-def shortlist(table: Entry, row: Entry, runs: Path) -> list[Entry]:
-    """The strengths that run with every seed: the best `shortlist` (1) of the first; none while some are missing."""
+def settings(table: Entry, row: Entry, runs: Path, first: bool) -> list[Entry]:
+    """What of a row runs: on the first seed every strength, on the others the shortlist; none while nothing is known.
+
+    A row `after` another stands on what is chosen of that one, and is called so.
+    """
+    if "after" in row:
+        below = chosen(table, row_of(table, row["after"]), runs)
+        return [{**row, "label": f"{label_of(row)} on {label_of(below)}", "below": below}] if below else []
     given = strengths(row)
-    return (
-        given
-        if len(given) == 1
-        else _ranked(table, given, runs, table["seeds"][:1])[: table["tune"].get("shortlist", 1)]
-    )
+    if first or len(given) == 1:
+        return given
+    return _ranked(table, given, runs, table["seeds"][:1])[: table["tune"].get("shortlist", 1)]
 
 
 def chosen(table: Entry, row: Entry, runs: Path) -> Entry | None:
     """The strength that validation chooses; None while a run of the shortlist is missing."""
-    short = shortlist(table, row, runs)
+    short = settings(table, row, runs, first=False)
     if len(short) > 1:
         short = _ranked(table, short, runs, table["seeds"])
     return short[0] if short else None
@@ -112,33 +115,29 @@ def _tried(folder: Path) -> Result | None:
 
 
 def missing(plan: Entry, runs: Path, only: set[str], tables: set[str]) -> Iterator[tuple[Path, Entry]]:
-    """(folder, keys) of every run that is not finished: headline rows first, of these the first seeds first."""
+    """(folder, keys) of every run that is not finished: headline rows first, of these the first seeds first.
+
+    What stands on other rows comes after these, when it is known what was chosen of them.
+    """
     runs_of = [
-        (row.get("extra", False), place, table, row)
+        (row.get("extra", False), "after" in row, place, table, row)
         for table in plan["tables"]
         for row in table["rows"]
         for place in range(len(table["seeds"]))
         if "table" not in row and (not only or row["model"] in only) and (not tables or table["name"] in tables)
     ]
-    for _, place, table, row in sorted(runs_of, key=lambda entry: entry[:2]):
-        for one in strengths(row) if place == 0 else shortlist(table, row, runs):
-            seed = table["seeds"][place]
-            folder = folder_of(runs, table, one, seed)
-            keys = {**_keys(table, one, seed, runs), "seed": seed, "run_dir": str(folder), "resume": True}
-            if keys.get("base") == "":
-                continue  # nothing is chosen yet that it could stand on
-            if finished(folder) and keys.get("base") not in (None, Result.read(folder).base):
-                raise UsageError(f"{folder}: stands on another run than the plan's, {keys['base']}; remove it")
-            if not finished(folder):
-                yield folder, keys
+    for *_, place, table, row in sorted(runs_of, key=lambda entry: entry[:3]):
+        seed = table["seeds"][place]
+        for one in settings(table, row, runs, first=place == 0):
+            if not finished(folder := folder_of(runs, table, one, seed)):
+                yield folder, {**_keys(table, one, seed, runs), "seed": seed, "run_dir": str(folder), "resume": True}
 
 
 def _keys(table: Entry, row: Entry, seed: int, runs: Path) -> Entry:
     """What is run: a model with the keys of its table, or `after` another row the strategy that stands on its runs."""
-    if "after" not in row:
-        return {**table.get("keys", {}), **row.get("keys", {}), "model": row["model"], "dataset": table["dataset"]}
-    below = chosen(table, row_of(table, row["after"]), runs)
-    return {**row["keys"], "base": str(folder_of(runs, table, below, seed)) if below else ""}
+    if "below" in row:
+        return {**row["keys"], "base": str(folder_of(runs, table, row["below"], seed))}
+    return {**table.get("keys", {}), **row.get("keys", {}), "model": row["model"], "dataset": table["dataset"]}
 
 
 def section(table: Entry, runs: Path) -> Iterator[str]:
@@ -155,13 +154,19 @@ def section(table: Entry, runs: Path) -> Iterator[str]:
             for block in _blocks(table, folders, table["rival"]):
                 parts = list(tables_of(block, table["metrics"]))
                 yield from parts[next(place for place, part in enumerate(parts) if part.startswith("### Against")) :]
-    if absent := [label for label, folders in rows.items() if not folders]:
-        yield f"Planned and not run: {', '.join(absent)}."
+    yield from _not_run(rows, len(table["seeds"]))
     if "tune" in table:
         yield from at_equal_accuracy(table, runs)
         yield from every_strength(table, runs)
     if "findings" in table:
         yield table["findings"]
+
+
+def _not_run(rows: Mapping[str, Sequence[Path]], seeds: int) -> Iterator[str]:
+    if absent := [label for label, folders in rows.items() if not folders]:
+        yield f"Planned and not run: {', '.join(absent)}."
+    if fewer := [f"{label} ({len(folders)} of {seeds})" for label, folders in rows.items() if 0 < len(folders) < seeds]:
+        yield f"Run with fewer seeds than planned: {', '.join(fewer)}."
 
 
 def folders_of(table: Entry, row: Entry, runs: Path) -> list[Path]:
@@ -180,7 +185,7 @@ def every_strength(table: Entry, runs: Path) -> Iterator[str]:
     rows = [one for row in table["rows"] if "strengths" in row and (one := chosen(table, row, runs))]
     if rows:
         yield f"Chosen on validation: {'; '.join(map(label_of, rows))}."
-    every = [one for row in table["rows"] for one in strengths(row)]
+    every = [one for row in table["rows"] for one in settings(table, row, runs, first=True)]
     folders = [folder_of(runs, table, one, seed) for one in every for seed in table["seeds"]]
     if not any(map(finished, folders)):
         return
@@ -202,13 +207,15 @@ def planes(name: str, block: Block, metrics: Sequence[str]) -> Iterator[str]:
 def at_equal_accuracy(table: Entry, runs: Path) -> Iterator[str]:
     """Test CV and MIN that each Offset reaches at shares of the reference's accuracy, along frontier.csv.
 
-    Linear between steps; mean and standard deviation over seeds. A way that begins below a share has none there.
+    Linear between steps; mean and standard deviation over seeds. A way that begins below a share, or never falls
+    below it, has none there.
     """
     pairs = {
         label_of(row): [
             (offset, beside)
+            for one in settings(table, row, runs, first=True)
             for seed in table["seeds"]
-            if finished(offset := folder_of(runs, table, row, seed))
+            if finished(offset := folder_of(runs, table, one, seed))
             and finished(beside := folder_of(runs, table, row_of(table, table["reference"]), seed))
         ]
         for row in table["rows"]
@@ -227,16 +234,20 @@ def at_equal_accuracy(table: Entry, runs: Path) -> Iterator[str]:
             for figure in ("cv", "min")
         ]
         lines.append([label, *map(_mean_and_sd, cells)])
-    yield "### Offset's frontiers on test, at shares of the reference's NDCG@20"
+    yield f"### Offset's frontiers on test, at shares of {table['reference']}'s {table['tune']['accuracy']}"
     rule = ["---", *["---:"] * (len(lines[0]) - 1)]
     yield "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))
 
 
 def _along(path: Path, accuracy: float, figure: str) -> float:
+    """A figure where the way, step by step, falls below an accuracy for the last time; NaN where it never does."""
     with path.open(newline="") as stream:
-        steps = list(csv.DictReader(stream))
-    found = sorted((float(step["test accuracy"]), float(step[f"test {figure}"])) for step in steps)
-    return float(np.interp(accuracy, *zip(*found, strict=True), left=math.nan, right=math.nan))
+        steps = [(float(step["test accuracy"]), float(step[f"test {figure}"])) for step in csv.DictReader(stream)]
+    crossings = [pair for pair in itertools.pairwise(steps) if pair[0][0] >= accuracy > pair[1][0]]
+    if not crossings or steps[0][0] < accuracy:
+        return math.nan
+    (above, before), (below, after) = crossings[-1]
+    return before + (after - before) * (above - accuracy) / (above - below)
 
 
 def _mean_and_sd(values: Sequence[float]) -> str:

@@ -33,8 +33,7 @@ class Random(GeneralRecommender):
         return self.unused.sum() * 0.0
 
     def _score(self, users: Tensor, items: Tensor) -> Tensor:
-        mixed = self.user_code[users] * self.item_code[items] % _PRIME
-        return (mixed * mixed % _PRIME).double()  # one product alone would rank all users' items proportionally
+        return (self.user_code[users] * self.item_code[items] % _PRIME).double()
 
     def predict(self, interaction: Any) -> Tensor:
         """Scores of the given pairs."""

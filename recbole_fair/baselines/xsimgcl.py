@@ -8,8 +8,9 @@ noise's radius, s a row of the batch.
     loss = BPR(z) + L2 + ssl_weight * (contrast of users + contrast of items)
     contrast = mean_s -log( exp(cos(z_s, z'_s) / tau) / sum_t exp(cos(z_s, z'_t) / tau) ), s, t over the batch's ids
 
-One pass serves both losses, and there is no noise outside training. Where we differ: nothing that we know of; users
-and positives enter the contrast once however often the batch has them, as in the released code.
+One pass serves both losses, and there is no noise outside training. Users and positives enter the contrast once however
+often the batch has them, as in the released code. Where we differ: L2 is RecBole's LightGCN's, on the embeddings of
+users, positives and negatives before propagation; the released code has it on the final vectors, without negatives.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from recbole_fair.errors import TrainingError
 from recbole_fair.strategies import group_weights
-from recbole_fair.strategies.base import TrainingView, group_means
+from recbole_fair.strategies.base import TrainingView, group_means, parts_of
 from recbole_fair.strategies.min_norm import FloatArray
 from recbole_fair.strategies.refining import Refinable, column_gradients, vector_gradients
 from recbole_fair.strategies.reweight import inverse_frequency, mean_weight
@@ -30,7 +30,10 @@ Solver = Callable[[FloatArray, FloatArray], FloatArray]  # Gram matrix [N, N] an
 
 
 class Balanced(NamedTuple):
-    """One batch, balanced. Weights are what multiplies each group's gradient; those of absent groups mean nothing."""
+    """One batch, balanced.
+
+    A group's weight is the sum of its rows' weights: what multiplies its gradient, where groups do not overlap.
+    """
 
     objective: Callable[[Tensor], Tensor]  # losses of the batch's rows [B] to a scalar, under any theta and Z
     gradients: list[Tensor]  # of the objective by the targets
@@ -134,7 +137,7 @@ class BySolver:
             losses.mean(),
             present,
             _spread(means[:count], present),
-            _spread(weights, present),
+            row_weights @ membership,
         )
 
     def gradients(
@@ -144,7 +147,7 @@ class BySolver:
         if self.at == "vectors":
             return vector_gradients(model, rows, columns, targets)
         losses, gradients = column_gradients(model, rows, columns, targets)
-        return losses, gradients, lambda coefficients: _split(coefficients @ gradients, targets)
+        return losses, gradients, lambda coefficients: parts_of(coefficients @ gradients, targets)
 
     def columns(self, membership: Tensor) -> Tensor:
         """Row weights of each group's mean, and of what no group weight changes where there is any, [B, N (+ 1)]."""
@@ -183,11 +186,6 @@ def balance_of(view: TrainingView, running: RunningMean, mix: float) -> Balance:
 
 def _array(values: Tensor) -> FloatArray:
     return values.detach().double().cpu().numpy()
-
-
-def _split(flat: Tensor, targets: Sequence[Tensor]) -> list[Tensor]:
-    parts = torch.split(flat, [target.numel() for target in targets])
-    return [part.view_as(target) for part, target in zip(parts, targets, strict=True)]
 
 
 def _spread(values: Tensor, present: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ items, of users, or of both (`fair_group: gender*genre`, as in ITFR).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -127,6 +127,17 @@ def group_means(samples: Tensor, membership: Tensor) -> tuple[Tensor, Tensor]:
     return samples @ membership / torch.where(size > 0, size, 1.0), size > 0
 
 
+def weights_among(log_weights: Tensor, present: Tensor) -> Tensor:
+    """Weights [G] of the groups present, summing to 1, from logarithms [G]; 0 for the others.
+
+    Not by taking the absent groups out of a softmax over all: where they hold nearly everything, nothing is left.
+
+    >>> weights_among(torch.tensor([0.0, -200.0, -200.0]), torch.tensor([False, True, True]))
+    tensor([0.0000, 0.5000, 0.5000])
+    """
+    return log_weights.masked_fill(~present, -torch.inf).softmax(0).nan_to_num(nan=0.0)
+
+
 def sample_weights(weights: Tensor, membership: Tensor) -> Tensor:
     """Weights s [B] of samples that realise group weights w [G] summing to 1 over the groups present.
 
@@ -215,6 +226,12 @@ def gradients(loss: Tensor, parameters: list[Tensor]) -> list[Tensor]:
     found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
     pairs = zip(found, parameters, strict=True)
     return [torch.zeros_like(parameter) if given is None else given for given, parameter in pairs]
+
+
+def parts_of(flat: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
+    """A vector [P] cut into the shapes of the parameters."""
+    pieces = torch.split(flat, [parameter.numel() for parameter in parameters])
+    return [piece.view_as(parameter) for piece, parameter in zip(pieces, parameters, strict=True)]
 
 
 def flat_gradient(loss: Tensor, parameters: list[Tensor]) -> Tensor:

@@ -30,7 +30,8 @@ from recbole_fair.strategies.balancing import Balanced, balance_of
 from recbole_fair.strategies.base import Batch, GroupStrategy, TrainingView, keep_sample_losses, trained
 from recbole_fair.strategies.epoch_log import EpochLog
 from recbole_fair.strategies.hypergradient import angle, hypergradient
-from recbole_fair.strategies.refining import refine, refuse_too_many_groups
+from recbole_fair.strategies.memory import refuse_too_many_groups
+from recbole_fair.strategies.refining import refine
 from recbole_fair.strategies.running import RunningMean
 
 
@@ -60,8 +61,14 @@ class BiFair(GroupStrategy):
 
     def refuse_what_does_not_fit(self, targets: Sequence[Tensor]) -> None:
         """Weights from a solver need a gradient of every group by what is trained."""
-        if self.config["weights"] != "entropy":
-            refuse_too_many_groups(len(self.names), targets)
+        config, groups = self.config, self.view.groups
+        if config["weights"] == "entropy":
+            return
+        if config["gram"] == "vectors":
+            nodes = len(groups.user) + len(groups.item)
+            targets = [torch.empty(nodes, int(config["embedding_size"]), device="meta")]
+        remedy = "Set weights=entropy, which needs no gradient per group, or choose coarser groups"
+        refuse_too_many_groups(len(self.names), targets, config["device"], remedy, beside=1)
 
     def backward(self, model: Any, batch: Batch) -> dict[str, Tensor]:
         """The inner gradient into theta, to be stepped by the model's optimiser; the outer step on Z at once."""

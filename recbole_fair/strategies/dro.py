@@ -17,7 +17,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from recbole_fair.strategies.base import GroupStrategy, TrainingView, flat_gradient, group_means, sample_weights
+from recbole_fair.strategies.base import (
+    GroupStrategy,
+    TrainingView,
+    flat_gradient,
+    group_means,
+    sample_weights,
+    weights_among,
+)
 from recbole_fair.strategies.running import RunningMean
 
 
@@ -41,8 +48,7 @@ class DRORec(GroupStrategy):
         """Update the weights by this batch, then weigh its groups."""
         means, present = group_means(samples, membership)
         self.update(self.signal(samples, membership, means), present)
-        weights = self.weights * present
-        return (sample_weights(weights / weights.sum().clamp(min=1e-30), membership) * samples).mean()
+        return (sample_weights(weights_among(self.log_weights, present), membership) * samples).mean()
 
     def signal(self, samples: Tensor, membership: Tensor, means: Tensor) -> Tensor:
         """R_g, [G]; `means` are the L_g, 0 for a group that the batch lacks."""

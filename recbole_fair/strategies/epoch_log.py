@@ -14,7 +14,7 @@ class EpochLog:
     """Means over an epoch's batches; begins anew when its figures are read.
 
     absent[g]      batches without group g
-    group loss[g]  its mean loss, weight[g] what multiplied its gradient, over the batches that had it
+    group loss[g]  its mean loss, weight[g] the sum of its rows' weights, over the batches that had it
     angle          degrees between the inner level's gradient by theta and the outer level's, one step ahead
     """
 

@@ -52,6 +52,8 @@ def algorithm_2(gram: FloatArray, losses: FloatArray, columns: str, direction: s
     """
     columns_of = np.column_stack([np.eye(len(gram)), entropy_coefficients(losses)])  # [N, N + 1]
     scale = column_scale(np.einsum("nk,nm,mk->k", columns_of, gram, columns_of), columns)
+    if not scale.any():
+        return np.zeros(len(gram))  # no gradient has a length: there is nowhere to go
     columns_of = (columns_of * scale)[:, scale > 0]
     weights = frank_wolfe(columns_of.T @ gram @ columns_of, steps)
     if direction == "groups" and scale[-1] > 0:

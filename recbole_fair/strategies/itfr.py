@@ -11,14 +11,23 @@ Symbols: L_g the loss of group g, r = `sharpness_radius`, h = `group_step`, c = 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from recbole_fair.strategies.base import Batch, GroupStrategy, TrainingView, flat_gradient, group_means, total
+from recbole_fair.strategies.base import (
+    Batch,
+    GroupStrategy,
+    TrainingView,
+    flat_gradient,
+    group_means,
+    parts_of,
+    total,
+    weights_among,
+)
+from recbole_fair.strategies.hypergradient import moved
+from recbole_fair.strategies.memory import refuse_too_many_groups
 
 
 class ITFR(GroupStrategy):
@@ -47,6 +56,7 @@ class ITFR(GroupStrategy):
     def prepare(self, model: nn.Module) -> None:
         """Take over the loss, and make room for each group's gradients."""
         super().prepare(model)
+        refuse_too_many_groups(len(self.names), self.parameters, self.config["device"], "Choose coarser groups", each=4)
         width = sum(parameter.numel() for parameter in self.parameters)
         self.gradients = torch.zeros(len(self.names), width, device=self.config["device"])  # [G, P] sum of this epoch
         self.former_gradients: Tensor | None = None  # [G, P] sum of the epoch before
@@ -64,7 +74,8 @@ class ITFR(GroupStrategy):
             sharp_losses[group], sharp[group] = self.at_worst_point(model, batch, group)
         _restore(after, self.config["device"])
         self.update(sharp_losses, sharp)
-        self.add_to_gradients(self.share * (weights := self.weights_here()) @ sharp)
+        weights = weights_among(self.weights.log(), self.present)
+        self.add_to_gradients(self.share * weights @ sharp)
         return {"loss": logged["loss"] + self.share * (weights @ sharp_losses)}
 
     def objective(self, samples: Tensor, membership: Tensor) -> Tensor:
@@ -84,35 +95,17 @@ class ITFR(GroupStrategy):
     def at_worst_point(self, model: nn.Module, batch: Batch, group: int) -> tuple[Tensor, Tensor]:
         """L'_g and its gradient s_g [P], at theta + r g / ||g||; theta is put back exactly."""
         direction = self.ascent[group]
-        with self.moved(self.radius * direction / direction.norm().clamp(min=1e-12)), self.kept.plainly():
+        towards, length = parts_of(direction, self.parameters), self.radius / float(direction.norm().clamp(min=1e-12))
+        with moved(self.parameters, towards, length), self.kept.plainly():
             total(model.calculate_loss(batch))  # type: ignore[operator]
             assert self.kept.samples is not None
             means, _ = group_means(self.kept.samples, self.membership(self.kept.samples))
             gradient = flat_gradient(means[group], self.parameters)
         return means[group].detach(), gradient
 
-    @contextmanager
-    def moved(self, step: Tensor) -> Iterator[None]:
-        """The parameters moved by `step` [P]."""
-        kept = [parameter.detach().clone() for parameter in self.parameters]
-        with torch.no_grad():
-            for parameter, part in zip(self.parameters, self.parts(step), strict=True):
-                parameter.add_(part)
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for parameter, value in zip(self.parameters, kept, strict=True):
-                    parameter.copy_(value)
-
-    def parts(self, vector: Tensor) -> list[Tensor]:
-        """A vector [P] cut into the shapes of the parameters."""
-        pieces = torch.split(vector, [parameter.numel() for parameter in self.parameters])
-        return [piece.view_as(parameter) for piece, parameter in zip(pieces, self.parameters, strict=True)]
-
     def add_to_gradients(self, vector: Tensor) -> None:
         """Onto what the first pass left in `.grad`."""
-        for parameter, part in zip(self.parameters, self.parts(vector), strict=True):
+        for parameter, part in zip(self.parameters, parts_of(vector, self.parameters), strict=True):
             parameter.grad = part.clone() if parameter.grad is None else parameter.grad + part
 
     @torch.no_grad()
@@ -138,11 +131,6 @@ class ITFR(GroupStrategy):
             matrix.diagonal().copy_(losses)
         share = losses.clamp(min=0).pow(self.power)
         return matrix @ (share / share.sum().clamp(min=1e-30))
-
-    def weights_here(self) -> Tensor:
-        """Weights over the groups of this batch, summing to 1; 0 for the others."""
-        weights = self.weights * self.present
-        return weights / weights.sum().clamp(min=1e-30)
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
         """The sums of this epoch become the former ones."""

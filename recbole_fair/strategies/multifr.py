@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from recbole_fair.strategies.base import GroupStrategy, TrainingView, flat_gradient, group_means
+from recbole_fair.strategies.memory import refuse_too_many_groups
 from recbole_fair.strategies.min_norm import FloatArray, frank_wolfe
 
 
@@ -26,6 +27,12 @@ class MultiFR(GroupStrategy):
     def __init__(self, view: TrainingView) -> None:
         super().__init__(view)
         self.steps = int(self.config["solver_steps"])
+
+    def prepare(self, model: nn.Module) -> None:
+        """A gradient of every objective must fit."""
+        super().prepare(model)
+        remedy = "Choose coarser groups"
+        refuse_too_many_groups(len(self.names), self.parameters, self.config["device"], remedy, beside=1)
 
     def objective(self, samples: Tensor, membership: Tensor) -> Tensor:
         """The weighted sum of the objectives; its gradient is the point of smallest norm."""

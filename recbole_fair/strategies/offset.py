@@ -34,7 +34,7 @@ Judge = Callable[[Tensor], Point]  # offsets [G] -> what they do
 
 
 def trace(judge: Judge, groups: int, steps: int, rate: float) -> list[Point]:
-    """From no offsets on, step by step: o_g <- o_g + rate * (U - U_g) / U, centred.
+    """From no offsets on, step by step: o_g <- o_g + rate * (U - U_g) / U.
 
     What falls short is raised and what stands above is lowered, in proportion. The way leads from the model as it is
     towards equal utilities; with more than two groups it is one path of many.
@@ -47,7 +47,6 @@ def trace(judge: Judge, groups: int, steps: int, rate: float) -> list[Point]:
         if not mean > 0:
             break
         offsets = offsets + rate * ((mean - utilities) / mean).nan_to_num(nan=0.0)
-        offsets = offsets - offsets.mean()
         points.append(judge(offsets))
     return points
 
@@ -78,12 +77,21 @@ class Offset(Strategy):
             )
         self.names = groups.names
         self.membership = torch.from_numpy(groups.item[:, groups.columns]).float()  # [I, G]
+        self.fitted_on = 1.0  # share of the batches of validation users
 
     def prepare(self, model: Any) -> None:
         """Give the model a buffer of item offsets, which its scores take in; it is stored with the weights."""
         model.register_buffer("item_offset", torch.zeros(len(self.membership), device=self.config["device"]))
         _shift(model, "full_sort_predict", lambda scores, _: scores.view(-1, len(self.membership)) + model.item_offset)
         _shift(model, "predict", lambda scores, batch: scores + model.item_offset[batch[self.view.item_field]])
+
+    def notes(self) -> list[str]:
+        """Whether the frontier is that of some users only."""
+        if self.fitted_on == 1:
+            return []
+        return [
+            f"Offset was fitted to, and frontier.csv is of, {self.fitted_on:.0%} of the users: more do not fit at once"
+        ]
 
     def by_item(self, offsets: Tensor, scale: float) -> Tensor:
         """[I] of what each item's score is shifted by."""

@@ -9,7 +9,6 @@ The loss must come in three parts, so that one batch can be looked at under seve
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -101,22 +100,3 @@ def _at_vectors(
         found = model.pair_losses(tuple(part[chosen] for part in rows), *leaves)
         losses[chosen] = found.detach()
         yield torch.autograd.grad(column[chosen] @ found, leaves)
-
-
-def refuse_too_many_groups(groups: int, targets: Sequence[Tensor]) -> None:
-    """One gradient a group is kept until the weights are known: say how many fit before training finds out."""
-    size = sum(target.numel() * target.element_size() for target in targets)
-    room = usable_memory(targets[0].device)
-    if (groups + 1) * size > room:
-        raise UsageError(
-            f"fair_group: {groups} groups with a gradient of {size / 1e9:.2f} GB each do not fit in"
-            f" {room / 1e9:.1f} GB; at most {max(0, int(room // size) - 1)} do. Set weights=entropy, which needs no"
-            " gradient per group, or choose coarser groups"
-        )
-
-
-def usable_memory(device: torch.device) -> float:
-    """Half of the device's memory, in bytes: the other half is for the model, its optimisers and a step."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory / 2
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2

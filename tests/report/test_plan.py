@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,7 +13,6 @@ from report_planted import plant
 
 from recbole_fair import yamls
 from recbole_fair.config import Config
-from recbole_fair.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
 TABLE: dict[str, Any] = {
@@ -67,7 +67,10 @@ def test_of_a_shortlist_the_means_over_seeds_choose(plan: ModuleType, tmp_path: 
         finish(plan, tmp_path, table["rows"][0], seed, (0.40, 0.9))
     for one, valid in [(light, (0.39, 0.7)), (middle, (0.37, 0.5)), (strong, (0.20, 0.1))]:
         finish(plan, tmp_path, one, 1, valid)
-    assert [one["keys"]["fair_weight"] for one in plan.shortlist(table, table["rows"][1], tmp_path)] == [0.5, 0.1]
+    assert [one["keys"]["fair_weight"] for one in plan.settings(table, table["rows"][1], tmp_path, first=False)] == [
+        0.5,
+        0.1,
+    ]
     wanted = [folder.name for folder, _ in plan.missing({"tables": [table]}, tmp_path, set(), set())]
     assert wanted == ["ReweightMF-fair_weight=0.5-s2", "ReweightMF-fair_weight=0.1-s2"]
     finish(plan, tmp_path, middle, 2, (0.33, 0.4))
@@ -110,18 +113,39 @@ def test_a_failed_strength_is_out_and_nothing_finished_is_no_table(plan: ModuleT
     assert plan.chosen(TABLE, TABLE["rows"][1], tmp_path)["keys"] == {"fair_weight": 0.5}
 
 
-def test_a_row_after_another_stands_on_the_run_that_is_chosen_now(plan: ModuleType, tmp_path: Path) -> None:
+def test_a_row_after_another_runs_last_and_stands_on_what_is_chosen_now(plan: ModuleType, tmp_path: Path) -> None:
     after = {"model": "OffsetReweightMF", "after": "ReweightMF", "keys": {"strategy": "Offset", "fair_group": "pop"}}
-    table = {**TABLE, "seeds": [1], "rows": [*TABLE["rows"], after]}
-    finish(plan, tmp_path, TABLE["rows"][0], 1, (0.40, 0.9))
-    for one, valid in zip(plan.strengths(TABLE["rows"][1]), [(0.39, 0.7), (0.37, 0.5), (0.2, 0.1)], strict=True):
-        finish(plan, tmp_path, one, 1, valid)
-    ((folder, keys),) = plan.missing({"tables": [table]}, tmp_path, set(), set())
-    base = str(plan.folder_of(tmp_path, TABLE, {"model": "ReweightMF", "label": "ReweightMF fair_weight=0.5"}, 1))
-    assert keys == {**after["keys"], "base": base, "seed": 1, "run_dir": str(folder), "resume": True}
-    finish(plan, tmp_path, after, 1, (0.3, 0.2), base="elsewhere")
-    with pytest.raises(UsageError, match="stands on another run"):
-        list(plan.missing({"tables": [table]}, tmp_path, set(), set()))
+    table = {**TABLE, "tune": {**TABLE["tune"], "shortlist": 3}, "rows": [after, *TABLE["rows"]]}
+    each = [TABLE["rows"][0], *plan.strengths(TABLE["rows"][1])]
+    figures = [(0.40, 0.9), (0.39, 0.7), (0.37, 0.5), (0.2, 0.1)]
+    row_in = {
+        plan.folder_of(tmp_path, TABLE, row, seed): (row, seed, valid)
+        for row, valid in zip(each, figures, strict=True)
+        for seed in (1, 2)
+    }
+    asked_for = []
+    for folder, keys in plan.missing({"tables": [table]}, tmp_path, set(), set()):
+        asked_for.append(folder.name)
+        if "base" not in keys:
+            finish(plan, tmp_path, *row_in[folder])
+    base = plan.folder_of(tmp_path, TABLE, each[2], 2)
+    assert asked_for[-2:] == [f"OffsetReweightMF-on-ReweightMF-fair_weight=0.5-s{seed}" for seed in (1, 2)]
+    assert keys == {**after["keys"], "base": str(base), "seed": 2, "run_dir": str(folder), "resume": True}
+
+    (on_middle,) = plan.settings(table, after, tmp_path, first=True)
+    finish(plan, tmp_path, on_middle, 1, (0.3, 0.2), base="somewhere")
+    (plan.folder_of(tmp_path, table, on_middle, 1) / "frontier.csv").write_text("test accuracy,test cv,test min\n")
+    assert [one.name for one in plan.folders_of(table, after, tmp_path)] == [asked_for[-2]]
+    assert "Run with fewer seeds than planned: OffsetReweightMF (1 of 2)." in "\n".join(plan.section(table, tmp_path))
+
+
+def test_a_frontier_is_read_where_its_way_last_falls_below(plan: ModuleType, tmp_path: Path) -> None:
+    """By hand: from (.980, .45) to (.960, .40) the accuracy .978 is a tenth of the way."""
+    path = tmp_path / "frontier.csv"
+    path.write_text("test accuracy,test cv\n.985,.60\n.975,.55\n.980,.45\n.960,.40\n")
+    assert plan._along(path, 0.978, "cv") == pytest.approx(0.445)
+    assert math.isnan(plan._along(path, 0.986, "cv")), "it begins below"
+    assert math.isnan(plan._along(path, 0.95, "cv")), "it never falls so low"
 
 
 def test_a_row_may_show_the_runs_of_another_table(plan: ModuleType, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from strategy_toy import EVERY, GENDER, GENRE, view
 
 from recbole_fair.errors import TrainingError, UsageError
 from recbole_fair.losses import info_nce
-from recbole_fair.strategies import refining
+from recbole_fair.strategies import memory, refining
 from recbole_fair.strategies.bifair import BiFair, distance
 from recbole_fair.strategies.hypergradient import angle, hypergradient, moved
 from recbole_fair.strategies.refining import column_gradients
@@ -142,7 +142,7 @@ def test_solved_form_is_the_weighted_sum_of_naive_gradients(weights: str, mix: f
 
 def test_weights_from_the_vectors_gradients_combine_those_of_the_parameters() -> None:
     """Naively: the Gram matrix of each genre's gradient by the unit vectors, its weights, the parameters' gradient."""
-    strategy, model = prepared(GENRE, weights="frank_wolfe", gram="vectors", outer_every=10**6)
+    strategy, model = prepared(GENRE, weights="frank_wolfe", gram="vectors", embedding_size=2, outer_every=10**6)
     rows = batch()
     strategy.backward(model, rows)
     vectors = [part.detach().requires_grad_() for part in model.unit_vectors()]
@@ -355,11 +355,12 @@ def test_separate_goes_on_in_the_part_where_it_stopped() -> None:
 
 def test_more_groups_than_memory_are_refused_with_how_many_fit(monkeypatch: Any) -> None:
     size = sum(parameter.numel() for parameter in TinyText().parameters()) * 8
-    monkeypatch.setattr(refining, "usable_memory", lambda device: 3.5 * size)
+    monkeypatch.setattr(memory, "usable_memory", lambda device: 3.5 * size)
     with pytest.raises(UsageError, match=r"at most 2 do.*weights=entropy"):
         prepared(GENRE, weights="frank_wolfe")
     prepared(GENDER, weights="frank_wolfe")
     prepared(GENRE, weights="entropy")
+    prepared(GENRE, weights="frank_wolfe", gram="vectors", embedding_size=1)
 
 
 @pytest.mark.parametrize("weights", ["entropy", "frank_wolfe", "lp"])

@@ -32,7 +32,6 @@ def test_the_entropys_gradient_has_the_sign_of_eq_10_and_not_of_eq_12(groups: in
     p = np.exp(losses.detach().numpy()) / np.exp(losses.detach().numpy()).sum()
     printed = -(p * (np.log(p) * p).sum() - p * np.log(p))  # -sum of [...] in the last line of (12) is grad H
     np.testing.assert_allclose(printed, found, rtol=1e-9, atol=1e-12)
-    assert not np.allclose(printed, -losses.grad.numpy()), "the printed line claims this to be +grad H"
 
 
 def test_entropy_coefficients_sum_to_zero_favour_large_losses_and_do_not_overflow() -> None:
@@ -86,6 +85,7 @@ def test_algorithm_2_with_equal_losses_has_no_entropy_column_to_scale() -> None:
     np.testing.assert_allclose(found, expected, atol=1e-9)
     # As printed, the column of length 0 takes all the weight and the step vanishes.
     np.testing.assert_allclose(algorithm_2(gram, np.ones(3), "raw", "full", 500) @ rows, 0, atol=1e-6)
+    assert algorithm_2(np.zeros((3, 3)), np.ones(3), "unit", "full", 500).tolist() == [0, 0, 0], "nowhere to go"
 
 
 def test_unit_columns_have_one_length_and_the_size_of_a_gradient() -> None:

@@ -87,6 +87,14 @@ def test_weights_and_gradient_against_a_loop_over_batches_that_lack_groups() -> 
     assert lacking > 3, "the draw must test absent groups"
 
 
+def test_a_batch_without_the_group_that_has_all_the_weight_trains_the_others() -> None:
+    strategy = DRORec(view(GENDER))
+    strategy.log_weights = torch.tensor([0.0, -200.0])
+    samples = torch.tensor([1.0, 3.0], requires_grad=True)
+    strategy.objective(samples, torch.tensor([[0.0, 1.0], [0.0, 1.0]])).backward()
+    assert samples.grad.tolist() == [0.5, 0.5]
+
+
 def test_the_worse_group_gains_weight_and_order_of_groups_does_not_matter() -> None:
     strategy = DRORec(view(GENDER))
     samples, membership = torch.tensor([2.0, 1.0, 1.0]), torch.tensor([[1.0, 0], [0, 1], [0, 1]])

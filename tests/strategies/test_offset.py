@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_fair import run
+from recbole_fair import rescoring, run
 from recbole_fair.errors import UsageError
 from recbole_fair.registry import resolve
 from recbole_fair.runner import open_run
@@ -84,6 +84,15 @@ def test_offsets_on_a_trained_run(toy: Toy, tmp_path: Path, base: str) -> None:
     assert result.valid["ndcg@5"] == pytest.approx(float(chosen[0]["valid accuracy"]), abs=1e-12)
     assert result.test["ndcg@5"] == pytest.approx(float(chosen[0]["test accuracy"]), abs=1e-12)
     assert result.test["cv@5[genre]"] == pytest.approx(float(chosen[0]["test cv"]), abs=1e-12)
+
+
+def test_scores_of_some_users_only_are_said_to_be_so(
+    toy: Toy, tmp_path: Path, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rescoring, "_CELLS", 400)
+    given = {"data_path": toy("MF")["data_path"], "run_dir": str(tmp_path / "offset"), "fair_group": "genre"}
+    result = run(strategy="Offset", base=base, offset_steps=2, eval_batch_size=1, **given)
+    assert any("Offset was fitted to" in warning for warning in result.warnings)
 
 
 def test_scores_are_those_of_the_base_shifted_by_group_and_reload_so(toy: Toy, tmp_path: Path, base: str) -> None:
