@@ -146,14 +146,13 @@ def section(table: Entry, runs: Path) -> Iterator[str]:
     yield table["caption"]
     rows = {label_of(row): folders_of(table, row, runs) for row in table["rows"]}
     if folders := [folder for of_row in rows.values() for folder in of_row]:
-        reference = table.get("reference") if rows.get(table.get("reference")) else None
-        for block in _blocks(table, folders, reference):
+        for block in _blocks(table, folders, rows.get(table.get("reference"))):
             yield from tables_of(block, table["metrics"])
             yield from planes(f"{table['name']}-rows", block, table.get("planes", ()))
-        if rows.get(table.get("rival")):
-            for block in _blocks(table, folders, table["rival"]):
-                parts = list(tables_of(block, table["metrics"]))
-                yield from parts[next(place for place, part in enumerate(parts) if part.startswith("### Against")) :]
+        if rival := rows.get(table.get("rival")):
+            for block in _blocks(table, folders, rival):
+                parts = tables_of(block, table["metrics"])
+                yield from itertools.dropwhile(lambda part: not part.startswith("### Against"), parts)
     yield from _not_run(rows, len(table["seeds"]))
     if "tune" in table:
         yield from at_equal_accuracy(table, runs)
@@ -176,7 +175,9 @@ def folders_of(table: Entry, row: Entry, runs: Path) -> list[Path]:
     return [folder for folder in folders if finished(folder)]
 
 
-def _blocks(table: Entry, folders: Sequence[Path], reference: str | None = None) -> tuple[Block, ...]:
+def _blocks(table: Entry, folders: Sequence[Path], against: Sequence[Path] | None = None) -> tuple[Block, ...]:
+    """What a report says of the runs; each row is tested against the one that has the runs `against`."""
+    reference = str(against[0]) if against else None
     return assemble(folders, Options(metrics=tuple(table["metrics"]), reference=reference)).blocks
 
 

@@ -16,7 +16,7 @@ run, full precision), results.md, results.tex (booktabs) and figures/*.svg. docs
 
   --out         folder to write to
   --metrics     as in --metrics='ndcg@20,cv@20[pop]'; the first one orders the rows
-  --reference   model or row that every other row is tested against; default: the best on the first metric
+  --reference   model, row or run directory that the others are tested against; default: the best on the first metric
   --title       title of the page
   --allow_mixed runs of several data sets, splits or candidates on one page, a table each"""
 

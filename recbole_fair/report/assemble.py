@@ -90,9 +90,20 @@ def _chosen(wanted: Sequence[str], runs: Iterable[Run]) -> tuple[str, ...]:
 
 
 def _check_reference(wanted: str | None, rows: Iterable[Row]) -> None:
-    known = {name for row in rows for name in (row.label, row.runs[0].result.model)}
-    if wanted is not None and wanted not in known:
-        raise UsageError(f"--reference={wanted}: no row or model of this name.{nearest(wanted, known)}")
+    rows = list(rows)
+    if wanted is not None and not _named(rows, wanted):
+        known = {name for row in rows for name in (row.label, row.runs[0].result.model)}
+        raise UsageError(f"--reference={wanted}: no row, model or run directory of this name.{nearest(wanted, known)}")
+
+
+def _named(rows: Sequence[Row], wanted: str) -> list[Row]:
+    """The row of that label, else those of that model, else the one with a run in that directory."""
+    folder = Path(wanted).resolve()
+    return (
+        [row for row in rows if wanted == row.label]
+        or [row for row in rows if wanted == row.runs[0].result.model]
+        or [row for row in rows if any(run.folder.resolve() == folder for run in row.runs)]
+    )
 
 
 def _block(
@@ -108,11 +119,10 @@ def _block(
 
 
 def _reference(rows: Sequence[Row], keys: Sequence[str], wanted: str | None) -> Row | None:
-    """The row of that label, else the first of that model, else the best on the first metric."""
+    """The first row that is named so, else the best on the first metric."""
     if wanted is None:
         return best_row(rows, keys[0]) if keys else None
-    named = [row for row in rows if wanted == row.label] or [row for row in rows if wanted == row.runs[0].result.model]
-    return named[0] if named else None
+    return next(iter(_named(rows, wanted)), None)
 
 
 def _untested(rows: Iterable[Row], keys: Sequence[str], evidence: Evidence) -> Iterator[str]:

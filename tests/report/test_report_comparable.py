@@ -77,11 +77,21 @@ def test_a_run_that_failed_before_its_data_were_read_stands_with_its_own(tmp_pat
     assert sorted(sorted(run.name for run in runs) for runs in sets.values()) == [["a", "d"], ["b", "c"], ["e"]]
 
 
+def test_a_run_directory_names_the_reference_where_rows_share_a_model(tmp_path: Path) -> None:
+    for folder, weight in (("light", 0.1), ("strong", 0.9)):
+        plant(tmp_path / folder, "ReweightMF", config={"fair_weight": weight}, config_hash=folder)
+    (block,) = assemble([tmp_path], Options(metrics=("recall@5",), reference=str(tmp_path / "strong"))).blocks
+    assert block.reference and block.reference.label == "ReweightMF (fair_weight=0.9)"
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
         (Options(metrics=("recal@5",)), r"--metrics=recal@5: no run has it.*recall@5"),
-        (Options(metrics=("recall@5",), reference="Pup"), "--reference=Pup: no row or model of this name"),
+        (
+            Options(metrics=("recall@5",), reference="Pup"),
+            "--reference=Pup: no row, model or run directory of this name",
+        ),
     ],
 )
 def test_unknown_names_are_refused_with_the_nearest(tmp_path: Path, options: Options, told: str) -> None:
