@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
@@ -59,10 +59,12 @@ class Files:
 
     @cached_property
     def digest(self) -> str:
-        """Of all that is read."""
+        """Of all that is read, and as what."""
         value = hashlib.sha256()
-        for path in (self.recommendations, self.interactions, self.users, self.items):
+        for role in fields(self):
+            path = getattr(self, role.name)
             if path is not None and path.is_file():
+                value.update(role.name.encode())
                 with path.open("rb") as stream:
                     value.update(hashlib.file_digest(stream, "sha256").digest())
         return value.hexdigest()[:16]

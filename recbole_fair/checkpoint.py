@@ -162,7 +162,8 @@ def random_state() -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         "random.torch": torch.get_rng_state(),
         "random.numpy": torch.from_numpy(np.asarray(words, dtype=np.int64)),
     }
-    if torch.cuda.is_available():
+    # Asking for the states would initialise CUDA, before RecBole has chosen the device.
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         for device, state in enumerate(torch.cuda.get_rng_state_all()):
             tensors[f"random.cuda.{device}"] = state
     version, internal, gauss_next = random.getstate()
@@ -175,9 +176,9 @@ def random_state() -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 def set_random_state(tensors: dict[str, torch.Tensor], about: dict[str, Any]) -> None:
     """Put `random_state` back."""
     torch.set_rng_state(tensors["random.torch"])
-    if torch.cuda.is_available():
-        states = [value for name, value in sorted(tensors.items()) if name.startswith("random.cuda.")]
-        torch.cuda.set_rng_state_all(states)
+    for device in range(torch.cuda.device_count()):
+        if (state := tensors.get(f"random.cuda.{device}")) is not None:
+            torch.cuda.set_rng_state(state, device)
     kind, position, has_gauss, gauss = about["numpy"]
     np.random.set_state((kind, tensors["random.numpy"].numpy().astype(np.uint32), position, has_gauss, gauss))
     version, internal, gauss_next = about["python"]

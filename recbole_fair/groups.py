@@ -113,7 +113,7 @@ def binned(values: Values, bins: Bins | int, field: str, unknown: Sequence[str] 
         )
     holds = {name: _test_of(content, f"group_bins.{field}.{name}") for name, content in bins.items()}
     bin_of: dict[str, tuple[str, ...]] = {}
-    for value in {value for entry in known for value in entry}:
+    for value in dict.fromkeys(value for entry in known for value in entry):
         bin_of[value] = tuple(name for name, test in holds.items() if test(value))
         if len(bin_of[value]) > 1:
             raise UsageError(

@@ -96,8 +96,8 @@ def _claimed(work: _Run, quiet: bool) -> Result:
     try:
         with rundir.logging_to(work.folder, work.config["state"], quiet):
             return work.execute()
-    except UsageError:
-        if fresh:
+    except UsageError as error:
+        if fresh and not isinstance(error, StorageError):  # a full disk is no request that cannot be met
             rundir.unclaim(work.folder)
         raise
 

@@ -89,6 +89,7 @@ class FairTrainer(Trainer):
         """The host's fit from the last resume point, if there is one."""
         self._loader, self._began = train_data, perf_counter()
         if self.resumed_to_end:
+            self.eval_collector.data_collect(train_data)  # as the host does, which is not asked now
             return self.best_valid_score, self.best_valid_result
         # Importing any of RecBole's sequential models turns this on for the whole process (its SINE): slow, and a NaN
         # would be a RuntimeError from within torch.

@@ -120,7 +120,7 @@ def _former(file: Path, plan: Plan) -> list[Trial]:
         return []
     former = storage.read_json(file)
     if former.get("search") != plan.digest:
-        raise UsageError(f"{file}: is of another space, model, data set or key; choose another run_dir")
+        raise UsageError(f"{file}: is of another space, algorithm, model, data set or key; choose another run_dir")
     try:
         return [row for row in (Trial(**facts) for facts in former["trials"]) if row.number < plan.trials]
     except (KeyError, TypeError) as error:

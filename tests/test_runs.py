@@ -20,6 +20,7 @@ from recbole_fair import cli, rundir, storage
 from recbole_fair.errors import StorageError, TrainingError, UsageError
 from recbole_fair.result import Result
 from recbole_fair.runner import open_run, run
+from recbole_fair.trainer import FairTrainer
 
 Toy = Callable[..., dict[str, Any]]
 
@@ -399,3 +400,33 @@ def test_help_never_does_anything(capsys: pytest.CaptureFixture[str], tmp_path: 
         assert cli.main([command, "--help", "--clear", f"--cache_dir={tmp_path}"]) == 0
     assert (tmp_path / "kept").exists()
     assert "recbole-fair" in capsys.readouterr().out
+
+
+def test_a_run_that_died_after_its_training_is_finished_by_resume(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catalogue metrics read the training part, which the host collects while it trains."""
+    keys = {"metrics": ["NDCG", "ItemCoverage"], "epochs": 3}
+    whole = run(**toy("MF", **keys, run_dir=str(Path(toy("MF")["run_dir"]).parent / "whole")))
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FairTrainer, "load_best", killed)  # what comes after the last epoch
+    with pytest.raises(KeyboardInterrupt):
+        run(**toy("MF", **keys))
+    monkeypatch.undo()
+    assert run(**toy("MF", **keys, resume=True)).test == whole.test
+
+
+def test_a_disk_that_is_full_at_once_leaves_a_run_to_resume(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = storage.write_bytes
+
+    def full(path: Path, content: bytes) -> None:
+        if path.suffix == ".safetensors":
+            raise StorageError(f"{path}: cannot be written (No space left on device)")
+        real(path, content)
+
+    monkeypatch.setattr(storage, "write_bytes", full)
+    with pytest.raises(StorageError):
+        run(**toy("MF", epochs=2))
+    monkeypatch.undo()
+    assert run(**toy("MF", epochs=2, resume=True)).status == "ok"

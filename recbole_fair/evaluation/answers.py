@@ -61,21 +61,6 @@ def yes_share(counts: Confusion) -> Terms:
     return Terms(counts.tp + counts.fp, counts.tp + counts.fp + counts.fn + counts.tn)
 
 
-def hit_at_k(target: FloatArray, others: FloatArray, k: int) -> FloatArray:
-    """Hit@k of each user: its target [U] ranks among the first k of itself and the other candidates [U, C].
-
-    A tie counts as the chance of a random order: with b candidates above and t equal the target's rank is uniform
-    over b+1 ... b+t+1, so Hit@k = clip((k - b) / (t + 1), 0, 1). nan marks a missing candidate (small catalogues)
-    or, in `target`, an undefined user.
-
-    >>> hit_at_k(np.array([0.5, 0.5]), np.array([[0.9, 0.1], [0.5, np.nan]]), 1).tolist()
-    [0.0, 0.5]
-    """
-    above = (others > target[:, None]).sum(1)
-    equal = (others == target[:, None]).sum(1)
-    return np.where(np.isnan(target), np.nan, np.clip((k - above) / (equal + 1), 0.0, 1.0))
-
-
 def auc(scores: FloatArray, labels: BoolArray, weights: npt.NDArray[Any] | None = None) -> FloatArray:
     """Area under the ROC curve = P(s+ > s-) + P(s+ = s-) / 2 over pairs of a liked and a disliked row.
 

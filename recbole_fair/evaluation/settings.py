@@ -22,7 +22,8 @@ def completed(values: Mapping[str, Any]) -> tuple[list[str], list[int]]:
     name, k, grouping = _parsed(values)
     metrics += [name] if name.lower() not in {str(metric).lower() for metric in metrics} else []
     names = [known(str(metric), values["eval_protocol"]) for metric in metrics]
-    _check_grouping(values, known(name, values["eval_protocol"]), grouping)
+    told = f"valid_metric={values['valid_metric']!r}"
+    _check_grouping(values, known(name, values["eval_protocol"]), grouping, told)
     return names, sorted({*topk, *([k] if k else [])})
 
 
@@ -44,19 +45,32 @@ def _parsed(values: Mapping[str, Any]) -> tuple[str, int | None, str]:
     return found.group(1), int(found.group(2)) if lists else None, (found.group(3) or "")[1:-1]
 
 
-def _check_grouping(values: Mapping[str, Any], name: str, grouping: str) -> None:
+def _check_grouping(values: Mapping[str, Any], name: str, grouping: str, told: str) -> None:
     """A metric of groups is reported for each grouping, any other for none: refused now rather than after an epoch."""
     metric = metric_register.metrics_dict[name.lower()]
     if not getattr(metric, "has_better_side", True):
-        raise UsageError(
-            f"valid_metric={values['valid_metric']!r}: neither side of it is better; choose epochs by another"
-        )
+        raise UsageError(f"{told}: neither side of it is better; choose by another")
     kind = getattr(metric, "kind", "")
     given = [values[key] or [] for key in _GROUPINGS[kind]]
     offered = [name for names in given for name in ([names] if isinstance(names, str) else names)]
     if grouping not in (offered if kind else [""]):
         form = f"name one of the {kind} groupings, {offered}, as in CV@20[pop]" if kind else f"{name} has no [grouping]"
-        raise UsageError(f"valid_metric={values['valid_metric']!r}: {form}")
+        raise UsageError(f"{told}: {form}")
+
+
+def check_reported(values: Mapping[str, Any], key: str) -> None:
+    """Refuse a figure that a run of this configuration does not report."""
+    found = _METRIC_KEY.fullmatch(key)
+    name, k, grouping = found.groups() if found else ("", None, None)
+    protocol, reported = values["eval_protocol"], ", ".join(map(str, values["metrics"]))
+    names = {key_of(str(metric)) for metric in values["metrics"]}
+    if not found or key_of(name) not in names:
+        raise UsageError(f"{key}: not among what is reported; add it to `metrics`, which are {reported}")
+    if protocol != "labeled" and (k is None or int(k) not in ranks(values["topk"])):
+        raise UsageError(
+            f"{key}: name one of the cutoffs in topk={values['topk']}, as in {name}@{ranks(values['topk'])[0]}"
+        )
+    _check_grouping(values, known(name, protocol), (grouping or "")[1:-1], key)
 
 
 def key_of(valid_metric: str) -> str:

@@ -44,7 +44,7 @@ def gather(rows: Iterable[Row], keys: Sequence[str]) -> Evidence:
     seeds: dict[tuple[str, str], Sequence[Sums]] = {}
     reasons: dict[tuple[str, str], str] = {}
     for row in rows:
-        tables = [(run, read_users(run.folder)) for run in row.finished]
+        tables = [(run, read_users(run.folder, run.result.threshold)) for run in row.finished]
         for key in keys:
             found = [_of_run(run, users, key) for run, users in tables]
             if refused := [reason for reason in found if isinstance(reason, str)]:

@@ -89,7 +89,7 @@ def _recomputed(
 
 
 def _of_seeds(row: Row, grouping: Grouping, metric: str) -> tuple[list[str], Terms] | None:
-    tables = [read_users(run.folder) for run in row.finished]
+    tables = [read_users(run.folder, run.result.threshold) for run in row.finished]
     maker = by_user_group if grouping.kind == "user" else by_item_group
     place = metric if grouping.kind == "user" else metric.removeprefix("recall@")
     made = [(users.ids, *maker(users, grouping.field, place)) for users in tables if users is not None]

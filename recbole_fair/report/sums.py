@@ -132,8 +132,12 @@ def _answers(users: Users, key: _Key) -> list[Sums]:
 
 
 def _attributes(users: Users, key: _Key) -> list[Sums]:
-    """GD and Rate: F1 by group with the users' own attribute in the prompt, and F1 of all users without it."""
-    given, base = users.answers("actual"), users.answers("none")
+    """GD and Rate: F1 by group with the users' own attribute in the prompt, and F1 of all users without it.
+
+    A model that knows users by id is asked once, without an attribute, and both are of that.
+    """
+    base = users.answers("none")
+    given = users.answers("actual") or base
     if key.name not in _OF_ATTRIBUTES or key.field not in users.labels or given is None or base is None:
         return []
     by_group = answers.f1(given).by_group(users.membership(key.field))  # [U, G]

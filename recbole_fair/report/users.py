@@ -29,6 +29,7 @@ class Users:
     ids: StrArray  # [U]
     figures: Mapping[str, FloatArray]  # each [U], nan where a user has none
     labels: Mapping[str, StrArray]  # a user grouping's names, several joined by "|"
+    threshold: float  # a score from here on says Yes
 
     def groups(self, field: str) -> list[str]:
         """The groups of a user grouping that somebody is in, by name."""
@@ -53,11 +54,11 @@ class Users:
         rows = np.searchsorted(self.ids, pairs[_ID][chosen]).clip(max=len(self.ids) - 1)
         if (self.ids[rows] != pairs[_ID][chosen]).any():
             raise UsageError(f"{self.folder / 'predictions.tsv'}: has users that users.csv lacks; run again")
-        return confusion(pairs["label"][chosen] > 0.5, pairs["score"][chosen] > 0.5, rows, len(self.ids))
+        return confusion(pairs["label"][chosen] > 0.5, pairs["score"][chosen] >= self.threshold, rows, len(self.ids))
 
 
-def read_users(folder: Path) -> Users | None:
-    """users.csv of a run; None if there is none."""
+def read_users(folder: Path, threshold: float | None = None) -> Users | None:
+    """users.csv of a run, whose answers are Yes from a `threshold` (.5) on; None if there is none."""
     path = folder / "users.csv"
     if not path.exists():
         return None
@@ -70,13 +71,15 @@ def read_users(folder: Path) -> Users | None:
     if (ids[1:] == ids[:-1]).any():
         raise UsageError(f"{path}: damaged (a user stands twice); remove the run's folder and run again")
     ordered = {name: values[order] for name, values in columns.items() if name != _ID}
-    split = [{name: values for name, values in ordered.items() if _is_figure(name) is kind} for kind in (True, False)]
-    return Users(folder, ids, *split)
+    figures, labels = (
+        {name: values for name, values in ordered.items() if _is_figure(name) is kind} for kind in (True, False)
+    )
+    return Users(folder, ids, figures, labels, 0.5 if threshold is None else threshold)
 
 
 def _is_figure(name: str) -> bool:
-    """Metrics and counts have a cutoff or are counts by item group; all else are names of groups."""
-    return "@" in name or name.startswith(("hits[", "relevant["))
+    """Metrics and counts have a cutoff or are counts by item group or of answers; all else are names of groups."""
+    return "@" in name or name.startswith(("hits[", "relevant[")) or name in Confusion._fields
 
 
 def _header(path: Path) -> list[str]:

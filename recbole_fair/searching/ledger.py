@@ -63,8 +63,12 @@ class Ledger:
             print(f"trial {row.number}: {self.outcome(row)}  {settings(row.values)}", file=sys.stderr, flush=True)
 
     def complete(self, trials: int) -> bool:
-        """Whether every trial is known to have ended well, with all figures that are wanted, and still lies there."""
-        ended = [row for row in self.rows if row.status == "stopped" or self._there(row)]
+        """Whether every trial is known to have ended well, with all figures that are wanted, and still lies there.
+
+        One that a scheduler stopped has ended only for a search with a scheduler.
+        """
+        schedules = self.about.get("scheduler") != "none"
+        ended = [row for row in self.rows if (schedules and row.status == "stopped") or self._there(row)]
         return len(ended) == len(self.rows) == trials
 
     def _there(self, row: Trial) -> bool:

@@ -9,7 +9,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from recbole_fair.errors import UsageError
-from recbole_fair.evaluation import directions
+from recbole_fair.evaluation import directions, settings
 
 if TYPE_CHECKING:
     from recbole_fair.config import Config
@@ -34,12 +34,12 @@ def parse(given: Any, config: Config) -> Objectives:
             raise UsageError(f"objectives: {metric}: {mode!r} is no direction; max or min, {example}")
         if directions.best(str(metric)) == _WORST[mode]:
             raise UsageError(f"objectives: {metric}: {mode} would choose the worst; {directions.wish(str(metric))}")
-    return {str(metric).lower(): mode for metric, mode in given.items()}
+    return {settings.key_of(str(metric)): mode for metric, mode in given.items()}
 
 
 def judged_by(config: Config) -> str:
     """The figure that every epoch is judged by, as results spell it."""
-    return str(config["valid_metric"]).lower()
+    return settings.key_of(str(config["valid_metric"]))
 
 
 def direction(config: Config) -> str:
@@ -82,7 +82,7 @@ def parse_limit(text: Any, objectives: Objectives) -> Limit | None:
         raise UsageError(
             f"best_under={text!r}: FIGURE >= NUMBER or FIGURE >= NUMBER * best, as in ndcg@20 >= 0.98 * best"
         )
-    metric, sign = found["metric"].lower(), found["sign"]
+    metric, sign = settings.key_of(found["metric"]), found["sign"]
     if metric not in objectives or len(objectives) < 2:
         raise UsageError(f"best_under={text!r}: limits one of several objectives, which are {', '.join(objectives)}")
     if sign != _SIGNS[objectives[metric]]:

@@ -12,6 +12,7 @@ from typing import Any
 from recbole_fair import data, yamls
 from recbole_fair.config import Config
 from recbole_fair.errors import UsageError
+from recbole_fair.evaluation import settings
 from recbole_fair.searching import algorithms, objectives, space
 from recbole_fair.searching.job import Job
 from recbole_fair.searching.objectives import Limit, Objectives
@@ -103,6 +104,8 @@ def planned(job: Job, over: str | Path | Mapping[str, Any] | None, how: How) -> 
     samples = _samples(domains, how, where)
     space.check(domains, job, where)
     wanted = objectives.parse(how.objectives, config)
+    for figure in wanted:
+        settings.check_reported(config, figure)
     return Plan(
         job=job,
         space=domains,
@@ -115,7 +118,7 @@ def planned(job: Job, over: str | Path | Mapping[str, Any] | None, how: How) -> 
         num_samples=samples,
         how=how,
         name=config.name,
-        digest=_digest(config, domains),
+        digest=_digest(config, domains, how.search_algorithm),
     )
 
 
@@ -154,11 +157,14 @@ def _epochs(config: Config, domains: Space) -> int:
     return int(max([config["epochs"], *searched]))
 
 
-def _digest(config: Config, domains: Space) -> str:
-    """The same for a search that is asked for again, whatever its length, its objectives and its machines."""
+def _digest(config: Config, domains: Space, algorithm: str) -> str:
+    """The same for a search that is asked for again, whatever its length, its objectives and its machines.
+
+    Another algorithm draws other trials.
+    """
     drawn = {key: [domain.word, list(domain.arguments)] for key, domain in domains.items()}
     fingerprint = data.fingerprint(config.folder, config["dataset"])
-    text = json.dumps([config.hash(fingerprint), config["seed"], config["dataset"], drawn], sort_keys=True)
+    text = json.dumps([config.hash(fingerprint), config["seed"], config["dataset"], drawn, algorithm], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

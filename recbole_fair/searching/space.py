@@ -34,7 +34,9 @@ _YARDSTICK = frozenset(
      "user_inter_num_interval", "item_inter_num_interval", "metrics", "topk", "valid_metric", "eval_protocol",
      "num_candidates", "targets_per_user", "yes_threshold", "item_groups", "user_groups", "genre_field", "group_bins",
      "unknown_values", "popular_share", "item_group_multi", "min_group_users", "group_utility", "group_utility_users",
-     "sensitive_attribute", "probe"}
+     "sensitive_attribute", "probe", "probe_attackers", "probe_average", "probe_split", "probe_folds", "probe_repeats",
+     "min_class_users", "small_classes", "sf_z", "sf_d", "sf_pairs", "max_eval_prompts", "learn_from", "rm_dup_inter",
+     "filter_inter_by_user_or_item", "unload_col", "LABEL_FIELD", "threshold"}
 )  # fmt: skip
 
 

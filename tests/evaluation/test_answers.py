@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from sklearn import metrics as sklearn
 
 from recbole_fair.evaluation import answers as formulas
-from recbole_fair.evaluation.answers import auc, auc_draws, confusion, gd, gd_gap, hit_at_k, rate, rate_sq
+from recbole_fair.evaluation.answers import auc, auc_draws, confusion, gd, gd_gap, rate, rate_sq
 
 pytestmark = pytest.mark.newest
 fast = settings(max_examples=80, deadline=None)
@@ -149,24 +149,6 @@ def test_auc_without_a_class_without_rows_or_with_an_undefined_score() -> None:
     scores = np.array([0.1, math.nan, 0.3])
     assert math.isnan(float(auc(scores, np.array([True, False, True]))))
     assert np.isnan(auc_draws(scores, np.array([True, False, True]), users, draws)).all()
-
-
-@fast
-@given(st.data(), st.integers(1, 6), st.integers(0, 5))
-def test_hits_against_every_order_of_the_ties(data, k: int, candidates: int) -> None:
-    """The target at each of its possible ranks, a missing candidate left out."""
-    value = st.sampled_from([0.1, 0.2, 0.3])
-    target = data.draw(value)
-    others = data.draw(st.lists(st.one_of(value, st.just(math.nan)), min_size=candidates, max_size=candidates))
-    above, equal = sum(other > target for other in others), sum(other == target for other in others)
-    possible = [above + 1 + place <= k for place in range(equal + 1)]
-    found = hit_at_k(np.array([target]), np.array([others]).reshape(1, candidates), k)
-    assert found[0] == pytest.approx(sum(possible) / len(possible))
-
-
-def test_a_scorer_that_knows_nothing_hits_by_chance_and_an_undefined_target_not_at_all() -> None:
-    found = hit_at_k(np.array([0.5, math.nan]), np.full((2, 99), 0.5), 10)
-    assert found[0] == pytest.approx(0.1) and math.isnan(found[1])
 
 
 GIVEN = st.lists(st.one_of(st.just(math.nan), st.floats(0.05, 1)), max_size=6).map(np.array)

@@ -555,3 +555,10 @@ def test_the_command_line_refuses_with_2_and_a_sentence(
     assert cli.main(given) == 2
     error = capsys.readouterr().err
     assert says in error and "Traceback" not in error and len(error.splitlines()) == 1
+
+
+def test_the_digest_says_which_file_had_which_role(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in "rix"]
+    for path in paths:
+        path.write_text("user_id\n")
+    assert Files(*paths[:2], users=paths[2]).digest != Files(*paths[:2], items=paths[2]).digest

@@ -97,6 +97,16 @@ def f1_of(pairs: list[tuple[str, int, float]]) -> float:
     return 2 * right / sum(label + (score > 0.5) for _, label, score in pairs)
 
 
+def test_a_score_says_yes_from_the_runs_own_threshold_on(tmp_path: Path) -> None:
+    folder = plant(tmp_path / "MF", "MF")
+    pairs = write_predictions(folder)["none"]
+    said_yes = [score >= 0.25 for _, _, score in pairs]
+    users = read_users(folder, 0.25)
+    assert users is not None and 0 < np.mean(said_yes) < 1
+    assert sums(users, "yes_share", float(np.mean(said_yes))) is not None
+    assert sums(users, "yes_share", float(np.mean([score > 0.5 for _, _, score in pairs]))) is None
+
+
 def test_yes_no_figures_against_loops_over_pairs(tmp_path: Path) -> None:
     folder = plant(tmp_path / "MF", "MF")
     pairs, users = write_predictions(folder), users_of(folder)

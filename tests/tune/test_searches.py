@@ -198,10 +198,10 @@ def test_a_space_whose_every_trial_fails_ends_with_the_reasons(
 ) -> None:
     space = tmp_path / "space.yaml"
     space.write_text("learning_rate: {choice: [0.01]}\n")
-    command = ["tune", "--model=MF", "--dataset=toy", f"--search={space}", "--num_samples=1", f"--run_dir={tmp_path}"]
-    assert cli.main([*command, "--objectives={fame@5: max}", *arguments(toy_options)]) == 1
+    command = ["tune", "--model=ReweightMF", "--dataset=toy", f"--search={space}", "--num_samples=1"]
+    assert cli.main([*command, f"--run_dir={tmp_path}", *arguments(toy_options, fair_group="colour")]) == 1
     shown = capsys.readouterr().out
-    assert "objective fame@5: no validation figure of that name; there are" in shown
+    assert "fair_group='colour': no such field" in shown
     assert "nothing chosen: no trial ended well" in shown
     assert json.loads((tmp_path / "tune.json").read_text())["chosen"] is None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from recbole_fair.config import Config
 from recbole_fair.errors import UsageError
 from recbole_fair.searching import planning, space
 from recbole_fair.searching.job import Job
+from recbole_fair.searching.ledger import Ledger, Trial
 from recbole_fair.searching.planning import How
 
 
@@ -72,6 +74,8 @@ def test_refused_domains(domain: Any, expected: str) -> None:
         ({"eval_args.order": {"choice": ["RO"]}}, "not searched over"),
         ({"topk": {"choice": [[5], [10]]}}, "not searched over"),
         ({"valid_metric": {"choice": ["NDCG@5"]}}, "not searched over"),
+        ({"sf_z": {"choice": [1.0, 3.0]}}, "not searched over"),
+        ({"probe_average": {"choice": ["ovr", "ovo"]}}, "not searched over"),
         ({"run_dir": {"choice": ["a", "b"]}}, "not searched over"),
         ({"data_path": {"choice": ["a", "b"]}}, "not searched over"),
         ({"cache_dir": {"choice": ["a", "b"]}}, "not searched over"),
@@ -146,6 +150,29 @@ def test_a_grid_is_every_listed_value_once(toy_options: dict[str, Any]) -> None:
 def test_refused_ways_of_searching(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):
         How(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("objectives", "told"),
+    [
+        ({"ndgc@5": "max"}, "ndgc@5: not among what is reported"),
+        ({"ndcg@7": "max"}, "ndcg@7: name one of the cutoffs in topk="),
+        ({"cv@5[colour]": "min"}, "name one of the item groupings"),
+    ],
+)
+def test_figures_that_no_trial_would_report_are_refused_before_any_starts(
+    objectives: dict[str, str], told: str, toy_options: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageError, match=re.escape(told)):
+        planning.planned(job(toy_options), {"learning_rate": {"choice": [0.1]}}, How(objectives=objectives))
+
+
+def test_what_a_scheduler_stopped_has_not_ended_for_a_search_without_one(tmp_path: Path) -> None:
+    row = Trial(0, {}, status="stopped")
+    for scheduler, complete in (("asha", True), ("none", False)):
+        ledger = Ledger(tmp_path, {"scheduler": scheduler}, {"ndcg@5": "max"})
+        ledger.remember([row])
+        assert ledger.complete(1) is complete
 
 
 def test_trained_weights_are_not_searched_over(toy_options: dict[str, Any], run_toy: Any) -> None:
