@@ -201,7 +201,7 @@ def test_a_space_whose_every_trial_fails_ends_with_the_reasons(
     command = ["tune", "--model=ReweightMF", "--dataset=toy", f"--search={space}", "--num_samples=1"]
     assert cli.main([*command, f"--run_dir={tmp_path}", *arguments(toy_options, fair_group="colour")]) == 1
     shown = capsys.readouterr().out
-    assert "fair_group='colour': no such field" in shown
+    assert "fair_group='colour': the data has no" in shown
     assert "nothing chosen: no trial ended well" in shown
     assert json.loads((tmp_path / "tune.json").read_text())["chosen"] is None
 
