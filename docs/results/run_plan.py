@@ -5,7 +5,7 @@
 Resumable: finished runs are not repeated, a killed one goes on. `--write` only writes the tables. A row with
 `strengths` is one run a value on the first seed; the best of these on validation, as many as `shortlist` says, run
 with the other seeds too, and the validation means of all seeds choose one.
-A row `after` another is fitted to that row's runs. A row with `table` shows runs of that other table and runs nothing.
+`seeds: 1` of a row is one seed only. A row `after` another is fitted to that row's runs. A row with `table` shows runs of that other table and runs nothing.
 """
 
 from __future__ import annotations
@@ -40,6 +40,11 @@ def label_of(row: Entry) -> str:
 def row_of(table: Entry, label: str) -> Entry:
     """The row of that name."""
     return next(row for row in table["rows"] if label_of(row) == label)
+
+
+def seeds_of(table: Entry, row: Entry) -> Sequence[int]:
+    """The seeds that a row is run with: its table's, or only so many of them as its `seeds` says."""
+    return table["seeds"][: row.get("seeds", len(table["seeds"]))]
 
 
 def folder_of(runs: Path, table: Entry, row: Entry, seed: int) -> Path:
@@ -123,7 +128,7 @@ def missing(plan: Entry, runs: Path, only: set[str], tables: set[str]) -> Iterat
         (row.get("extra", False), "after" in row, place, table, row)
         for table in plan["tables"]
         for row in table["rows"]
-        for place in range(len(table["seeds"]))
+        for place in range(len(seeds_of(table, row)))
         if "table" not in row and (not only or row["model"] in only) and (not tables or table["name"] in tables)
     ]
     for *_, place, table, row in sorted(runs_of, key=lambda entry: entry[:3]):
@@ -153,7 +158,7 @@ def section(table: Entry, runs: Path) -> Iterator[str]:
             for block in _blocks(table, folders, rival):
                 parts = tables_of(block, table["metrics"])
                 yield from itertools.dropwhile(lambda part: not part.startswith("### Against"), parts)
-    yield from _not_run(rows, len(table["seeds"]))
+    yield from _not_run(rows, {label_of(row): len(seeds_of(table, row)) for row in table["rows"]})
     if "tune" in table:
         yield from at_equal_accuracy(table, runs)
         yield from every_strength(table, runs)
@@ -161,17 +166,19 @@ def section(table: Entry, runs: Path) -> Iterator[str]:
         yield table["findings"]
 
 
-def _not_run(rows: Mapping[str, Sequence[Path]], seeds: int) -> Iterator[str]:
+def _not_run(rows: Mapping[str, Sequence[Path]], seeds: Mapping[str, int]) -> Iterator[str]:
     if absent := [label for label, folders in rows.items() if not folders]:
         yield f"Planned and not run: {', '.join(absent)}."
-    if fewer := [f"{label} ({len(folders)} of {seeds})" for label, folders in rows.items() if 0 < len(folders) < seeds]:
-        yield f"Run with fewer seeds than planned: {', '.join(fewer)}."
+    fewer = {label: len(folders) for label, folders in rows.items() if 0 < len(folders) < seeds[label]}
+    if fewer:
+        told = (f"{label} ({count} of {seeds[label]})" for label, count in fewer.items())
+        yield f"Run with fewer seeds than planned: {', '.join(told)}."
 
 
 def folders_of(table: Entry, row: Entry, runs: Path) -> list[Path]:
     """The finished runs of a row, at the strength chosen for it."""
     one = chosen(table, row, runs)
-    folders = [folder_of(runs, table, one, seed) for seed in table["seeds"]] if one else []
+    folders = [folder_of(runs, table, one, seed) for seed in seeds_of(table, row)] if one else []
     return [folder for folder in folders if finished(folder)]
 
 

@@ -156,6 +156,12 @@ def test_a_row_may_show_the_runs_of_another_table(plan: ModuleType, tmp_path: Pa
     assert asked_for == ["ReweightMF-s1", "ReweightMF-s2"]
 
 
+def test_a_row_may_ask_for_fewer_seeds(plan: ModuleType, tmp_path: Path) -> None:
+    table = {**TABLE, "rows": [{"model": "MF"}, {"model": "Pop", "seeds": 1}]}
+    asked_for = [folder.name for folder, _ in plan.missing({"tables": [table]}, tmp_path, set(), set())]
+    assert asked_for == ["MF-s1", "Pop-s1", "MF-s2"]
+
+
 def test_every_row_of_the_plan_is_a_run_that_would_start(plan: ModuleType) -> None:
     """Names, keys and bounds, as a run checks them before it reads data."""
     for table in yamls.read_mapping(ROOT / "docs" / "results" / "plan.yaml")["tables"]:
