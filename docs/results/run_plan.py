@@ -5,7 +5,8 @@
 Resumable: finished runs are not repeated, a killed one goes on. `--write` only writes the tables. A row with
 `strengths` is one run a value on the first seed; the best of these on validation, as many as `shortlist` says, run
 with the other seeds too, and the validation means of all seeds choose one.
-`seeds: 1` of a row is one seed only. A row `after` another is fitted to that row's runs. A row with `table` shows runs of that other table and runs nothing.
+`seeds: 1` of a row is the first seed only. A row `after` another is fitted to that row's runs. A row with `table` shows
+runs of that other table and runs nothing.
 """
 
 from __future__ import annotations
