@@ -113,7 +113,10 @@ def test_a_failed_strength_is_out_and_nothing_finished_is_no_table(plan: ModuleT
     assert plan.chosen(TABLE, TABLE["rows"][1], tmp_path)["keys"] == {"fair_weight": 0.5}
 
 
-def test_a_row_after_another_runs_last_and_stands_on_what_is_chosen_now(plan: ModuleType, tmp_path: Path) -> None:
+def test_a_row_after_another_runs_last_and_stands_on_what_is_chosen_now(
+    plan: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "HERE", tmp_path)
     after = {"model": "OffsetReweightMF", "after": "ReweightMF", "keys": {"strategy": "Offset", "fair_group": "pop"}}
     table = {**TABLE, "tune": {**TABLE["tune"], "shortlist": 3}, "rows": [after, *TABLE["rows"]]}
     each = [TABLE["rows"][0], *plan.strengths(TABLE["rows"][1])]
