@@ -15,6 +15,8 @@ from recbole_fair.losses import info_nce
 from recbole_fair.strategies import memory, refining
 from recbole_fair.strategies.bifair import BiFair, distance
 from recbole_fair.strategies.hypergradient import angle, hypergradient, moved
+from recbole_fair.strategies.itfr import ITFR
+from recbole_fair.strategies.multifr import MultiFR
 from recbole_fair.strategies.refining import column_gradients
 from recbole_fair.strategies.reweight import inverse_frequency
 from recbole_fair.strategies.separate import Separate
@@ -361,6 +363,16 @@ def test_more_groups_than_memory_are_refused_with_how_many_fit(monkeypatch: Any)
     prepared(GENDER, weights="frank_wolfe")
     prepared(GENRE, weights="entropy")
     prepared(GENRE, weights="frank_wolfe", gram="vectors", embedding_size=1)
+
+
+@pytest.mark.parametrize(("kind", "each"), [(MultiFR, 1), (ITFR, 4)])
+def test_others_that_keep_gradients_of_groups_are_refused_too(kind: Any, each: int, monkeypatch: Any) -> None:
+    model = TinyText()
+    size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    monkeypatch.setattr(memory, "usable_memory", lambda device: 2 * each * size)
+    keys = {"solver_steps": 10, "sharpness_radius": 0.1, "group_step": 0.1, "loss_power": 0.5}
+    with pytest.raises(UsageError, match="do not fit in"):
+        kind(view(GENRE, **{**KEYS, **keys})).prepare(model)
 
 
 @pytest.mark.parametrize("weights", ["entropy", "frank_wolfe", "lp"])
