@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
-from recbole_fair.result import Result
+from recbole_fair.rundir.result import Result
 
 ITEMS, LISTED, TESTED, TRAINED, GENRES = 100_000, 20, 3, 5, 18
 

@@ -17,11 +17,11 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from recbole_fair.embedding.alpharec import AlphaRec
-from recbole_fair.groups import of_pairs, popularity
+from recbole_fair.groups.membership import of_pairs, popularity
 from recbole_fair.host import Interaction
+from recbole_fair.models.alpharec import AlphaRec
 from recbole_fair.strategies.base import TrainingView
-from recbole_fair.strategies.bifair import BiFair
+from recbole_fair.strategies.bifair.method import BiFair
 
 SIZES = {"steps": 10, "outer_every": 10, "items": 100_000, "users": 50_000, "interactions": 3_000_000, "width": 4096}
 

@@ -25,8 +25,8 @@ from typing import Any
 
 import torch
 
-from recbole_fair.config import Config
 from recbole_fair.runner import _Run
+from recbole_fair.settings.config import Config
 from recbole_fair.strategies.base import group_means
 
 NEVER = 1_000_000

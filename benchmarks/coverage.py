@@ -18,7 +18,7 @@ from time import process_time
 import numpy as np
 import numpy.typing as npt
 
-from recbole_fair.evaluation import bootstrap
+from recbole_fair.metrics import bootstrap
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 from train_step import paired
 
-from recbole_fair.config import Config
-from recbole_fair.evaluation.intervals import Resampling
-from recbole_fair.evaluation.judging import judge
 from recbole_fair.host import Collector, Evaluator
+from recbole_fair.metrics.intervals import Resampling
+from recbole_fair.metrics.judging import judge
 from recbole_fair.runner import _Run
+from recbole_fair.settings.config import Config
 
 USERS, ITEMS, ROWS, GENRES = 6040, 3706, 1_000_000, 18
 BATCHES = (1 << 18, 1 << 20, 1 << 22)

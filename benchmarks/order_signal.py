@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from recbole_fair import data
-from recbole_fair.config import Config
+from recbole_fair.data import load
+from recbole_fair.settings.config import Config
 
 Histories = dict[int, list[int]]
 
 
-def in_order(loaded: data.Data, phase: str) -> Histories:
+def in_order(loaded: load.Data, phase: str) -> Histories:
     """Each user's items of a part, oldest first."""
     feat = loaded.parts[phase].inter_feat
     order = np.argsort(feat["timestamp"].numpy(), kind="stable")
@@ -45,7 +45,7 @@ def ndcg(scores: np.ndarray, known: list[int], relevant: list[int], k: int = 20)
 
 
 def main() -> None:
-    loaded = data.load(Config("Pop", "ml-100k"))
+    loaded = load.load(Config("Pop", "ml-100k"))
     train, valid, test = (in_order(loaded, phase) for phase in ("train", "valid", "test"))
     table = transitions(train, loaded.dataset.item_num)
     for last in (1, 5, 20, 10**6):

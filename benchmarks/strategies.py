@@ -17,8 +17,8 @@ from pathlib import Path
 
 from train_step import paired
 
-from recbole_fair.config import Config
 from recbole_fair.runner import _Run
+from recbole_fair.settings.config import Config
 
 STRATEGIES = ("Reweight", "DRORec", "MultiFR", "PopDRO", "ITFR")
 

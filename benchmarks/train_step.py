@@ -22,10 +22,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from recbole_fair.config import Config
 from recbole_fair.host import HostConfig, Trainer, create_samplers, get_dataloader, init_seed
 from recbole_fair.runner import _Run
-from recbole_fair.trainer import FairTrainer
+from recbole_fair.settings.config import Config
+from recbole_fair.training.trainer import FairTrainer
 
 
 def paired(ours: Callable[[], None], theirs: Callable[[], None], pairs: int) -> tuple[float, list[float]]:

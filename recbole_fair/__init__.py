@@ -8,14 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recbole_fair.config import Config
-    from recbole_fair.result import Result
+    from recbole_fair.rundir.result import Result
     from recbole_fair.runner import run
+    from recbole_fair.settings.config import Config
 
 __version__ = "0.1.0"
 __all__ = ["Config", "Result", "run"]
 
-_HOMES = {"Config": "recbole_fair.config", "Result": "recbole_fair.result", "run": "recbole_fair.runner"}
+_HOMES = {
+    "Config": "recbole_fair.settings.config",
+    "Result": "recbole_fair.rundir.result",
+    "run": "recbole_fair.runner",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-from recbole_fair import yamls
 from recbole_fair.errors import TrainingError, UsageError
 from recbole_fair.registry import nearest
+from recbole_fair.settings import yamls
 
 SWITCHES = frozenset({"quiet", "debug", "help", "cite", "clear", "download", "allow_mixed"})
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from recbole_fair.config import Config
-from recbole_fair.data import Data
+from recbole_fair.data.load import Data
+from recbole_fair.data.texts import item_texts
 from recbole_fair.errors import UsageError
 from recbole_fair.registry import nearest
-from recbole_fair.texts import item_texts
-from recbole_fair.trainer import FairTrainer
+from recbole_fair.settings.config import Config
+from recbole_fair.training.trainer import FairTrainer
 
 
 def titles(config: Config, data: Data) -> dict[str, str]:

@@ -88,14 +88,14 @@ def _host(kind: str, name: str, *, alias: str = "", needs: str = "", **variants:
     return Row(alias or name, target, family, cite=name, needs=needs, host=name, variants=paths)
 
 
-_INFONCE = "recbole_fair.baselines.infonce:InfoNCE"
+_INFONCE = "recbole_fair.models.infonce:InfoNCE"
 _TITLES = "item texts"
 
 _OURS = (
-    Row("AlphaRec", "recbole_fair.embedding.alpharec:AlphaRec", "embedding", "AlphaRec", _TITLES),
+    Row("AlphaRec", "recbole_fair.models.alpharec:AlphaRec", "embedding", "AlphaRec", _TITLES),
     Row("Linear", "recbole_fair.embedding.linear:Linear", "embedding", "Linear", _TITLES),
-    Row("XSimGCL", "recbole_fair.baselines.xsimgcl:XSimGCL", "host", "XSimGCL", host="LightGCN"),
-    Row("Pop", "recbole_fair.baselines.pop:Pop", "host", "Pop"),
+    Row("XSimGCL", "recbole_fair.models.xsimgcl:XSimGCL", "host", "XSimGCL", host="LightGCN"),
+    Row("Pop", "recbole_fair.models.controls:Pop", "host", "Pop"),
     Row("Random", "recbole_fair.baselines.random:Random", "host", "RecBole"),
 )
 
@@ -139,9 +139,9 @@ _strategies: dict[str, Row] = {
         _strategy_row("PopDRO", "dro", f"{_PER_SAMPLE}; timestamps for its trend"),
         _strategy_row("DRORec", "dro"),
         _strategy_row("ITFR", "itfr"),
-        Row("BiFair", "recbole_fair.strategies.bifair:BiFair", "strategy", "BiFair", _REFINABLE),
-        Row("BiFair-Alg2", "recbole_fair.strategies.bifair:BiFair", "strategy", "BiFair", _REFINABLE),
-        Row("Separate", "recbole_fair.strategies.separate:Separate", "strategy", "BiFair", _REFINABLE),
+        Row("BiFair", "recbole_fair.strategies.bifair.method:BiFair", "strategy", "BiFair", _REFINABLE),
+        Row("BiFair-Alg2", "recbole_fair.strategies.bifair.method:BiFair", "strategy", "BiFair", _REFINABLE),
+        Row("Separate", "recbole_fair.strategies.bifair.method.separate:Separate", "strategy", "BiFair", _REFINABLE),
         Row("Offset", "recbole_fair.strategies.offset:Offset", "strategy", "RecBole", "item groups", base=ITSELF),
     )
 }

@@ -18,22 +18,28 @@ from typing import Any
 
 import torch
 
-from recbole_fair import checkpoint, data, grouping, registry, reporting, rundir, storage, yamls
-from recbole_fair.config import Config
-from recbole_fair.data import Data
+from recbole_fair import registry, storage
+from recbole_fair.data import load
+from recbole_fair.data.load import Data
 from recbole_fair.errors import StorageError, UsageError
-from recbole_fair.evaluation.collector import KeepingEvaluator
-from recbole_fair.evaluation.intervals import resampling
-from recbole_fair.evaluation.judging import judge
 from recbole_fair.evaluation.protocols import PROTOCOLS
+from recbole_fair.evaluation.ranked import KeepingEvaluator
+from recbole_fair.groups import named as grouping
 from recbole_fair.host import init_seed
+from recbole_fair.metrics.intervals import resampling
+from recbole_fair.metrics.judging import judge
 from recbole_fair.registry import ITSELF, STRATEGIES
-from recbole_fair.rescoring import shift_scores
-from recbole_fair.result import Result, finished
+from recbole_fair.rundir import files
+from recbole_fair.rundir import folder as rundir
+from recbole_fair.rundir.result import Result, finished
+from recbole_fair.settings import yamls
+from recbole_fair.settings.config import Config
 from recbole_fair.strategies.base import Strategy
 from recbole_fair.strategies.offset import Offset
-from recbole_fair.trainer import EpochCallback, FairTrainer, trainer_for
-from recbole_fair.training_view import training_view
+from recbole_fair.training import checkpoint
+from recbole_fair.training.offsets import shift_scores
+from recbole_fair.training.trainer import EpochCallback, FairTrainer, trainer_for
+from recbole_fair.training.view import training_view
 
 logger = logging.getLogger(__name__)
 
@@ -176,11 +182,11 @@ class _Run:
 
     def __init__(self, config: Config, quiet: bool, on_epoch: EpochCallback | None) -> None:
         self.config, self.on_epoch = config, on_epoch
-        self.fingerprint = data.fingerprint(config.folder, config["dataset"])
+        self.fingerprint = load.fingerprint(config.folder, config["dataset"])
         self.base = _base_run(config, quiet)
         self.digest = config.hash(self.fingerprint, self._parents())
         self.folder = rundir.folder_for(config, self.digest)
-        self.bars = reporting.bars_wanted(quiet) and bool(config["show_progress"])
+        self.bars = files.bars_wanted(quiet) and bool(config["show_progress"])
         strategy = config.choice.strategy.name if config.choice.strategy else None
         self.result = Result(config.name, strategy, config["dataset"], config["seed"], self.digest)
         self.result.run_dir, self.result.base = str(self.folder), self.base.run_dir if self.base else None
@@ -201,7 +207,9 @@ class _Run:
         return f"{parent.config_hash}{'' if parent.seed == self.config['seed'] else f' s{parent.seed}'}"
 
     def _encoder(self) -> Any:
-        from recbole_fair import vectors  # sentence-transformers and its kin only for models that read texts
+        from recbole_fair.encoding import (
+            items as vectors,  # sentence-transformers and its kin only for models that read texts
+        )
 
         return vectors.encoder_of(self.config)
 
@@ -209,14 +217,14 @@ class _Run:
         """All stages; the result is written whether they succeed or fail."""
         config, result = self.config, self.result
         result.warnings += [f"{key}: not used by {config.name}" for key in config.unused]
-        reporting.describe(result, config)
+        files.describe(result, config)
         try:
             self._stages()
         except Exception as error:
             if not isinstance(error, UsageError) or isinstance(error, StorageError):
                 self._record_failure(error)
             raise
-        result.environment["peak_memory"] = reporting.peak_memory(config["device"])
+        result.environment["peak_memory"] = files.peak_memory(config["device"])
         result.save(self.folder)
         (self.folder / "resume.safetensors").unlink(missing_ok=True)
         return result
@@ -237,15 +245,15 @@ class _Run:
         if self.config["probe"]:
             with self._timed("probe"):
                 self._probe(loaded, trainer)
-        reporting.write_users(self.folder, loaded.names("user"), table)
-        reporting.write_groups(self.folder, self.result.groups)
+        files.write_users(self.folder, loaded.names("user"), table)
+        files.write_groups(self.folder, self.result.groups)
         if self.config["eval_protocol"] == "labeled":
-            reporting.write_predictions(self.folder, loaded, table)
+            files.write_predictions(self.folder, loaded, table)
         if self.config["eval_protocol"] == "candidates":
-            reporting.write_candidates(self.folder, loaded)
-        reporting.write_history(self.folder, trainer.history)
+            files.write_candidates(self.folder, loaded)
+        files.write_history(self.folder, trainer.history)
         if self.config["save_recommendations"] and self.config["eval_protocol"] != "labeled":
-            reporting.write_lists(self.folder, loaded, table)
+            files.write_lists(self.folder, loaded, table)
         if self.config["save_item_vectors"]:
             self._save_vectors(loaded, trainer)
         logger.info("best epoch %s", about.get("epoch"))
@@ -265,32 +273,32 @@ class _Run:
 
     def _probe(self, loaded: Data, trainer: FairTrainer) -> None:
         """How well each attribute of `probe` can be read from the users' states."""
-        from recbole_fair.evaluation import probe  # scikit-learn only for who asks
+        from recbole_fair.probe import findings  # scikit-learn only for who asks
 
-        probed = probe.probe_run(self.config, loaded, trainer)
+        probed = findings.probe_run(self.config, loaded, trainer)
         self.result.test.update(probed.values)
         self.result.interval.update(probed.intervals)
         self.result.warnings += probed.notes
-        reporting.write_table(self.folder / "probe.tsv", probe.HEADER, probed.rows, "\t")
+        files.write_table(self.folder / "probe.tsv", findings.HEADER, probed.rows, "\t")
         logger.info("%s", probed.table)
 
     def prepare(self) -> tuple[Data, FairTrainer]:
         """Everything that stands before training: data, groups, item vectors, model and its trainer."""
         logger.info("data set %s from %s", self.config["dataset"], self.config.folder)
         with self._timed("data"):
-            loaded = data.load(self.config)
+            loaded = load.load(self.config)
             self.groups = grouping.reported(self.config, loaded)
             grouping.sensitive_groups(self.config, loaded)  # refused now rather than after training
-        self.result.data = reporting.data_facts(loaded, self.fingerprint)
-        self.result.warnings += reporting.data_warnings(loaded)
+        self.result.data = files.data_facts(loaded, self.fingerprint)
+        self.result.warnings += files.data_warnings(loaded)
         with self._timed("encode"):
             self._prepare_vectors(loaded)
         init_seed(self.config["seed"], self.config["reproducibility"])
         trainer = self._trainer(loaded)
         if self.config["probe"]:
-            from recbole_fair.evaluation import probe
+            from recbole_fair.probe import findings
 
-            probe.check(self.config, loaded, trainer)
+            findings.check(self.config, loaded, trainer)
         return loaded, trainer
 
     def restored(self) -> tuple[Data, FairTrainer]:
@@ -310,12 +318,12 @@ class _Run:
         if lists and not (self.folder / "recommendations.tsv").exists():
             loaded, trainer = self.restored()
             trainer.evaluate(loaded.test, load_best_model=False)
-            reporting.write_lists(self.folder, loaded, trainer.evaluator.table)
+            files.write_lists(self.folder, loaded, trainer.evaluator.table)
 
     def _prepare_vectors(self, loaded: Data) -> None:
         if self.config["item_encoder"] is None:
             return
-        from recbole_fair import vectors
+        from recbole_fair.encoding import items as vectors
 
         matrix, source = vectors.for_items(self.config, loaded, self._encoder(), self.bars)
         self.config["item_vectors"] = matrix
@@ -323,7 +331,7 @@ class _Run:
         logger.info("item vectors: %s, %d x %d", source, *matrix.shape)
 
     def _save_vectors(self, loaded: Data, trainer: FairTrainer) -> None:
-        from recbole_fair import vectors
+        from recbole_fair.encoding import items as vectors
 
         vectors.save(self.folder, loaded, trainer.model)
 
@@ -346,7 +354,7 @@ class _Run:
         trainer.evaluator = protocol.evaluator(config, items, users)
         trainer.evaluator.learn(*loaded.pairs("train"), loaded.dataset.item_num)
         trainer.on_epoch = self.on_epoch
-        self.result.parameters = reporting.parameter_counts(model)
+        self.result.parameters = files.parameter_counts(model)
         return trainer
 
     def _strategy(self, loaded: Data) -> Strategy | None:
@@ -380,7 +388,7 @@ class _Run:
         trainer.load_best(Path(self.base.run_dir), {"model": self.config.choice.base_name, "data": self.fingerprint})
         rows = shift_scores(self.config, trainer, loaded, strategy)
         self.result.warnings += strategy.notes()
-        reporting.write_table(self.folder / "frontier.csv", rows[0], rows[1:])
+        files.write_table(self.folder / "frontier.csv", rows[0], rows[1:])
         trainer._save_checkpoint(0)
         return trainer.load_best()
 

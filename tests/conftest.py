@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from toy import toy_keys, write_toy
 
+pytest_plugins = ["searching"]  # searches on the toy data, and a small Ray
+
 
 @pytest.fixture(scope="session")
 def toy_root(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from recbole_fair import cli, keys, registry
+from recbole_fair import cli, registry
 from recbole_fair.host import metric_register
-from recbole_fair.searching.planning import How
+from recbole_fair.settings import keys
+from recbole_fair.tune.planning import How
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = re.split(r"^## ", (DOCS / "authoring.md").read_text(), flags=re.M)[1:]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from recbole_fair import yamls
-from recbole_fair.config import Config
+from recbole_fair.settings import yamls
+from recbole_fair.settings.config import Config
 
 PAPER = yamls.PROPERTIES / "paper"
 BACKBONES = {"qwen2.5-7b": ("Qwen/Qwen2.5-7B", 3584), "llama-2-7b": ("meta-llama/Llama-2-7b-hf", 4096)}

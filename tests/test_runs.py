@@ -16,11 +16,12 @@ import pytest
 import torch
 from kills import Scenario, interrupted
 
-from recbole_fair import cli, rundir, storage
+from recbole_fair import cli, storage
 from recbole_fair.errors import StorageError, TrainingError, UsageError
-from recbole_fair.result import Result
+from recbole_fair.rundir import folder as rundir
+from recbole_fair.rundir.result import Result
 from recbole_fair.runner import open_run, run
-from recbole_fair.trainer import FairTrainer
+from recbole_fair.training.trainer import FairTrainer
 
 Toy = Callable[..., dict[str, Any]]
 

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from recbole_fair import checkpoint, registry, runner, storage
+from recbole_fair import registry, runner, storage
 from recbole_fair.errors import UsageError
 from recbole_fair.host import BPR, GeneralRecommender, InputType
 from recbole_fair.strategies.base import Strategy
+from recbole_fair.training import checkpoint
 
 Toy = Callable[..., dict[str, Any]]
 

@@ -13,16 +13,17 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_fair import data, registry, runner
-from recbole_fair.config import Config
+from recbole_fair import registry, runner
+from recbole_fair.data import load
 from recbole_fair.errors import UsageError
 from recbole_fair.host import InputType, get_trainer
+from recbole_fair.settings.config import Config
 
 Toy = Callable[..., dict[str, Any]]
 
 
-def loaded(toy: Toy, model: str, **more: Any) -> data.Data:
-    return data.load(Config(overrides=toy(model, **more)))
+def loaded(toy: Toy, model: str, **more: Any) -> load.Data:
+    return load.load(Config(overrides=toy(model, **more)))
 
 
 def copy_toy(toy_root: Path, target: Path, change: dict[str, Callable[[str], str]]) -> str:
@@ -154,7 +155,7 @@ def test_26_selection_never_sees_test(toy: Toy, monkeypatch: pytest.MonkeyPatch)
     import csv
     import json
 
-    from recbole_fair.trainer import FairTrainer
+    from recbole_fair.training.trainer import FairTrainer
 
     fitting, honest_fit, honest_evaluate = [], FairTrainer.fit, FairTrainer.evaluate
 

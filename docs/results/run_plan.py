@@ -20,12 +20,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_fair import yamls
 from recbole_fair.errors import TrainingError, UsageError
 from recbole_fair.report.assemble import Block, Options, assemble
-from recbole_fair.report.markdown import tables_of
-from recbole_fair.report.wording import CAPTION
-from recbole_fair.result import Result, finished
+from recbole_fair.report.writers.markdown import tables_of
+from recbole_fair.report.writers.wording import CAPTION
+from recbole_fair.rundir.result import Result, finished
+from recbole_fair.settings import yamls
 
 HERE = Path(__file__).parent
 _INK = "#767d86"  # a figure in a file takes no colour from the page: readable on light and on dark ones

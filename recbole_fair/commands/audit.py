@@ -38,7 +38,7 @@ def main(arguments: Arguments) -> int:
     folder = arguments.take("run_dir")
     if not folder:
         raise UsageError("audit: give --run_dir=DIR, where the results go")
-    from recbole_fair.audit import Files, audit
+    from recbole_fair.audit.judge import Files, audit
 
     lists, met = found["recommendations"], found["interactions"]
     assert lists is not None and met is not None

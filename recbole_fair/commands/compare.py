@@ -31,16 +31,16 @@ def main(arguments: Arguments) -> int:
         raise UsageError(f"{arguments.words[0]!r}: expected --key=value; `recbole-fair compare --help`")
     if (given := sorted(_SEARCHING & set(arguments.options))) and "searches" not in arguments.options:
         raise UsageError(f"--{given[0]}: belongs to a search; give --searches=DIR too")
-    from recbole_fair import compare
+    from recbole_fair.compare import seeds
 
-    how = compare.How.taken_from(arguments.options)
+    how = seeds.How.taken_from(arguments.options)
     named = {key: arguments.take(key) for key in ("models", "dataset")}
     if missing := [key for key, value in named.items() if value is None]:
         raise UsageError(f"compare: give --{missing[0]}=NAME{'S' if missing[0] == 'models' else ''}")
     files = str(arguments.take("config_files") or "").split()
     quiet = "quiet" in arguments.switches
     try:
-        compared = compare.compare(**named, how=how, config_files=files, quiet=quiet, **arguments.options)
+        compared = seeds.compare(**named, how=how, config_files=files, quiet=quiet, **arguments.options)
     except KeyboardInterrupt:
         print("recbole-fair: interrupted; the same command goes on with this comparison", file=sys.stderr)
         return 130

@@ -10,7 +10,7 @@ from recbole_fair.errors import UsageError
 from recbole_fair.registry import nearest
 
 if TYPE_CHECKING:
-    from recbole_fair.convert.sources import Source
+    from recbole_fair.convert.sources.catalogue import Source
 
 _USAGE = """usage: recbole-fair convert SOURCE --raw DIR [--out dataset_atomic] [--name NAME] [--key value ...]
        recbole-fair convert --check NAME [--out dataset_atomic]
@@ -46,7 +46,7 @@ def main(arguments: Arguments) -> int:
 
 def usage() -> str:
     """The help text; sources come from their table."""
-    from recbole_fair.convert.sources import SOURCES
+    from recbole_fair.convert.sources.catalogue import SOURCES
 
     return _USAGE.format(sources="\n".join(f"  {row.name:<14} {'; '.join(row.files)}" for row in SOURCES.values()))
 
@@ -59,11 +59,12 @@ def _check(name: str, arguments: Arguments) -> int:
 
 
 def _convert(arguments: Arguments) -> int:
-    from recbole_fair.convert import build, sources
+    from recbole_fair.convert import build
+    from recbole_fair.convert.sources import catalogue
 
     if len(arguments.words) != 1:
-        raise UsageError(f"convert: give one source of {', '.join(sources.SOURCES)}, as in `convert ml-1m --raw DIR`")
-    source = sources.find(arguments.words[0])
+        raise UsageError(f"convert: give one source of {', '.join(catalogue.SOURCES)}, as in `convert ml-1m --raw DIR`")
+    source = catalogue.find(arguments.words[0])
     raw = _path(arguments, "raw")
     if raw is None:
         raise UsageError(f"convert {source.name}: give --raw DIR, the folder with {'; '.join(source.files)}")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recbole_fair import keys
 from recbole_fair.cli import Arguments
 from recbole_fair.errors import UsageError
+from recbole_fair.settings import keys
 
 if TYPE_CHECKING:
-    from recbole_fair.config import Config
+    from recbole_fair.settings.config import Config
 
 _KEYS = (
     "sensitive_attribute", "probe_attackers", "probe_average", "probe_split", "probe_folds", "probe_repeats",
@@ -33,19 +33,20 @@ def main(arguments: Arguments) -> int:
             "probe: give one run directory, as in `recbole-fair probe RUN_DIR --sensitive_attribute=gender`"
         )
     arguments.refuse_rest("probe", words=False)
-    from recbole_fair import grouping, reporting
-    from recbole_fair.evaluation import probe
+    from recbole_fair.groups import named
+    from recbole_fair.probe import findings
+    from recbole_fair.rundir import files
     from recbole_fair.runner import open_run
 
     folder = Path(arguments.words[0])
     config, data, trainer = open_run(folder)
     _change(config, given)
-    attributes = grouping.sensitive_groups(config, data) or grouping.probed_groups(config, data)
+    attributes = named.sensitive_groups(config, data) or named.probed_groups(config, data)
     if not attributes:
         raise UsageError("probe: name the attribute, as in --sensitive_attribute=gender")
-    probed = probe.probe_run(config, data, trainer, attributes)
+    probed = findings.probe_run(config, data, trainer, attributes)
     print(probed.table)
-    reporting.write_table(folder / "probe.tsv", probe.HEADER, probed.rows, "\t")
+    files.write_table(folder / "probe.tsv", findings.HEADER, probed.rows, "\t")
     print(f"held-out probabilities: {folder / 'probe.tsv'}")
     return 0
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from recbole_fair import keys
 from recbole_fair.cli import COMMANDS, Arguments
 from recbole_fair.errors import UsageError
+from recbole_fair.settings import keys
 
 _USAGE = """usage: recbole-fair [run] --model=NAME --dataset=NAME [--config_files="a.yaml b.yaml"] [--key=value ...]
 

@@ -30,16 +30,16 @@ def main(arguments: Arguments) -> int:
     """Search, print the table; 1 if there is nothing to choose."""
     if arguments.words:
         raise UsageError(f"{arguments.words[0]!r}: expected --key=value; `recbole-fair tune --help`")
-    from recbole_fair import tune
+    from recbole_fair.tune import searches
 
-    how = tune.How.taken_from(arguments.options)
+    how = searches.How.taken_from(arguments.options)
     given = {key: arguments.take(key) for key in ("model", "dataset")}
     if missing := [key for key, value in given.items() if value is None]:
         raise UsageError(f"tune: give --{missing[0]}=NAME")
     files = str(arguments.take("config_files") or "").split()
     over, quiet = arguments.take("search"), "quiet" in arguments.switches
     try:
-        found = tune.search(**given, over=over, how=how, config_files=files, quiet=quiet, **arguments.options)
+        found = searches.search(**given, over=over, how=how, config_files=files, quiet=quiet, **arguments.options)
     except KeyboardInterrupt:
         print("recbole-fair: interrupted; the same command goes on with this search", file=sys.stderr)
         return 130

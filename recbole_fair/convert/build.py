@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from recbole_fair.convert import filters, manifest, readback, sources
+from recbole_fair.convert import filters, manifest, readback
 from recbole_fair.convert.ahead import one_ahead
 from recbole_fair.convert.atomic import AtomicFile
 from recbole_fair.convert.folder import staged
@@ -15,6 +15,7 @@ from recbole_fair.convert.index import Index
 from recbole_fair.convert.ledger import Ledger
 from recbole_fair.convert.raw import RawFolder
 from recbole_fair.convert.sides import completed
+from recbole_fair.convert.sources import catalogue
 from recbole_fair.convert.tables import Table, Tables, with_distinct
 from recbole_fair.errors import UsageError
 from recbole_fair.registry import load
@@ -36,7 +37,7 @@ class Request:
 
 def convert(request: Request) -> dict[str, Any]:
     """Write OUT/NAME and return its manifest; on any refusal OUT is as it was."""
-    source = sources.find(request.source)
+    source = catalogue.find(request.source)
     if not request.raw.is_dir():
         raise UsageError(f"--raw={request.raw}: no such folder; it must hold {', '.join(source.files)}")
     raw = RawFolder(request.raw)

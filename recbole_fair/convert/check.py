@@ -10,14 +10,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recbole_fair import groups, yamls
-from recbole_fair.config import Config, data_folder, merge
 from recbole_fair.convert.atomic import read_header, read_parts
 from recbole_fair.convert.index import Index
 from recbole_fair.convert.readback import FULL_ROWS, through_recbole
 from recbole_fair.convert.tables import Kind, with_distinct
 from recbole_fair.errors import UsageError
-from recbole_fair.groups import Groups, Values
+from recbole_fair.groups import membership
+from recbole_fair.groups.membership import Groups, Values
+from recbole_fair.settings import yamls
+from recbole_fair.settings.config import Config, data_folder, merge
 
 # RecBole keeps the tokens of a field in one numpy array of fixed width, four bytes a character.
 _TOKEN_BYTES = 4
@@ -121,7 +122,7 @@ def _groupings(found: _Found) -> Iterator[Groups]:
     for name in found.settings["user_groups"]:
         if set(name.split("*")) <= found.sides["user"].columns.keys():
             parts = [_grouping(found, "user", field, field) for field in name.split("*")]
-            yield parts[0] if len(parts) == 1 else groups.product(parts)
+            yield parts[0] if len(parts) == 1 else membership.product(parts)
     for name in found.settings["item_groups"]:
         field = found.settings["genre_field"] if name == "genre" else name
         if field in found.sides["item"].columns:
@@ -131,8 +132,8 @@ def _groupings(found: _Found) -> Iterator[Groups]:
 def _grouping(found: _Found, kind: str, name: str, field: str) -> Groups:
     values = found.sides[kind].values(field)
     if bins := found.settings["group_bins"].get(field):
-        values, _ = groups.binned(values, bins, field, found.settings["unknown_values"])
-    return groups.by_value(kind, name, values, unknown=found.settings["unknown_values"])
+        values, _ = membership.binned(values, bins, field, found.settings["unknown_values"])
+    return membership.by_value(kind, name, values, unknown=found.settings["unknown_values"])
 
 
 def _problems(found: _Found) -> Iterator[str]:

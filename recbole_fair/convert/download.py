@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from recbole_fair.convert.sources import Remote, Source
+from recbole_fair.convert.sources.catalogue import Remote, Source
 from recbole_fair.errors import UsageError
 
 _BLOCK = 1 << 20

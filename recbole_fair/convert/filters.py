@@ -18,13 +18,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recbole_fair import yamls
 from recbole_fair.convert.ids import Codes, IdMap
 from recbole_fair.convert.index import Index, Pairs
 from recbole_fair.convert.ledger import Ledger
 from recbole_fair.convert.sides import restricted
 from recbole_fair.convert.tables import Table, Tables, with_distinct
 from recbole_fair.errors import UsageError
+from recbole_fair.settings import yamls
 
 KEYS = ("rm_dup_inter", "val_interval", "user_inter_num_interval", "item_inter_num_interval")
 Mask = npt.NDArray[np.bool_]

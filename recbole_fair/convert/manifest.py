@@ -15,7 +15,7 @@ from recbole_fair.convert.atomic import AtomicFile
 from recbole_fair.convert.index import Index
 from recbole_fair.convert.ledger import Ledger
 from recbole_fair.convert.raw import RawFile, RawFolder
-from recbole_fair.convert.sources import Source
+from recbole_fair.convert.sources.catalogue import Source
 
 NAME = "manifest.json"
 _DUPLICATES = "all kept, in the order of the file; `rm_dup_inter: first` in a data set yaml keeps one of each pair"

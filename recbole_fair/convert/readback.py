@@ -24,7 +24,7 @@ from recbole_fair.convert.tables import Table, Tables
 from recbole_fair.errors import UsageError
 
 if TYPE_CHECKING:
-    from recbole_fair.config import Config
+    from recbole_fair.settings.config import Config
 
 FULL_ROWS = 2_000_000
 SAMPLE_ROWS = 500_000
@@ -48,7 +48,7 @@ def verify(folder: Path, tables: Tables, files: Sequence[AtomicFile], drop: bool
 
 def _load(folder: Path) -> Any:
     """Every column, no filter."""
-    from recbole_fair.config import Config
+    from recbole_fair.settings.config import Config
 
     overrides = {
         "filter_inter_by_user_or_item": False,

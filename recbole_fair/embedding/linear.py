@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from recbole_fair.embedding.alpharec import TextRecommender
+from recbole_fair.models.alpharec import TextRecommender
 
 
 class Linear(TextRecommender):

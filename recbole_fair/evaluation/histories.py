@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from recbole_fair.evaluation.functions import BoolArray, FloatArray, IntArray
-from recbole_fair.evaluation.stereotypes import history_share, stereotypes
-from recbole_fair.groups import Groups
+from recbole_fair.groups.membership import Groups
+from recbole_fair.metrics.formulas import BoolArray, FloatArray, IntArray
+from recbole_fair.metrics.stereotypes import history_share, stereotypes
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from recbole_fair.data import candidates, labeled
+from recbole_fair.data.labeled import NO_ATTRIBUTES, AnswerCollector, AnswerTable
 from recbole_fair.errors import UsageError
-from recbole_fair.evaluation import candidates, labeled
-from recbole_fair.evaluation.collector import FullCollector, KeepingEvaluator
-from recbole_fair.evaluation.functions import IntArray
 from recbole_fair.evaluation.histories import Histories, histories
-from recbole_fair.evaluation.labeled import NO_ATTRIBUTES, AnswerCollector, AnswerTable
-from recbole_fair.groups import Groups
+from recbole_fair.evaluation.ranked import FullCollector, KeepingEvaluator
+from recbole_fair.groups.membership import Groups
 from recbole_fair.host import Collector, Dataset, DataStruct, FullSortEvalDataLoader, Sampler
+from recbole_fair.metrics.formulas import IntArray
 
 _LEAST_YES = 0.1  # share of either answer below which a model has collapsed (docs/metrics.md)
 

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator, Mapping
 
 import numpy as np
 
-from recbole_fair.evaluation.functions import FloatArray
+from recbole_fair.metrics.formulas import FloatArray
 
 _COLUMNS = 32  # of a product: wider ones gain nothing more
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recbole_fair.errors import UsageError
-from recbole_fair.evaluation import directions
+from recbole_fair.metrics import directions
 from recbole_fair.registry import nearest
-from recbole_fair.report.chart import Chart
+from recbole_fair.report.charts.chart import Chart
 from recbole_fair.report.comparable import Facts, comparable, counted_once
-from recbole_fair.report.evidence import Evidence, gather
-from recbole_fair.report.reading import Run, read_runs
+from recbole_fair.report.ranking import best_row, default_metrics, filled, metrics_in, ranked
 from recbole_fair.report.rows import Row, rows_of
-from recbole_fair.report.significance import Difference, compare
-from recbole_fair.report.table import best_row, default_metrics, filled, metrics_in, ranked
+from recbole_fair.report.runs import Run, read_runs
+from recbole_fair.report.statistics.evidence import Evidence, gather
+from recbole_fair.report.statistics.significance import Difference, compare
 
 _SHOWN = 6  # rows in figures that would be unreadable with more
 
@@ -139,10 +139,10 @@ def _untested(rows: Iterable[Row], keys: Sequence[str], evidence: Evidence) -> I
 
 def _charts(rows: Sequence[Row], reference: Row | None, keys: Sequence[str], suffix: str) -> Iterator[Chart]:
     # matplotlib takes a second to load: not for what refuses before it draws
-    from recbole_fair.report import draw
+    from recbole_fair.report.charts import gallery
 
     finished = [row for row in rows if row.finished]
     few = finished[:_SHOWN]
     if reference and reference not in few:
         few = [*few[: _SHOWN - 1], reference]
-    yield from draw.charts(finished, few, keys, suffix)
+    yield from gallery.charts(finished, few, keys, suffix)

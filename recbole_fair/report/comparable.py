@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from recbole_fair.errors import UsageError
-from recbole_fair.report.reading import Run, names
+from recbole_fair.report.runs import Run, names
 
 _FACTS = ("fingerprint", "split", "candidates")
 Facts = tuple[str, ...]  # data set, then one value for each of _FACTS

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recbole_fair import keys
-from recbole_fair.report.reading import Run, config_of
+from recbole_fair.report.runs import Run, config_of
+from recbole_fair.settings import keys
 
 _SHOWN = 4
 

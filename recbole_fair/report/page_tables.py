@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from recbole_fair.evaluation import directions
+from recbole_fair.metrics import directions
 from recbole_fair.report.assemble import Block, Report
-from recbole_fair.report.elements import element, items, table, text
-from recbole_fair.report.escape import in_html
-from recbole_fair.report.numbers import interval, number, p_value, sureness
-from recbole_fair.report.reading import Run
+from recbole_fair.report.ranking import decimals
 from recbole_fair.report.rows import Cell, Row
-from recbole_fair.report.significance import Difference
-from recbole_fair.report.table import decimals
-from recbole_fair.report.wording import claim, seeds, verdict
+from recbole_fair.report.runs import Run
+from recbole_fair.report.statistics.significance import Difference
+from recbole_fair.report.writers.elements import element, items, table, text
+from recbole_fair.report.writers.escape import in_html
+from recbole_fair.report.writers.numbers import interval, number, p_value, sureness
+from recbole_fair.report.writers.wording import claim, seeds, verdict
 
 _FACTS = ("strategy", "seeds", "seconds to train", "peak memory, MB", "remarks")
 _KINDS = {"strategy": "text", "remarks": "text fixed"}

@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from recbole_fair.evaluation.bootstrap import NOISE
+from recbole_fair.metrics.bootstrap import NOISE
 from recbole_fair.report.labels import labels
-from recbole_fair.report.reading import Run
+from recbole_fair.report.runs import Run
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from recbole_fair.errors import UsageError
-from recbole_fair.evaluation.answers import Confusion, confusion
-from recbole_fair.evaluation.functions import BoolArray, FloatArray
+from recbole_fair.metrics.answers import Confusion, confusion
+from recbole_fair.metrics.formulas import BoolArray, FloatArray
 
 StrArray = npt.NDArray[np.str_]
 _ID = "user_id"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from recbole_fair.errors import UsageError
 from recbole_fair.report.assemble import Options, assemble
-from recbole_fair.report.latex import latex
-from recbole_fair.report.markdown import markdown
-from recbole_fair.report.page import page
-from recbole_fair.report.sheet import sheet
+from recbole_fair.report.writers.latex import latex
+from recbole_fair.report.writers.markdown import markdown
+from recbole_fair.report.writers.page import page
+from recbole_fair.report.writers.sheet import sheet
 from recbole_fair.storage import write_text
 
 

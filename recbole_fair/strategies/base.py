@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_fair.errors import UsageError
-from recbole_fair.groups import PairGroups
+from recbole_fair.groups.membership import PairGroups
 from recbole_fair.strategies.samples import KeptLoss, keep_sample_losses
 
 __all__ = ["Batch", "GroupStrategy", "Strategy", "TrainingView", "group_means", "keep_sample_losses", "sample_weights"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from recbole_fair.strategies.balancing import Balanced
+from recbole_fair.strategies.bifair.balancing import Balanced
 
 
 class EpochLog:

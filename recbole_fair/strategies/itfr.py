@@ -26,7 +26,7 @@ from recbole_fair.strategies.base import (
     total,
     weights_among,
 )
-from recbole_fair.strategies.hypergradient import moved
+from recbole_fair.strategies.bifair.hypergradient import moved
 from recbole_fair.strategies.memory import refuse_too_many_groups
 
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from recbole_fair.strategies.base import GroupStrategy, TrainingView, flat_gradient, group_means
+from recbole_fair.strategies.gradients import FloatArray, frank_wolfe
 from recbole_fair.strategies.memory import refuse_too_many_groups
-from recbole_fair.strategies.min_norm import FloatArray, frank_wolfe
 
 
 class MultiFR(GroupStrategy):

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recbole_fair import losses
 from recbole_fair.errors import UsageError
+from recbole_fair.models import losses
 
 Reduction = Callable[[Tensor], Tensor]
 PerSample = Callable[..., Tensor]

@@ -50,8 +50,8 @@ def manifest(folder: Path) -> dict[str, Any]:
 
 def through_recbole(folder: Path) -> dict[str, dict[str, list[Any]]]:
     """Every column of the three tables as RecBole has it, raw values again: [PAD] for what is missing."""
-    from recbole_fair.config import Config
     from recbole_fair.host import Dataset
+    from recbole_fair.settings.config import Config
 
     with TemporaryDirectory() as neutral:  # under its own name RecBole would apply the filters of its property file
         copy = Path(neutral) / "plain"

@@ -141,7 +141,7 @@ def book_crossing(raw: Path, rows: int = 300) -> Path:
 
 
 def insurance(raw: Path, rows: int = 200) -> Path:
-    from recbole_fair.convert.insurance import _HEADER
+    from recbole_fair.convert.sources.insurance import _HEADER
 
     draw = random.Random(5)
     lines = [

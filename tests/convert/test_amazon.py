@@ -10,8 +10,8 @@ import pytest
 from convert import mini
 from convert.conftest import manifest, through_recbole
 
-from recbole_fair.convert import amazon
 from recbole_fair.convert.ledger import BadLineError
+from recbole_fair.convert.sources import amazon
 from recbole_fair.errors import UsageError
 
 PRODUCTS = [*itertools.product(mini.LAYOUTS, (False, True), ("csv", "json"))]

@@ -12,7 +12,7 @@ from recbole_fair.cli import Arguments
 from recbole_fair.commands import convert as command
 from recbole_fair.convert import check as checking
 from recbole_fair.convert.check import check
-from recbole_fair.convert.sources import SOURCES
+from recbole_fair.convert.sources.catalogue import SOURCES
 from recbole_fair.errors import UsageError
 
 

@@ -17,9 +17,9 @@ from convert import mini
 
 from recbole_fair.cli import Arguments
 from recbole_fair.commands import convert as command
-from recbole_fair.convert import sources
 from recbole_fair.convert.download import fetch
-from recbole_fair.convert.sources import Remote, Source
+from recbole_fair.convert.sources import catalogue
+from recbole_fair.convert.sources.catalogue import Remote, Source
 from recbole_fair.errors import UsageError
 
 
@@ -79,7 +79,7 @@ def archive(tmp_path: Path) -> bytes:
 
 
 def source_at(url: str, content: bytes) -> Source:
-    row = sources.find("ml-1m")
+    row = catalogue.find("ml-1m")
     return replace(
         row, remotes=(replace(row.remotes[0], url=url, size=len(content), md5=hashlib.md5(content).hexdigest()),)
     )
@@ -148,7 +148,7 @@ def test_a_server_that_refuses(status: int, archive: bytes, tmp_path: Path) -> N
 
 
 def test_without_network_the_files_and_their_place_are_named(tmp_path: Path) -> None:
-    row = sources.find("amazon-books")
+    row = catalogue.find("amazon-books")
     remotes = tuple(
         replace(remote, url=f"http://127.0.0.1:9/{remote.url.rpartition('/')[2]}") for remote in row.remotes
     )
@@ -160,22 +160,22 @@ def test_without_network_the_files_and_their_place_are_named(tmp_path: Path) -> 
 
 def test_what_may_not_be_fetched(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"insurance: cannot be fetched .*Train.csv by hand from https://zindi"):
-        fetch(sources.find("insurance"), tmp_path, {})
+        fetch(catalogue.find("insurance"), tmp_path, {})
     with pytest.raises(UsageError, match="--download needs --category NAME and --layout"):
-        fetch(sources.find("amazon"), tmp_path, {"category": "Books"})
+        fetch(catalogue.find("amazon"), tmp_path, {"category": "Books"})
     with pytest.raises(UsageError, match="only http"):
-        fetch(replace(sources.find("ml-1m"), remotes=(Remote("file:///etc/passwd"),)), tmp_path, {})
+        fetch(replace(catalogue.find("ml-1m"), remotes=(Remote("file:///etc/passwd"),)), tmp_path, {})
 
 
 def test_the_command_fetches_and_converts(archive: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with served(Publisher(archive)) as url:
-        monkeypatch.setattr(sources, "SOURCES", {"ml-1m": source_at(url, archive)})
+        monkeypatch.setattr(catalogue, "SOURCES", {"ml-1m": source_at(url, archive)})
         options = {"raw": str(tmp_path / "raw"), "out": str(tmp_path / "out")}
         assert command.main(Arguments(["ml-1m"], options, {"download"})) == 0
     assert (tmp_path / "out" / "ml-1m" / "ml-1m.inter").is_file()
 
 
 def test_the_real_addresses_are_well_formed() -> None:
-    remotes: list[Remote] = [remote for source in sources.SOURCES.values() for remote in source.remotes]
+    remotes: list[Remote] = [remote for source in catalogue.SOURCES.values() for remote in source.remotes]
     assert remotes and all(remote.url.startswith(("http://", "https://")) for remote in remotes)
     assert all(remote.url.count("{") == ("{category}" in remote.url) for remote in remotes)

@@ -15,9 +15,9 @@ from convert.conftest import manifest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recbole_fair import yamls
 from recbole_fair.convert.filters import within
 from recbole_fair.errors import UsageError
+from recbole_fair.settings import yamls
 
 RULES = {
     "recipe": {
@@ -42,8 +42,8 @@ def ratings(raw: Path, seed: int = 0) -> Path:
 
 
 def pairs_through_recbole(folder: Path, rules: dict[str, Any]) -> list[tuple[str, str, float]]:
-    from recbole_fair.config import Config
     from recbole_fair.host import Dataset
+    from recbole_fair.settings.config import Config
 
     keys = {
         "data_path": str(folder.parent),

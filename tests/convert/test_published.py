@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from convert.conftest import manifest, through_recbole
 
-from recbole_fair.config import data_folder
-from recbole_fair.convert.sources import SOURCES
+from recbole_fair.convert.sources.catalogue import SOURCES
+from recbole_fair.settings.config import data_folder
 
 
 def sizes(folder: Path) -> tuple[int, int, int]:

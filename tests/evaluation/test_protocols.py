@@ -18,12 +18,11 @@ from hypothesis import strategies as st
 from planted import run_planted
 from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score
 
-from recbole_fair import data
-from recbole_fair.config import Config
+from recbole_fair.data import candidates, labeled, load
 from recbole_fair.errors import TrainingError, UsageError
-from recbole_fair.evaluation import candidates, labeled
-from recbole_fair.result import Result
+from recbole_fair.rundir.result import Result
 from recbole_fair.runner import open_run, run
+from recbole_fair.settings.config import Config
 
 Toy = Callable[..., dict[str, Any]]
 Ratings = dict[str, list[tuple[str, float]]]  # user -> (item, rating), oldest first
@@ -418,14 +417,14 @@ def test_only_the_latest_targets_of_each_user_are_asked(toy: Toy, ratings: Ratin
 
 
 def test_a_model_learns_from_likes_and_is_judged_on_all(toy: Toy) -> None:
-    liked = data.load(Config(overrides=toy("MF", **LABELED)))
-    every = data.load(Config(overrides=toy("MF", **LABELED, learn_from="all")))
+    liked = load.load(Config(overrides=toy("MF", **LABELED)))
+    every = load.load(Config(overrides=toy("MF", **LABELED, learn_from="all")))
     for loaded, least in ((liked, 4), (every, 3)):
         assert float(loaded.train.dataset.inter_feat["rating"].min()) == least
         assert float(loaded.parts["train"].inter_feat["rating"].min()) == 3, "masks and groups see every row"
         assert set(loaded.test.labels.values()) == {True, False}
     assert liked.test.labels == every.test.labels and liked.asked == every.asked
-    reads = data.load(Config(overrides=toy("SASRec", **LABELED)))
+    reads = load.load(Config(overrides=toy("SASRec", **LABELED)))
     disliked = {
         (user, item)
         for feat in (reads.parts[part].inter_feat for part in ("train", "valid"))

@@ -12,9 +12,9 @@ import loops
 import pytest
 from planted import run_planted
 
-from recbole_fair.config import data_folder
 from recbole_fair.errors import UsageError
 from recbole_fair.runner import run
+from recbole_fair.settings.config import data_folder
 
 Toy = Callable[..., dict[str, Any]]
 

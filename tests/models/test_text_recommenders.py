@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from recbole_fair import contrastive
+from recbole_fair.models import contrastive
 from recbole_fair.runner import open_run
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_fair.baselines.xsimgcl import contrast, noise
 from recbole_fair.errors import UsageError
+from recbole_fair.models.xsimgcl import contrast, noise
 from recbole_fair.runner import open_run
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from report_planted import plant
 
-from recbole_fair import yamls
-from recbole_fair.config import Config
+from recbole_fair.settings import yamls
+from recbole_fair.settings.config import Config
 
 ROOT = Path(__file__).parents[2]
 TABLE: dict[str, Any] = {

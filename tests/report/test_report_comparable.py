@@ -11,7 +11,7 @@ from report_planted import FACTS, change, plant
 from recbole_fair.errors import UsageError
 from recbole_fair.report.assemble import Options, assemble
 from recbole_fair.report.comparable import comparable, counted_once
-from recbole_fair.report.reading import read_runs
+from recbole_fair.report.runs import read_runs
 
 KEYS = Options(metrics=("recall@5",))
 

@@ -126,7 +126,7 @@ def test_asked_metrics_are_seen_and_the_first_one_is_said_to_sort(page: Page) ->
 
 def test_metrics_that_were_not_asked_for_wait_hidden(tree: Path) -> None:
     from recbole_fair.report.assemble import Options, assemble
-    from recbole_fair.report.page import page
+    from recbole_fair.report.writers.page import page
 
     found = Page(page(assemble([tree], Options(metrics=("cv@5[pop]",)))))
     heads = {head["data-metric"]: "hidden" in head for head in found.all("th") if head.get("data-metric")}

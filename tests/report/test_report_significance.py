@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from report_planted import USERS, change, plant
 
-from recbole_fair.evaluation import answers
-from recbole_fair.evaluation.bootstrap import detectable, holm, paired, percentile_interval, ratio_samples
+from recbole_fair.metrics import answers
+from recbole_fair.metrics.bootstrap import detectable, holm, paired, percentile_interval, ratio_samples
 from recbole_fair.report.assemble import Options, Report, assemble
-from recbole_fair.report.evidence import SAMPLES, SEED
-from recbole_fair.report.groups import Grouping, group_figures, groupings, metric_of
-from recbole_fair.report.significance import Difference, _verdict
-from recbole_fair.report.sums import sums
+from recbole_fair.report.statistics.by_group import Grouping, group_figures, groupings, metric_of
+from recbole_fair.report.statistics.evidence import SAMPLES, SEED
+from recbole_fair.report.statistics.significance import Difference, _verdict
+from recbole_fair.report.statistics.sums import sums
 from recbole_fair.report.users import Users, read_users
 
 RECALL, CV, GAP = "recall@5", "cv@5[pop]", "gap_recall@5[gender]"

@@ -143,10 +143,10 @@ def test_twins_that_no_few_keys_tell_apart_show_their_hash(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(("value", "decimals"), [(0.3, 4), (0.0062, 5), (0.00012, 6), (12.0, 4)])
 def test_small_figures_get_more_digits(tmp_path: Path, value: float, decimals: int) -> None:
-    from recbole_fair.report import table
+    from recbole_fair.report import ranking
 
     plant(tmp_path / "A", "A", test={"gd[gender]": value})
-    assert table.decimals(only(tmp_path, "gd[gender]").blocks[0].rows, "gd[gender]") == decimals
+    assert ranking.decimals(only(tmp_path, "gd[gender]").blocks[0].rows, "gd[gender]") == decimals
 
 
 def test_usual_metrics_unless_asked(tmp_path: Path) -> None:

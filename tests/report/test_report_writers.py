@@ -16,10 +16,10 @@ from report_planted import plant
 from recbole_fair.cli import main
 from recbole_fair.errors import UsageError
 from recbole_fair.report.assemble import Options, assemble
-from recbole_fair.report.escape import in_html, in_latex, in_markdown, in_sheet, plain
-from recbole_fair.report.latex import latex
-from recbole_fair.report.markdown import markdown
 from recbole_fair.report.write import write
+from recbole_fair.report.writers.escape import in_html, in_latex, in_markdown, in_sheet, plain
+from recbole_fair.report.writers.latex import latex
+from recbole_fair.report.writers.markdown import markdown
 
 HOSTILE = r'<script>alert(1)</script>|*b*_i_`c`[l](javascript:x)\end{table}$x^2$ ~&%#{} "q"' + "\x00\u202e\n=x"
 

@@ -9,7 +9,7 @@ from strategy_toy import ITEMS, PAIRS, USERS
 from torch import Tensor
 from torch.nn import functional
 
-from recbole_fair.losses import SampledInfoNCE
+from recbole_fair.models.losses import SampledInfoNCE
 
 
 class TinyText(torch.nn.Module):

@@ -11,15 +11,16 @@ from refinable_toy import KEYS, TinyText, batch
 from strategy_toy import EVERY, GENDER, GENRE, view
 
 from recbole_fair.errors import TrainingError, UsageError
-from recbole_fair.losses import info_nce
-from recbole_fair.strategies import memory, refining
-from recbole_fair.strategies.bifair import BiFair, distance
-from recbole_fair.strategies.hypergradient import angle, hypergradient, moved
+from recbole_fair.models.losses import info_nce
+from recbole_fair.strategies import memory
+from recbole_fair.strategies.bifair import refining
+from recbole_fair.strategies.bifair.hypergradient import angle, hypergradient, moved
+from recbole_fair.strategies.bifair.method import BiFair, distance
+from recbole_fair.strategies.bifair.refining import column_gradients
+from recbole_fair.strategies.bifair.separate import Separate
 from recbole_fair.strategies.itfr import ITFR
 from recbole_fair.strategies.multifr import MultiFR
-from recbole_fair.strategies.refining import column_gradients
 from recbole_fair.strategies.reweight import inverse_frequency
-from recbole_fair.strategies.separate import Separate
 
 
 def prepared(*parts: Any, kind: type[BiFair] = BiFair, **keys: Any) -> tuple[Any, TinyText]:

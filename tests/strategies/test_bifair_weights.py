@@ -11,8 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from recbole_fair.strategies.group_weights import algorithm_2, column_scale, entropy_coefficients, linear_programme
-from recbole_fair.strategies.min_norm import frank_wolfe
+from recbole_fair.strategies.bifair.group_weights import (
+    algorithm_2,
+    column_scale,
+    entropy_coefficients,
+    linear_programme,
+)
+from recbole_fair.strategies.gradients import frank_wolfe
 
 
 def gradients(groups: int, width: int, seed: int, shared: float = 0.0) -> np.ndarray:

@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategy_toy import GENDER, GENRE, ITEMS, PAIRS, USERS, batch, names_of, view
 
-from recbole_fair import data, training_view
-from recbole_fair.config import Config
+from recbole_fair.data import load
 from recbole_fair.errors import UsageError
-from recbole_fair.groups import of_pairs
+from recbole_fair.groups.membership import of_pairs
+from recbole_fair.settings.config import Config
 from recbole_fair.strategies.base import group_means, sample_weights
+from recbole_fair.training import view as training_view
 
 Toy = Callable[..., dict[str, Any]]
 
@@ -88,7 +89,7 @@ def test_sample_weights_realise_the_group_weights(size: int, count: int, seed: i
 
 def found(toy: Toy, **keys: Any) -> Any:
     config = Config(overrides=toy("ReweightMF", **keys))
-    return training_view.fair_group(config, data.load(config))
+    return training_view.fair_group(config, load.load(config))
 
 
 def test_groups_of_users_and_products_from_a_configuration(toy: Toy) -> None:
@@ -119,7 +120,7 @@ def test_groups_that_cannot_be_compared_are_refused(keys: dict[str, Any], says: 
 
 def test_the_view_holds_training_interactions_only(toy: Toy) -> None:
     config = Config(overrides=toy("ReweightMF", fair_group="gender"))
-    loaded = data.load(config)
+    loaded = load.load(config)
     seen = training_view.training_view(config, loaded)
     assert len(seen.users) == len(loaded.parts["train"]) < len(loaded.dataset)
     assert seen.item_counts.tolist() == loaded.item_counts().tolist()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from strategy_toy import EVERY, GENDER, GENRE, Tiny, batch, gradients_under, names_of, plain_gradients, view
 
-from recbole_fair.strategies.min_norm import frank_wolfe
+from recbole_fair.strategies.gradients import frank_wolfe
 from recbole_fair.strategies.multifr import MultiFR
 
 

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_fair import rescoring, run
+from recbole_fair import run
 from recbole_fair.errors import UsageError
 from recbole_fair.registry import resolve
 from recbole_fair.runner import open_run
 from recbole_fair.strategies.offset import Point, choose, trace
+from recbole_fair.training import offsets as rescoring
 
 Toy = Callable[..., dict[str, Any]]
 

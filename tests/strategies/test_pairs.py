@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from recbole_fair import registry, run
-from recbole_fair.config import Config
 from recbole_fair.errors import TrainingError, UsageError
 from recbole_fair.runner import _Run
+from recbole_fair.settings.config import Config
 from recbole_fair.strategies.base import total
 from recbole_fair.strategies.samples import keep_sample_losses
-from recbole_fair.trainer import FairTrainer
+from recbole_fair.training.trainer import FairTrainer
 
 Toy = Callable[..., dict[str, Any]]
 
@@ -64,7 +64,7 @@ def test_a_pair_is_refused_before_training(strategy: str, model: str, toy: Toy) 
 
 
 def test_every_strategy_has_its_row_properties_and_reference() -> None:
-    from recbole_fair import yamls
+    from recbole_fair.settings import yamls
 
     assert set(STRATEGIES) <= set(registry.STRATEGIES)
     references = yamls.packaged("references.yaml")
@@ -151,7 +151,7 @@ def test_a_loss_that_is_not_finite_is_traced_to_its_group(toy: Toy) -> None:
 
 
 def test_losses_of_something_else_than_the_rows_are_refused(toy: Toy, monkeypatch: Any) -> None:
-    from recbole_fair import losses
+    from recbole_fair.models import losses
 
     def fewer(positive: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
         return losses.bpr(positive, negative)[:3]

@@ -70,7 +70,7 @@ def test_strength_zero_or_one_group_is_the_plain_gradient(parts: list[Any], mix:
 
 def test_reweight_weighs_the_rows_that_are_trained_on(run_toy: Any, monkeypatch: Any) -> None:
     """With users drawn uniformly the model chooses the rows of a batch itself."""
-    from recbole_fair.contrastive import Contrastive
+    from recbole_fair.models.contrastive import Contrastive
 
     trained, weighed = [], []
     losses_of = Contrastive.pair_losses

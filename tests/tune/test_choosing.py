@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_fair.errors import UsageError
-from recbole_fair.searching import objectives
-from recbole_fair.searching.choosing import choose, pareto_front
+from recbole_fair.tune import objectives
+from recbole_fair.tune.choosing import choose, pareto_front
 
 BOTH = {"ndcg@20": "max", "cv@20[pop]": "min"}
 

@@ -15,12 +15,14 @@ from typing import Any
 
 import pytest
 
-from recbole_fair import cli, rundir, tune
+from recbole_fair import cli
 from recbole_fair.errors import BusyError, UsageError
-from recbole_fair.searching import cluster, planning, tuning
-from recbole_fair.searching.job import Job
-from recbole_fair.searching.ledger import Ledger
-from recbole_fair.searching.planning import How
+from recbole_fair.jobs import cluster
+from recbole_fair.jobs.job import Job
+from recbole_fair.rundir import folder
+from recbole_fair.tune import planning, searches, through_ray
+from recbole_fair.tune.planning import How
+from recbole_fair.tune.record import Ledger
 
 pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("small_ray")]
 
@@ -44,7 +46,7 @@ def test_nothing_of_the_test_reaches_ray_and_the_choice_ignores_it(
 ) -> None:
     seen: list[str] = []
 
-    class Eavesdropper(tuning.Watcher):
+    class Eavesdropper(through_ray.Watcher):
         def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **_: Any) -> None:
             seen.append(repr(result))
 
@@ -52,11 +54,11 @@ def test_nothing_of_the_test_reaches_ray_and_the_choice_ignores_it(
             seen.append(repr(trial.last_result))
             super().on_trial_complete(iteration, trials, trial, **more)
 
-    monkeypatch.setattr(tuning, "Watcher", Eavesdropper)
-    monkeypatch.setattr(tuning.shutil, "rmtree", lambda *_, **__: None)  # Ray's own notes are read below
+    monkeypatch.setattr(through_ray, "Watcher", Eavesdropper)
+    monkeypatch.setattr(through_ray.shutil, "rmtree", lambda *_, **__: None)  # Ray's own notes are read below
     how = How(objectives=BOTH, best_under="ndcg@5 >= 0.4 * best", scheduler="asha", grace_epochs=20)
     plan = planted("StepwiseJob", {**toy_options, "epochs": 20}, tmp_path, how)
-    found = tune.carried_out(plan, tmp_path)
+    found = searches.carried_out(plan, tmp_path)
     # On test .2 would be best in ndcg, and .9 worst in both figures.
     assert found.values == {"learning_rate": 0.4}
     assert found.front == (0, 1, 2)
@@ -83,7 +85,7 @@ def test_an_algorithm_that_learns_goes_on_with_what_it_knows(
 
     def search(samples: int) -> list[dict[str, Any]]:
         how = How(num_samples=samples, search_algorithm=algorithm, objectives=BOTH)
-        found = tune.carried_out(planted("FailingJob", toy_options, tmp_path, how, space), tmp_path)
+        found = searches.carried_out(planted("FailingJob", toy_options, tmp_path, how, space), tmp_path)
         assert {row.status for row in found.trials} <= {"ok", "failed"}
         return [row.values for row in found.trials]
 
@@ -93,7 +95,7 @@ def test_an_algorithm_that_learns_goes_on_with_what_it_knows(
 
 
 def test_one_trial_that_fails_is_a_row_and_stops_nobody(toy_options: dict[str, Any], tmp_path: Path) -> None:
-    found = tune.carried_out(planted("FailingJob", toy_options, tmp_path, How()), tmp_path)
+    found = searches.carried_out(planted("FailingJob", toy_options, tmp_path, How()), tmp_path)
     assert [row.status for row in found.trials] == ["ok", "failed", "ok"]
     assert found.trials[1].error == "epoch 3: the training loss is nan at 0.9"
     assert found.values == {"learning_rate": 0.4}
@@ -102,7 +104,7 @@ def test_one_trial_that_fails_is_a_row_and_stops_nobody(toy_options: dict[str, A
 
 def test_a_worker_that_is_lost_is_replaced(toy_options: dict[str, Any], tmp_path: Path) -> None:
     space = {"learning_rate": {"grid_search": [0.3]}}
-    found = tune.carried_out(planted("DyingJob", toy_options, tmp_path, How(), space), tmp_path)
+    found = searches.carried_out(planted("DyingJob", toy_options, tmp_path, How(), space), tmp_path)
     assert found.values == {"learning_rate": 0.3}
     assert (tmp_path / "planted-0.3" / "been-here").exists()
 
@@ -113,7 +115,7 @@ def test_rows_keep_their_number_when_ray_reorders_its_trials(tmp_path: Path) -> 
         return SimpleNamespace(trial_id=name, config={"learning_rate": rate}, last_result=last)
 
     ledger = Ledger(tmp_path, {}, {"ndcg@5": "max"})
-    watcher = tuning.Watcher(ledger, "ndcg@5")
+    watcher = through_ray.Watcher(ledger, "ndcg@5")
     first, second, third = of("a", 0.1), of("b", 0.2), of("c", 0.3)
     watcher.on_trial_start(0, [first, second], first)
     watcher.on_trial_start(0, [first, second], second)
@@ -128,7 +130,7 @@ def test_rows_keep_their_number_when_ray_reorders_its_trials(tmp_path: Path) -> 
 def test_a_worker_that_is_lost_again_and_again_is_a_row(tmp_path: Path) -> None:
     (tmp_path / "error.txt").write_text("Failure # 4\nTraceback\nray.exceptions.OutOfMemoryError: too much\n\n")
     ledger = Ledger(tmp_path, {}, {"ndcg@5": "max"})
-    watcher = tuning.Watcher(ledger, "ndcg@5")
+    watcher = through_ray.Watcher(ledger, "ndcg@5")
     for name, file in (("a", tmp_path / "error.txt"), ("b", None)):
         lost = SimpleNamespace(trial_id=name, config={}, last_result={}, error_file=file)
         watcher.on_trial_start(0, [lost], lost)
@@ -143,19 +145,19 @@ def test_a_folder_is_searched_in_by_one_process_and_damage_is_named(
     toy_options: dict[str, Any], tmp_path: Path
 ) -> None:
     plan = planted("PlantedJob", toy_options, tmp_path, How())
-    with rundir.held(tmp_path / ".search.lock", "mine"), pytest.raises(BusyError, match="another process is searching"):
-        tune.carried_out(plan, tmp_path)
+    with folder.held(tmp_path / ".search.lock", "mine"), pytest.raises(BusyError, match="another process is searching"):
+        searches.carried_out(plan, tmp_path)
     for trials in (None, [{"number": 0, "value": 3}], [3]):
         (tmp_path / "tune.json").write_text(json.dumps({"search": plan.digest, "trials": trials}))
         with pytest.raises(UsageError, match="damaged"):
-            tune.carried_out(plan, tmp_path)
+            searches.carried_out(plan, tmp_path)
 
 
 def test_asha_stops_what_falls_behind(toy_options: dict[str, Any], tmp_path: Path) -> None:
     options = {**toy_options, "epochs": 10}
     space = {"learning_rate": {"grid_search": [0.9, 0.1]}}
     how = How(scheduler="asha", grace_epochs=2, max_concurrent=1)
-    found = tune.carried_out(planted("StepwiseJob", options, tmp_path, how, space), tmp_path)
+    found = searches.carried_out(planted("StepwiseJob", options, tmp_path, how, space), tmp_path)
     assert [row.status for row in found.trials] == ["ok", "stopped"]
     assert found.trials[1].valid == {"ndcg@5": pytest.approx(0.02)}
     assert (found.trials[1].epochs, found.trials[1].run_dir) == (2, str(tmp_path / "planted-0.1"))
@@ -216,7 +218,7 @@ def test_a_search_needs_a_model_and_data(missing: str, capsys: pytest.CaptureFix
 
 def test_a_model_without_a_ready_search_file_asks_for_one(toy_options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="no ready search file for NeuMF"):
-        tune.search("NeuMF", "toy", **toy_options)
+        searches.search("NeuMF", "toy", **toy_options)
 
 
 def test_items_are_encoded_before_the_trials_start(toy_options: dict[str, Any], tmp_path: Path) -> None:
@@ -224,13 +226,13 @@ def test_items_are_encoded_before_the_trials_start(toy_options: dict[str, Any], 
     options = {**toy_options, "cache_dir": str(cache), "negatives": 8}
     space = {"item_encoder": {"choice": ["tfidf-svd", "random"]}, "learning_rate": {"uniform": [0.01, 0.1]}}
     plan = planning.planned(Job("AlphaRec", "toy", (), options, str(tmp_path)), space, How(num_samples=1))
-    from recbole_fair.searching import vector_cache
+    from recbole_fair.jobs import encode_first
 
-    vector_cache.fill(plan.encoded(vector_cache.ENCODER_KEYS), cluster.Share(1, 0, 1))
+    encode_first.fill(plan.encoded(encode_first.ENCODER_KEYS), cluster.Share(1, 0, 1))
     assert len(list(cache.glob("item-vectors-*.safetensors"))) == 2
     wrong = planning.planned(Job("AlphaRec", "toy", (), {**options, "item_text": "titel"}), RATES, How())
     with pytest.raises(UsageError, match="Did you mean 'title'"):
-        vector_cache.fill(wrong.encoded(vector_cache.ENCODER_KEYS), cluster.Share(1, 0, 1))
+        encode_first.fill(wrong.encoded(encode_first.ENCODER_KEYS), cluster.Share(1, 0, 1))
 
 
 _KILLED = """
@@ -255,7 +257,7 @@ def test_a_killed_search_loses_no_finished_trial(toy_options: dict[str, Any], tm
     kept = _ended(tmp_path)
     assert 2 <= len(kept) < 4
     space = {"learning_rate": {"loguniform": [1e-4, 1e-1]}}
-    found = tune.search("MF", "toy", space, how=How(num_samples=4), run_dir=tmp_path, **toy_options)
+    found = searches.search("MF", "toy", space, how=How(num_samples=4), run_dir=tmp_path, **toy_options)
     assert [row.status for row in found.trials] == ["ok"] * 4
     assert {row["number"]: row["values"] for row in kept}.items() <= {
         row.number: row.values for row in found.trials

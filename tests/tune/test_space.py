@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_fair import registry, yamls
-from recbole_fair.config import Config
+from recbole_fair import registry
 from recbole_fair.errors import UsageError
-from recbole_fair.searching import planning, space
-from recbole_fair.searching.job import Job
-from recbole_fair.searching.ledger import Ledger, Trial
-from recbole_fair.searching.planning import How
+from recbole_fair.jobs.job import Job
+from recbole_fair.settings import yamls
+from recbole_fair.settings.config import Config
+from recbole_fair.tune import planning, space
+from recbole_fair.tune.planning import How
+from recbole_fair.tune.record import Ledger, Trial
 
 
 def job(options: dict[str, Any], model: str = "MF", **more: Any) -> Job:
@@ -208,7 +209,7 @@ def test_looking_at_a_configuration_leaves_the_environment(
 
 @pytest.mark.parametrize("package", ["optuna", "hyperopt"])
 def test_a_missing_package_is_named(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recbole_fair.searching.algorithms.find_spec", lambda name: None)
+    monkeypatch.setattr("recbole_fair.tune.searches.algorithms.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=f"pip install {package}"):
         How(search_algorithm=package)
 

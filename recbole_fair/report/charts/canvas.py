@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from recbole_fair.report.escape import in_html, plain
+from recbole_fair.report.writers.escape import in_html, plain
 
 # Relative luminance .17-.23: at least 3:1 against white and against the page's dark background.
 COLOURS = ("#3b7dd8", "#c8641e", "#2e9155", "#9a5fc9", "#d14b5a", "#22898f", "#94703c", "#767d86")

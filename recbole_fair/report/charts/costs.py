@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from recbole_fair.report.chart import Chart
 from recbole_fair.report.charts.canvas import COLOURS, drawn, short
-from recbole_fair.report.numbers import ABSENT, number
+from recbole_fair.report.charts.chart import Chart
 from recbole_fair.report.rows import Row
+from recbole_fair.report.writers.numbers import ABSENT, number
 
 _MOST = 30
 

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from recbole_fair.report.chart import Chart
 from recbole_fair.report.charts.canvas import COLOURS, drawn, legend_above, legend_height
+from recbole_fair.report.charts.chart import Chart
 from recbole_fair.report.history import Curve, by_group, curves, experts
 from recbole_fair.report.rows import Row
 

@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
-from recbole_fair.evaluation import directions
-from recbole_fair.report.chart import Chart
+from recbole_fair.metrics import directions
 from recbole_fair.report.charts.canvas import COLOURS, MARKERS, drawn, label, legend_above, legend_height, short
+from recbole_fair.report.charts.chart import Chart
 from recbole_fair.report.labels import strengths
-from recbole_fair.report.numbers import number, sureness
 from recbole_fair.report.rows import Cell, Row
+from recbole_fair.report.writers.numbers import number, sureness
 
 Lines = tuple[Sequence[Row], Mapping[str, Mapping[float, Row]]]  # the Pareto line, and each joined model's
 

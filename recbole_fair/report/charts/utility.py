@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from recbole_fair.report.chart import Chart
 from recbole_fair.report.charts.canvas import COLOURS, MARKERS, drawn, legend_above, legend_height, short
-from recbole_fair.report.groups import Grouping, group_figures
-from recbole_fair.report.numbers import ABSENT, number, sureness
+from recbole_fair.report.charts.chart import Chart
 from recbole_fair.report.rows import Cell, Row
+from recbole_fair.report.statistics.by_group import Grouping, group_figures
+from recbole_fair.report.writers.numbers import ABSENT, number, sureness
 
 Figures = Mapping[str, Mapping[str, Cell]]  # by row, by group
 

@@ -1,0 +1,1 @@
+"""Judging lists that another system has written."""

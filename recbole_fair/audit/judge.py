@@ -1,0 +1,248 @@
+"""Judging lists that any system made: no model, no training, the same figures and files as a run.
+
+    recommendations (user, item, rank), interactions (user, item, split), users and items with their fields
+    -> result.json, users.csv, groups.csv
+
+Ids are raw; the tables are plain text with a header, RecBole's atomic files, or parquet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+
+from recbole_fair import storage
+from recbole_fair.audit import foreign_tables, lists
+from recbole_fair.audit.foreign_tables import PlainTable
+from recbole_fair.audit.lists import Pairs
+from recbole_fair.data.identity import split_digest
+from recbole_fair.errors import UsageError
+from recbole_fair.evaluation.ranked import KeepingEvaluator
+from recbole_fair.groups import named
+from recbole_fair.groups.membership import Groups, Values
+from recbole_fair.host import DataStruct, metric_register
+from recbole_fair.metrics.intervals import resampling
+from recbole_fair.metrics.judging import judge
+from recbole_fair.registry import nearest
+from recbole_fair.rundir import files as reporting
+from recbole_fair.rundir.result import Result
+from recbole_fair.settings import figures, keys, yamls
+from recbole_fair.settings.config import config_hash
+
+PARTS = ("train", "valid", "test")
+# Keys of a run that mean the same here.
+KEYS = frozenset(
+    {"topk", "metrics", "item_groups", "user_groups", "group_bins", "genre_field", "popular_share", "unknown_values",
+     "item_group_multi", "min_group_users", "group_utility", "group_utility_users", "interval", "bootstrap",
+     "interval_method"}
+)  # fmt: skip
+_OF_SCORES = frozenset({"rec.meanrank", "rec.score", "data.label"})  # what a metric may need beyond lists
+_LISTS = ("topk", "metrics", "item_groups", "user_groups", "unknown_values")
+
+
+@dataclass(frozen=True)
+class Files:
+    """What is read; users and items may be left out where no group needs them."""
+
+    recommendations: Path
+    interactions: Path
+    users: Path | None = None
+    items: Path | None = None
+
+    @cached_property
+    def digest(self) -> str:
+        """Of all that is read, and as what."""
+        value = hashlib.sha256()
+        for role in fields(self):
+            path = getattr(self, role.name)
+            if path is not None and path.is_file():
+                value.update(role.name.encode())
+                with path.open("rb") as stream:
+                    value.update(hashlib.file_digest(stream, "sha256").digest())
+        return value.hexdigest()[:16]
+
+
+class Tables:
+    """The four tables with ids numbered from 1, as groups and lists want them."""
+
+    def __init__(self, files: Files) -> None:
+        self.listed = foreign_tables.read(files.recommendations, ("user_id", "item_id", "rank"))
+        self.met = foreign_tables.read(files.interactions, ("user_id", "item_id", "split"))
+        self.sides = {"user": _side(files.users), "item": _side(files.items)}
+        self.ids = {kind: self._all_ids(kind) for kind in ("user", "item")}
+        self.parts = self._split()
+
+    def _all_ids(self, kind: str) -> pa.Array:
+        """Every raw id that any table names, sorted."""
+        column = f"{kind}_id"
+        tables = [table for table in (self.listed, self.met, self.sides[kind]) if table is not None]
+        found = pc.unique(pa.concat_arrays([table.texts(column).dictionary for table in tables]))
+        return found.take(pc.sort_indices(found))
+
+    def pairs(self, table: PlainTable) -> Pairs:
+        """A table's users and items."""
+        users, items = (foreign_tables.places(table.texts(f"{kind}_id"), self.ids[kind]) for kind in ("user", "item"))
+        return Pairs(users, items)
+
+    def _split(self) -> dict[str, Pairs]:
+        everything, column = self.pairs(self.met), self.met.texts("split")
+        if unknown := sorted(set(column.dictionary.to_pylist()) - set(PARTS)):
+            raise UsageError(f"{self.met.path}: split {unknown[0]!r}: expected train, valid or test")
+        part = foreign_tables.places(column, pa.array(PARTS))
+        found = {name: part == place for place, name in enumerate(PARTS, start=1)}
+        if not found["test"].any():
+            raise UsageError(f"{self.met.path}: no row has split=test, so there is nothing to judge lists by")
+        return {name: Pairs(everything.users[rows], everything.items[rows]) for name, rows in found.items()}
+
+    # --- what groups are made from (grouping.Catalogue)
+
+    def names(self, kind: str) -> npt.NDArray[np.str_]:
+        """Raw ids; place 0 is nobody."""
+        return np.array(["[PAD]", *self.ids[kind].to_pylist()], dtype=str)
+
+    def item_counts(self) -> npt.NDArray[np.int64]:
+        """Training interactions of each item."""
+        return np.bincount(self.parts["train"].items, minlength=len(self.ids["item"]) + 1)
+
+    def values(self, field: str, key: str, kind: str) -> Values:
+        """A field of the users or items table, by id."""
+        side = self.sides[kind]
+        if side is None:
+            raise UsageError(f"{key}={field!r}: is read from a table of {kind}s; give --{kind}s=FILE")
+        present = side.columns.column_names
+        if field not in present:
+            hint = f"{nearest(field, present)} It has {present}"
+            raise UsageError(f"{key}={field!r}: no such field in {side.path}.{hint}")
+        own = foreign_tables.places(side.texts(f"{kind}_id"), self.ids[kind])
+        if (twice := np.bincount(own) > 1).any():
+            raise UsageError(f"{side.path}: {kind} {self.ids[kind][int(twice.argmax()) - 1]} stands in several rows")
+        rows: list[tuple[str, ...]] = [()] * (len(self.ids[kind]) + 1)
+        for place, value in zip(own.tolist(), side.values(field), strict=True):
+            rows[place] = value
+        return rows
+
+
+def _side(path: Path | None) -> PlainTable | None:
+    return None if path is None else foreign_tables.read(path)
+
+
+def audit(files: Files, folder: Path, system: str, dataset: str, given: Mapping[str, Any]) -> Result:
+    """Judge the lists and write the result files into `folder`."""
+    start = perf_counter()
+    options = checked(given)
+    digest = config_hash(options, files.digest)
+    _refuse_other(folder, digest)
+    result = Result(system, None, dataset, 0, digest, run_dir=str(folder))
+    reporting.describe(result, {"device": "cpu"})
+    tables = Tables(files)
+    items, users = named.reported(options, tables)
+    struct = _judged(tables, options, items, result)
+    result.seconds["data"] = perf_counter() - start
+    evaluator = KeepingEvaluator(options, items, users)
+    result.test = dict(evaluator.evaluate(struct))
+    judged = judge(evaluator.table, evaluator.metric_class.values(), resampling(options), options["min_group_users"])
+    result.interval = {key: judged.interval.get(key) for key in result.test}
+    result.groups, result.warnings = judged.groups, [*result.warnings, *judged.notes]
+    result.data = _facts(tables, files)
+    result.seconds["evaluate"] = perf_counter() - start - result.seconds["data"]
+    result.environment["peak_memory"] = reporting.peak_memory(torch.device("cpu"))
+    storage.write_text(folder / "config.yaml", yamls.dump(options))
+    reporting.write_users(folder, tables.names("user"), evaluator.table)
+    reporting.write_groups(folder, result.groups)
+    result.save(folder)
+    return result
+
+
+def checked(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Our defaults under what was given; unknown keys and metrics are refused."""
+    if unknown := next((key for key in given if key not in KEYS), None):
+        raise UsageError(f"--{unknown}: audit does not take it.{nearest(unknown, KEYS)} See audit --help")
+    defaults = {key: value for key, value in yamls.packaged("overall.yaml").items() if key in KEYS}
+    options = {**defaults, **{key: _listed(key, value) for key, value in given.items()}}
+    for key, value in options.items():
+        keys.check_value(key, value, defaults[key])
+    options["metrics"] = [_judgeable(str(metric)) for metric in options["metrics"] or ()]
+    options["topk"] = figures.ranks(options["topk"])
+    return {**options, "metric_decimal_place": 17, "tail_ratio": 0.1, "device": "cpu", "probe": None}
+
+
+def _judgeable(metric: str) -> str:
+    """A metric that lists suffice for."""
+    name = figures.known(metric, "full")
+    if _OF_SCORES.intersection(metric_register.metric_information[name.lower()]):
+        raise UsageError(f"metrics: {metric} reads the scores of all items, and an audit has lists only; leave it out")
+    return name
+
+
+def _listed(key: str, value: Any) -> Any:
+    """`--topk=10,20` and `--metrics=Recall` for lists."""
+    if key not in _LISTS or isinstance(value, list):
+        return value
+    words = [word.strip() for word in str(value).split(",") if word.strip()]
+    return [int(word) if word.isdigit() else word for word in words]
+
+
+def _refuse_other(folder: Path, digest: str) -> None:
+    """A folder that holds anything but this audit is left alone."""
+    path = folder / "result.json"
+    if not path.exists() and folder.is_dir() and any(folder.iterdir()):
+        raise UsageError(f"{folder}: is not empty; choose another run_dir")
+    if path.exists() and Result.read(folder).config_hash != digest:
+        raise UsageError(f"{folder}: holds the result of other files or settings; choose another run_dir")
+
+
+def _judged(tables: Tables, options: Mapping[str, Any], items: list[Groups], result: Result) -> DataStruct:
+    """The lists beside the test items, in the words of the host's evaluator."""
+    test = tables.parts["test"]
+    listed, k = tables.pairs(tables.listed), max(options["topk"])
+    if k > len(tables.ids["item"]):
+        raise UsageError(f"topk={options['topk']}: the files name only {len(tables.ids['item'])} items")
+    ranks, names = tables.listed.numbers("rank"), tables.names("user").tolist()
+    found = lists.top_lists(listed, ranks, np.unique(test.users), k, names, str(tables.listed.path))
+    if not found.items.any():
+        raise UsageError(f"{tables.listed.path}: no user with a test item has a list; do both files name users alike?")
+    if found.short:
+        result.warnings.append(
+            f"{found.short} judged users have fewer than {k} items listed; the rest counts as misses"
+        )
+    if found.foreign:
+        result.warnings.append(f"{found.foreign} users have lists but no test item, and are not judged")
+    struct = lists.judged_struct(found, test, items, options["topk"])
+    lists.describe_catalogue(struct, tables.parts["train"], len(tables.ids["user"]), len(tables.ids["item"]))
+    if items:
+        struct.set("groups.masked", _masked(tables, found.users, items))
+    return struct
+
+
+def _masked(tables: Tables, users: npt.NDArray[np.int64], items: list[Groups]) -> Any:
+    """[U, G] of items that a run would not list for a user: met before the test part and not in it, by group."""
+    item_num = len(tables.ids["item"]) + 1
+    pairs = {name: part.users * item_num + part.items for name, part in tables.parts.items()}
+    met = np.setdiff1d(np.concatenate([pairs["train"], pairs["valid"]]), pairs["test"])
+    judged = met[np.isin(met // item_num, users)]
+    member = np.concatenate([groups.membership for groups in items], axis=1)
+    rows = np.searchsorted(users, judged // item_num)
+    return torch.from_numpy(lists.count_by_group(rows, judged % item_num, len(users), member))
+
+
+def _facts(tables: Tables, files: Files) -> dict[str, Any]:
+    parts = {name: (pairs.users, pairs.items) for name, pairs in tables.parts.items()}
+    return {
+        "fingerprint": files.digest,
+        "split": split_digest(tables.names("user"), tables.names("item"), parts),
+        "candidates": None,
+        "users": len(tables.ids["user"]),
+        "items": len(tables.ids["item"]),
+        "interactions": sum(len(pairs.users) for pairs in tables.parts.values()),
+    }

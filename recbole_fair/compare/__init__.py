@@ -1,0 +1,19 @@
+"""Several models on the same data, split and seeds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recbole_fair.compare.seeds import How, compare
+
+__all__ = ["How", "compare"]
+
+
+def __getattr__(name: str) -> Any:
+    """Fetch the public names on first use: a run that needs one part of the package does not pay for all of it."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from recbole_fair.compare import seeds
+
+    return getattr(seeds, name)

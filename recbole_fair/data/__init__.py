@@ -1,0 +1,1 @@
+"""What a run reads: its files, their split, and what is judged."""

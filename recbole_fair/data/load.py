@@ -1,0 +1,312 @@
+"""From atomic files to loaders: one split for every kind of model, judged one list per user.
+
+RecBole judges sequential models per interaction and without masking, all others per user and masked, so their
+figures are not the same quantity (recbole traps 16-18). Here the split comes first for all of them; a sequential
+model then learns from sequences of the training part only, and is asked once per user with the items before the
+judged part as history.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from recbole_fair.data.identity import split_digest
+from recbole_fair.data.labeled import likes
+from recbole_fair.errors import UsageError
+from recbole_fair.evaluation.protocols import PROTOCOLS
+from recbole_fair.groups.membership import Values
+from recbole_fair.host import (
+    Dataset,
+    FeatureType,
+    FullSortEvalDataLoader,
+    Interaction,
+    Sampler,
+    SequentialDataset,
+    cat_interactions,
+    create_samplers,
+    get_dataloader,
+    host_datasets,
+    init_seed,
+)
+from recbole_fair.registry import nearest
+from recbole_fair.settings.config import Config
+
+IntArray = npt.NDArray[np.int64]
+Tokens = npt.NDArray[np.str_]
+
+_SUFFIXES = (".inter", ".user", ".item")
+_PHASES = ("train", "valid", "test")
+
+
+class _KeepsNumbers:
+    """Keeps the numbers of .user and .item as they were read: RecBole fills gaps by means, then scales to [0, 1]."""
+
+    raw_numbers: dict[str, npt.NDArray[np.float64]]
+
+    def _fill_nan(self) -> None:
+        feats = [feat for feat in (self.user_feat, self.item_feat) if feat is not None]  # type: ignore[attr-defined]
+        kinds = self.field2type  # type: ignore[attr-defined]
+        self.raw_numbers = {
+            field: feat[field].to_numpy(dtype=float, copy=True)
+            for feat in feats
+            for field in feat
+            if kinds[field] == FeatureType.FLOAT
+        }
+        super()._fill_nan()  # type: ignore[misc]
+
+
+class RatingData(_KeepsNumbers, Dataset):
+    """RecBole's Dataset with the numbers it read."""
+
+
+class LateSequences(_KeepsNumbers, SequentialDataset):
+    """RecBole's SequentialDataset, split like every other data set before its sequences are made."""
+
+    def data_augmentation(self) -> None:
+        """Do nothing when the whole data set is formatted; `augment` does it for the training part."""
+
+    def augment(self) -> None:
+        """Turn each user's items of this part into (items so far | next item) rows."""
+        super().data_augmentation()
+
+
+@dataclass
+class Data:
+    """What a run reads: the whole data set, its parts before any augmentation, and their loaders."""
+
+    dataset: Dataset
+    parts: dict[str, Dataset]
+    train: Any
+    valid: Any
+    test: Any
+    rows_read: int  # interactions in the file, before any filter
+    asked: str | None = None  # digest of the candidates or labeled pairs, which the split alone does not fix
+
+    def pairs(self, phase: str) -> tuple[IntArray, IntArray]:
+        """User and item ids of a part's interactions."""
+        feat = self.parts[phase].inter_feat
+        return feat[self.dataset.uid_field].numpy(), feat[self.dataset.iid_field].numpy()
+
+    def values(self, field: str, key: str, kind: str = "") -> Values:
+        """Raw values of a field for every user or item id; `key` is the setting that asked for it, `kind` for whom.
+
+        A field has one owner: RecBole cannot read two of one name.
+        """
+        dataset = self.dataset
+        feats = [(owner, feat) for owner in ("user", "item") if (feat := getattr(dataset, f"{owner}_feat")) is not None]
+        owners = {name: (owner, feat) for owner, feat in feats for name in feat.columns}
+        if field not in owners or field not in {*dataset.raw_numbers, *dataset.field2id_token}:
+            names = list(owners)
+            raise UsageError(f"{key}={field!r}: the data has no such field.{nearest(field, names)} It has {names}")
+        owner, feat = owners[field]
+        if kind and owner != kind:
+            raise UsageError(f"{key}={field!r}: is not a {kind} field")
+        if field in dataset.raw_numbers:
+            return [() if np.isnan(value) else (_number(value),) for value in dataset.raw_numbers[field].tolist()]
+        return _raw_values(feat[field].numpy(), dataset.field2id_token[field])
+
+    def item_counts(self) -> IntArray:
+        """Training interactions of each item."""
+        return np.bincount(self.pairs("train")[1], minlength=self.dataset.item_num)
+
+    def tokens(self, field: str) -> Tokens:
+        """Raw ids in the order of RecBole's own."""
+        return self.dataset.field2id_token[field]
+
+    def names(self, kind: str) -> Tokens:
+        """Raw ids of all users or items, in the order of RecBole's own."""
+        return self.tokens(self.dataset.uid_field if kind == "user" else self.dataset.iid_field)
+
+    def split_digest(self) -> str:
+        """Equal for two runs exactly if they share the split."""
+        return split_digest(self.names("user"), self.names("item"), {phase: self.pairs(phase) for phase in _PHASES})
+
+
+def _raw_values(ids: IntArray, tokens: Tokens) -> Values:
+    table = tokens.tolist()
+    rows = ids.reshape(len(ids), -1).tolist()
+    # A blank inside one of several values is written as U+00A0 (docs/data.md); groups and texts show the blank.
+    return [tuple(str(table[place]).replace("\u00a0", " ") for place in row if place) for row in rows]
+
+
+def _number(value: float) -> str:
+    """18.0 is the code 18; other numbers keep all their digits."""
+    return str(int(value)) if value.is_integer() else repr(value)
+
+
+def fingerprint(folder: Path, name: str) -> str:
+    """Digest of the atomic files that RecBole will read; also the first check that they can be read."""
+    digest = hashlib.sha256()
+    for suffix in _SUFFIXES:
+        path = folder / f"{name}{suffix}"
+        if not path.is_file():
+            if suffix == ".inter":
+                raise UsageError(f"{path}: no such file; a data set needs it (see dataset_atomic/README.md)")
+            continue
+        with path.open("rb") as stream:
+            digest.update(suffix.encode())
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()[:16]
+
+
+def check_headers(config: Config) -> None:
+    """Refuse atomic files whose header RecBole would misread or fail on with a traceback."""
+    folder, name, encoding = config.folder, config["dataset"], config["encoding"]
+    for suffix in _SUFFIXES:
+        path = folder / f"{name}{suffix}"
+        if not path.is_file():
+            continue
+        try:
+            with path.open(encoding=encoding, newline="") as stream:
+                header = stream.readline(1 << 16)
+        except (UnicodeDecodeError, LookupError, OSError) as error:
+            raise UsageError(f"{path}: not readable as {encoding} ({error})") from error
+        _check_header(path, header, config, suffix)
+
+
+def _check_header(path: Path, header: str, config: Config, suffix: str) -> None:
+    expected = "expected tab-separated `field:type` with type token, token_seq, float or float_seq"
+    if header.endswith("\r\n"):
+        raise UsageError(f"{path}, line 1: ends with CR LF, which RecBole reads as part of the type; use LF")
+    columns = header.rstrip("\n").split(config["field_separator"])
+    fields = [column.partition(":") for column in columns]
+    kinds = {kind.value for kind in FeatureType}
+    for field, _, kind in fields:
+        if not field or kind not in kinds:
+            raise UsageError(f"{path}, line 1: {field + ':' + kind!r}: {expected}")
+    required = {".inter": ["USER_ID_FIELD", "ITEM_ID_FIELD"], ".user": ["USER_ID_FIELD"], ".item": ["ITEM_ID_FIELD"]}
+    present = {field for field, _, _ in fields}
+    wanted = [config[key] for key in required[suffix]] + list((config["load_col"] or {}).get(suffix[1:]) or [])
+    for field in wanted:
+        if field not in present:
+            raise UsageError(f"{path}: has no field {field!r}, only {sorted(present)}; correct load_col or the file")
+
+
+def load(config: Config) -> Data:
+    """Read, split and wrap the data set; draws from the split's own seed only (trap 13)."""
+    check_headers(config)
+    init_seed(config["split_seed"], config["reproducibility"])
+    try:
+        dataset = _dataset_class(config)(config)
+        built = dataset.build()
+    except UsageError:
+        raise
+    except (ValueError, LookupError, AssertionError, TypeError, AttributeError, NotImplementedError, OSError) as error:
+        raise UsageError(f"{config.folder}: RecBole cannot load or split this data set: {error}") from error
+    parts = dict(zip(_PHASES, built, strict=True))
+    _check_parts(config, parts)
+    for part in () if config["batch_features"] else built:
+        part.user_feat = part.item_feat = None  # else the loader joins every column of both to every row
+    parts = {phase: part.copy(part.inter_feat) for phase, part in parts.items()}
+    history = _history(config, parts)
+    known = _learnt_from(config, parts)
+    evaluation = [_judged_loader(config, parts, known, phase, history) for phase in ("valid", "test")]
+    built[0].inter_feat = known["train"].inter_feat
+    samplers = create_samplers(config, dataset, built)
+    if isinstance(built[0], LateSequences):
+        built[0].augment()
+    train = _training_loader(config, built[0], samplers[0])
+    rows = _count_rows(config.folder / f"{config['dataset']}.inter")
+    return Data(dataset, parts, train, evaluation[0], evaluation[1], rows, _asked(config, evaluation))
+
+
+def _history(config: Config, parts: dict[str, Dataset]) -> Sampler:
+    """What each user has met: masked where lists are judged, never drawn as a negative."""
+    try:
+        return Sampler(list(_PHASES), list(parts.values()), "uniform")
+    except ValueError as error:  # a user who has met every item
+        raise UsageError(f"{config.folder}: {error}") from error
+
+
+def _training_loader(config: Config, part: Dataset, sampler: Any) -> Any:
+    """The host's loader, or the model's own: anything with `__iter__`, `__len__`, `dataset` and `shuffle`.
+
+    A model whose batches are no rows of interactions (prompts by token budget) has a class method
+    `train_loader(config, part)`. If its loader draws from a `generator`, resume keeps that too.
+    """
+    own = getattr(config.model_class, "train_loader", None)
+    if own is not None:
+        return own(config, part)
+    return get_dataloader(config, "train")(config, part, sampler, shuffle=config["shuffle"])
+
+
+def _count_rows(path: Path) -> int:
+    """Lines after the header; RecBole's reader skips empty ones."""
+    with path.open("rb") as stream:
+        return sum(1 for line in stream if line.strip()) - 1
+
+
+def _dataset_class(config: Config) -> type[Dataset]:
+    if hasattr(host_datasets, f"{config['model']}Dataset"):
+        raise UsageError(
+            f"{config.name}: reads data in a form of its own (knowledge graphs), which is not offered here"
+        )
+    return LateSequences if config.sequential else RatingData
+
+
+def _check_parts(config: Config, parts: dict[str, Dataset]) -> None:
+    if max(config["topk"]) >= parts["train"].item_num:
+        raise UsageError(f"topk={config['topk']}: the data set has only {parts['train'].item_num - 1} items")
+    for phase, part in parts.items():
+        if len(part) == 0:
+            raise UsageError(
+                f"dataset={config['dataset']}: the {phase} part is empty after filtering and splitting;"
+                " check val_interval, user_inter_num_interval and eval_args.split"
+            )
+
+
+def _learnt_from(config: Config, parts: dict[str, Dataset]) -> dict[str, Dataset]:
+    """The rows that a model may learn from: where pairs are judged, those that are likes, else all.
+
+    To a model that only ranks, every training row is a like; a model with a loader of its own reads the ratings.
+    """
+    if config["eval_protocol"] != "labeled" or config["learn_from"] == "all":
+        return parts
+    return {phase: part.copy(part.inter_feat[torch.from_numpy(likes(config, part))]) for phase, part in parts.items()}
+
+
+def _asked(config: Config, loaders: list[FullSortEvalDataLoader]) -> str | None:
+    return PROTOCOLS[config["eval_protocol"]].digest(loaders)
+
+
+def _judged_loader(
+    config: Config, parts: dict[str, Dataset], known: dict[str, Dataset], phase: str, history: Sampler
+) -> FullSortEvalDataLoader:
+    # Users are judged alike for all models, so the loader must not see that a model is sequential.
+    general = config.replaced(MODEL_TYPE=None)
+    loader = PROTOCOLS[config["eval_protocol"]].loader(general, parts, phase, history)
+    if config.sequential:
+        before = [known[earlier].inter_feat for earlier in _PHASES[: _PHASES.index(phase)]]
+        loader.user_df.update(last_items(config, parts["train"], before, loader.uid_list))
+    return loader
+
+
+def last_items(config: Config, dataset: Dataset, parts: Iterable[Interaction], users: torch.Tensor) -> Interaction:
+    """Each user's latest rows of `parts`, oldest first, padded with 0, as the columns a sequential model reads."""
+    uid, time = dataset.uid_field, dataset.time_field
+    rows = cat_interactions(list(parts))
+    order = np.lexsort((rows[time].numpy(), rows[uid].numpy()))
+    sorted_users = rows[uid].numpy()[order]
+    start = np.searchsorted(sorted_users, users.numpy(), side="left")
+    stop = np.searchsorted(sorted_users, users.numpy(), side="right")
+    length = np.minimum(stop - start, config["MAX_ITEM_LIST_LENGTH"])
+    # [U, L]: position l of a user's list is row (stop - length + l) of the sorted table, while l < length.
+    position = np.arange(config["MAX_ITEM_LIST_LENGTH"])[None, :]
+    taken = torch.from_numpy(order[np.minimum((stop - length)[:, None] + position, len(order) - 1)])
+    absent = torch.from_numpy(position >= length[:, None])
+    # A user whose every earlier row is left out (no likes before a labeled part) is read as one item of padding:
+    # RecBole's models look at place length - 1.
+    columns = {config["ITEM_LIST_LENGTH_FIELD"]: torch.from_numpy(np.maximum(length, 1))}
+    for field, values in rows.interaction.items():
+        if field != uid and values.dim() == 1:
+            columns[field + config["LIST_SUFFIX"]] = values[taken].masked_fill(absent, 0)
+    return Interaction(columns)

@@ -1,0 +1,1 @@
+"""Item texts to vectors, and the cache that keeps them."""

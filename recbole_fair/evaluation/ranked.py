@@ -1,0 +1,203 @@
+"""What the host's evaluation loop hands to metrics: lists, hits and counts by group, in one pass on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from inspect import signature
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from recbole_fair.errors import TrainingError
+from recbole_fair.groups.membership import Groups
+from recbole_fair.host import Collector, Dataset, DataStruct, Evaluator
+from recbole_fair.metrics.formulas import FloatArray, IntArray
+from recbole_fair.metrics.list_metrics import UserMean, base_metric
+from recbole_fair.metrics.list_table import RankingTable, by_field
+
+_HOST_KEYS = ("rec.items", "rec.topk")
+
+
+class FullCollector(Collector):
+    """The host's collector with one top-K pass, and the work by item group done once a batch for all metrics.
+
+    The host sorts once for each need, concatenates after every batch, and fails on needs that are no tensors (trap 23:
+    counts and counters).
+    """
+
+    training: Dataset  # the training part as it was split; a sequential model's loader holds its rows in another form
+
+    def __init__(self, config: Any, item_groups: Sequence[Groups] = ()) -> None:
+        super().__init__(config)
+        for done_here in _HOST_KEYS:
+            setattr(self.register, done_here, False)
+        self.item_groups = item_groups
+        self.member = GroupCounter(item_groups, self.device) if item_groups else None
+        self.batches: dict[str, list[Tensor]] = {}
+
+    def data_collect(self, _: Any) -> None:
+        """What coverage and popularity metrics read of the training part: the same for every kind of model."""
+        super().data_collect(SimpleNamespace(dataset=self.training))
+
+    def eval_batch_collect(
+        self, scores_tensor: Tensor, interaction: Any, positive_u: Tensor, positive_i: Tensor
+    ) -> None:
+        """Collect one batch of users: scores [B, I], positives as (row, item) pairs."""
+        values, lists = torch.topk(scores_tensor, max(self.topk), dim=-1)  # [B, K]
+        refuse_nonsense(values)
+        positive = torch.zeros_like(scores_tensor, dtype=torch.bool)
+        positive[positive_u, positive_i] = True
+        listed = values > -torch.inf  # -inf: masked, or excluded by the model itself; no place in the list
+        hit = positive.gather(1, lists) & listed
+        relevant = _row_lengths(positive_u, len(lists)).to(self.device)
+        self._keep("rec.items", lists.where(listed, 0))
+        self._keep("rec.scores", values)
+        self._keep("rec.topk", torch.cat([hit, relevant], dim=1))
+        self._keep("data.user", interaction[self.config["USER_ID_FIELD"]])
+        if self.member is not None:
+            self._collect_groups(self.member, lists, hit, positive_u, positive_i)
+            if self.register.need("groups.masked"):
+                rows, items = (scores_tensor == -torch.inf).nonzero(as_tuple=True)
+                self._keep("groups.masked", self.member.count(rows, items, len(lists)))
+        super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
+
+    def _collect_groups(
+        self, member: GroupCounter, lists: Tensor, hit: Tensor, positive_u: Tensor, positive_i: Tensor
+    ) -> None:
+        """Counts by group: of hits within each K and of relevant items."""
+        rows, ranks = hit.nonzero(as_tuple=True)  # hits are few, so they alone are looked up
+        found = [member.count(rows[ranks < k], lists[rows, ranks][ranks < k], len(lists)) for k in self.topk]
+        self._keep("groups.hits", torch.stack(found, dim=1))  # [B, T, G]
+        users, items = positive_u.to(self.device), positive_i.to(self.device)
+        self._keep("groups.relevant", member.count(users, items, len(lists)))
+
+    def _keep(self, name: str, value: Tensor) -> None:
+        self.batches.setdefault(name, []).append(value.detach())
+
+    def get_data_struct(self) -> DataStruct:
+        """Hand over what was collected and forget what belongs to this evaluation."""
+        collected = DataStruct()
+        for name, parts in self.batches.items():
+            collected.set(name, torch.cat(parts).cpu())
+        self.batches = {}
+        for name, value in list(self.data_struct._data_dict.items()):
+            collected.set(name, value.cpu() if isinstance(value, Tensor) else value)
+            if name.startswith("rec.") or name == "data.label":
+                del self.data_struct[name]
+        return collected
+
+
+def _row_lengths(rows: Tensor, row_count: int) -> Tensor:
+    """[B, 1] of how often each row occurs; the loader gives rows in order."""
+    return torch.searchsorted(rows, torch.arange(row_count + 1, device=rows.device)).diff()[:, None]
+
+
+class GroupCounter:
+    """Counts items by row and group: few groups an item, so a list of them costs less than a row of the membership."""
+
+    def __init__(self, item_groups: Sequence[Groups], device: torch.device) -> None:
+        member = torch.cat([torch.from_numpy(groups.membership) for groups in item_groups], dim=1)  # [I, G]
+        self.width = member.shape[1]
+        most = max(int(member.sum(dim=1).max()), 1)
+        first = member.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :most]  # [I, M]
+        self.groups_of = first.where(member.gather(1, first), self.width).to(device)  # `width` stands for none
+
+    def count(self, rows: Tensor, items: Tensor, row_count: int) -> Tensor:
+        """[B, G] of how often each row holds an item of each group."""
+        cells = rows[:, None] * (self.width + 1) + self.groups_of[items]
+        counts = torch.bincount(cells.flatten(), minlength=row_count * (self.width + 1))
+        return counts.view(row_count, -1)[:, : self.width]
+
+
+def refuse_nonsense(best: Tensor) -> None:
+    """NaN sorts above every number, so the best K of a row show both it and +inf; -inf only marks excluded items."""
+    if not (best < torch.inf).all():
+        raise TrainingError("evaluation: the model's scores contain NaN or infinity, so its lists mean nothing")
+
+
+class KeepingEvaluator(Evaluator):
+    """The host's evaluator over one table of users, which it keeps for groups, intervals and files."""
+
+    table: Any  # of what was judged last: RankingTable or AnswerTable
+
+    def __init__(self, config: Any, item_groups: Sequence[Groups] = (), user_groups: Sequence[Groups] = ()) -> None:
+        super().__init__(config)
+        self.item_groups, self.groups = item_groups, by_field([*item_groups, *user_groups])
+        bases = [name for metric in self.metric_class.values() if (name := getattr(metric, "base", None))]
+        self.averaged = {
+            name: metric
+            for name in dict.fromkeys([*self.metrics, *bases])
+            if _is_additive(metric := self.metric_class.get(name) or base_metric(name, config))
+        }
+        self.metric_class.update({name: UserMean(name, config) for name in self.averaged if name in self.metric_class})
+
+    def learn(self, users: IntArray, items: IntArray, item_count: int) -> None:
+        """What a metric needs of the training interactions; lists need nothing."""
+
+    def evaluate(self, dataobject: DataStruct) -> dict[str, float]:
+        """The host's figures as plain floats; every metric of ours reads the table."""
+        self.table = self._table(dataobject)
+        dataobject.set("table", self.table)
+        return {name: float(value) for name, value in super().evaluate(dataobject).items()}
+
+    def followed(self) -> dict[str, float]:
+        """Of each item group the utility at the largest K: what is watched from epoch to epoch."""
+        figure = f"recall@{max(self.config['topk'])}"
+        return {
+            f"{figure}[{groups.field}:{name}]": float(value)
+            for groups in (self.item_groups if figure in self.table.figures("item") else ())
+            for name, value in zip(groups.names, self.table.terms(figure, groups.field).value(), strict=True)
+        }
+
+    def collapse(self) -> str | None:
+        """Why the figures of the latest evaluation say nothing of fairness, if they do not."""
+        return None
+
+    def _table(self, judged: DataStruct) -> Any:
+        topk = list(self.config["topk"])
+        found = judged.get("rec.topk").numpy()
+        hit, relevant = found[:, :-1].astype(bool), found[:, -1]
+        return RankingTable(
+            users=judged.get("data.user").numpy(),
+            lists=judged.get("rec.items").numpy(),
+            scores=judged.get("rec.scores").numpy(),
+            topk=topk,
+            per_user={
+                f"{name}@{k}": values[:, k - 1]
+                for name, metric in self.averaged.items()
+                for values in [_by_user(metric, hit, relevant)]
+                for k in topk
+            },
+            groups=self.groups,
+            utility=self.config["group_utility"],
+            utility_users=self.config["group_utility_users"],
+            **_split(judged, self.item_groups),
+        )
+
+
+def _split(judged: DataStruct, item_groups: Sequence[Groups]) -> dict[str, dict[str, Any]]:
+    """The collected columns of all groupings, by grouping."""
+    if not item_groups:
+        return {}
+    stops = np.cumsum([len(groups.names) for groups in item_groups])[:-1]
+    fields = [groups.field for groups in item_groups]
+    return {
+        name: dict(zip(fields, np.split(judged.get(f"groups.{name}").numpy(), stops, axis=-1), strict=True))
+        for name in ("hits", "relevant", "masked")
+        if f"groups.{name}" in judged
+    }
+
+
+def _is_additive(metric: Any) -> bool:
+    """Whether a host metric is a mean over users; coverage and Gini are not."""
+    return list(getattr(metric, "metric_need", ())) == ["rec.topk"] and hasattr(metric, "metric_info")
+
+
+def _by_user(metric: Any, hit: npt.NDArray[np.bool_], relevant: npt.NDArray[np.int64]) -> FloatArray:
+    """[U, K] of an additive host metric."""
+    lengths = {"pos_len": relevant} if "pos_len" in signature(metric.metric_info).parameters else {}
+    return np.asarray(metric.metric_info(hit, **lengths), dtype=float)

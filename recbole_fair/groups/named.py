@@ -1,0 +1,80 @@
+"""From a configuration's names (pop, genre, gender*age) to groups over a data set's ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from recbole_fair.errors import UsageError
+from recbole_fair.groups import membership
+from recbole_fair.groups.membership import Groups
+
+
+class Catalogue(Protocol):
+    """What groups are made from: a run's data, or the tables of an audit."""
+
+    def names(self, kind: str) -> npt.NDArray[np.str_]:
+        """Raw ids of all users or items; place 0 is padding."""
+
+    def values(self, field: str, key: str, kind: str) -> membership.Values:
+        """Raw values of a field of all users or items; `key` is the setting that asked for it."""
+
+    def item_counts(self) -> npt.NDArray[np.int64]:
+        """Training interactions of each item."""
+
+
+def item_groups(config: Mapping[str, Any], data: Catalogue, name: str, key: str = "item_groups") -> Groups:
+    """pop, genre (the data set's genre_field) or any item field."""
+    if name == "pop":
+        return membership.popularity(data.item_counts(), data.names("item").tolist(), float(config["popular_share"]))
+    field = (config["genre_field"] or name) if name == "genre" else name
+    return _field_groups(config, data, "item", name, field, key)
+
+
+def user_groups(config: Mapping[str, Any], data: Catalogue, name: str, key: str = "user_groups") -> Groups:
+    """A user field, or a product of several such as gender*age."""
+    parts = [_field_groups(config, data, "user", part, part, key) for part in name.split("*")]
+    return parts[0] if len(parts) == 1 else membership.product(parts)
+
+
+def _field_groups(config: Mapping[str, Any], data: Catalogue, kind: str, name: str, field: str, key: str) -> Groups:
+    values = data.values(field, key, kind)
+    bins = (config["group_bins"] or {}).get(field)
+    unknown = config["unknown_values"] or ()
+    values, names = (values, ()) if bins in (None, {}) else membership.binned(values, bins, field, unknown)
+    multi = config["item_group_multi"] if kind == "item" else "all"
+    return membership.by_value(kind, name, values, multi=multi, unknown=unknown, names=names)
+
+
+def reported(config: Mapping[str, Any], data: Catalogue) -> tuple[list[Groups], list[Groups]]:
+    """The item and user groupings that a run reports."""
+    items = [item_groups(config, data, name) for name in names_of(config, "item_groups")]
+    users = [user_groups(config, data, name) for name in names_of(config, "user_groups")]
+    return items, [*users, *_probed_besides(config, data, {membership.field for membership in users})]
+
+
+def names_of(config: Mapping[str, Any], key: str) -> list[str]:
+    """The groupings that a key names, one or several."""
+    given = config[key] or []
+    names = [given] if isinstance(given, str) else list(given)
+    if wrong := [name for name in names if not isinstance(name, str) or not name]:
+        raise UsageError(f"{key}: {wrong[0]!r} is no name of a grouping")
+    return names
+
+
+def sensitive_groups(config: Mapping[str, Any], data: Catalogue) -> list[Groups]:
+    """One user grouping for each `sensitive_attribute`; refuses one that the data lacks."""
+    return [user_groups(config, data, name, "sensitive_attribute") for name in names_of(config, "sensitive_attribute")]
+
+
+def _probed_besides(config: Mapping[str, Any], data: Catalogue, named: set[str]) -> list[Groups]:
+    """Attributes that are probed but not named among user_groups: who recomputes an AUC needs the classes."""
+    return [membership for membership in probed_groups(config, data) if membership.field not in named]
+
+
+def probed_groups(config: Mapping[str, Any], data: Catalogue) -> list[Groups]:
+    """One user grouping for each attribute of `probe`."""
+    return [user_groups(config, data, name, "probe") for name in dict.fromkeys(names_of(config, "probe"))]

@@ -1,0 +1,1 @@
+"""Many runs, one after another or side by side on machines."""

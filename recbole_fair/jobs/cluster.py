@@ -1,0 +1,162 @@
+"""Ray started quietly, or joined; and how much of it each run may use."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from recbole_fair.errors import UsageError
+
+# Nothing is sent anywhere and nothing is shown that is not ours; Ray's own files lie in its temporary folder.
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a stopped trial has reported its judged figure only
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupt ends the search; the same command goes on
+}
+_STORE_BYTES = 200 * 2**20  # only settings and figures travel: a small object store will do
+LOST_WORKERS = 3  # a run whose machine went away is started again this often; one that fails is not
+_PATIENCE = 10.0  # seconds
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine of the cluster."""
+
+    cpus: int
+    gpus: float = 0.0
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one run gets, and how many run at once."""
+
+    cpus: float
+    gpus: float
+    at_once: int
+
+    @property
+    def threads(self) -> int:
+        """Threads of one run: no more than its cores, or runs side by side get in each other's way."""
+        return max(1, int(self.cpus))
+
+
+def share_of(
+    nodes: Sequence[Node], runs: int, max_concurrent: int | None = None, gpus_per_trial: float | None = None
+) -> Share:
+    """Divide the nodes among `runs`: as many at once as there are cores (and GPUs) for, each with all it can have."""
+    gpus = _gpus_each(nodes, gpus_per_trial)
+    cores = sum(node.cpus for node in nodes)
+    wanted = min(runs, max_concurrent or cores)
+    if gpus:
+        wanted = min(wanted, sum(int(node.gpus / gpus + 1e-9) for node in nodes))
+    if wanted > cores:
+        return Share(cores / wanted, gpus, wanted)
+    widest = max(node.cpus for node in nodes)
+    fitting = [cpus for cpus in range(1, widest + 1) if sum(node.cpus // cpus for node in nodes) >= wanted]
+    return Share(max(fitting), gpus, wanted)
+
+
+def _gpus_each(nodes: Sequence[Node], wanted: float | None) -> float:
+    largest = max(node.gpus for node in nodes)
+    if wanted is None:
+        return min(1.0, largest)
+    if wanted > largest:
+        raise UsageError(f"gpus_per_trial={wanted:g}: no machine here has that many GPUs (at most {largest:g})")
+    if wanted > 1 and wanted != int(wanted):
+        raise UsageError(f"gpus_per_trial={wanted:g}: a part of one GPU, or whole ones")
+    return wanted
+
+
+@contextmanager
+def started(address: str | None) -> Iterator[list[Node]]:
+    """A Ray of our own on this machine, or the cluster at `address`; left as it was found."""
+    if address and address.startswith("ray://"):
+        raise UsageError(f"ray_address={address}: start the command on a machine of the cluster, with ray_address=auto")
+    with _environment(), _unlogged("ray.tune"):
+        from recbole_fair.jobs.rays import ray
+
+        ours = not ray.is_initialized()
+        if ours:
+            _connect(ray, address)
+        try:
+            yield _nodes(ray)
+        finally:
+            if ours:
+                ray.shutdown()
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        # "local": without it Ray joins whatever cluster someone has started on this machine.
+        ray.init("local", include_dashboard=False, object_store_memory=_STORE_BYTES, **quiet)
+        return
+    try:
+        _knock(address)
+        ray.init(address=address, **quiet)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"ray_address={address}: no cluster answers ({reason}); start one with `ray start`") from error
+
+
+def _knock(address: str) -> None:
+    """Ray itself would wait minutes for a machine that is not there."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
+
+
+def _nodes(ray: Any) -> list[Node]:
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [Node(int(had["CPU"]), had.get("GPU", 0.0)) for had in alive if had.get("CPU", 0) >= 1]
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    """Ray reads its settings from the environment, which is the caller's."""
+    former = {name: os.environ.get(name) for name in _QUIET}
+    os.environ.update({name: os.environ.get(name, value) for name, value in _QUIET.items()})
+    try:
+        yield
+    finally:
+        for name, value in former.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _unlogged(name: str) -> Iterator[None]:
+    """Tune logs a traceback for every worker that is lost; the trial is run again, or its row says why not."""
+    logger = logging.getLogger(name)
+    former = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(former)
+
+
+def settle(cwd: str, share: Share) -> None:
+    """In a worker: stand where the command was given, on as many cores and GPUs as this run may use."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    try:
+        os.chdir(cwd)
+    except OSError as error:
+        raise UsageError(f"{cwd}: not on this machine; a cluster needs shared storage (docs/cluster.md)") from error
+    if not share.gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    threadpool_limits(share.threads)
+    torch.set_num_threads(share.threads)

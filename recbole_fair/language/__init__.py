@@ -1,0 +1,1 @@
+"""Language models: found, checked and loaded."""

@@ -1,0 +1,139 @@
+"""Figures of yes/no answers and scores: F1, AUC, hits among candidates, GD and Rate.
+
+Pairs are rows [P]: a label (liked or not), an answer (Yes or not) or a score, and the row number of the user. Counts
+are kept by user, so that every figure can be resampled over users and split by user group. Symbols in `functions`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from recbole_fair.metrics.formulas import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    Terms,
+    deviation,
+    disparity,
+    divide,
+    present_mean,
+)
+
+_CELLS = 1 << 22  # of weights at a time in `auc_draws`: 32 MiB
+
+
+class Confusion(NamedTuple):
+    """True and false, positive ("Yes") and negative answers of each user."""
+
+    tp: FloatArray  # [U]
+    fp: FloatArray  # [U]
+    fn: FloatArray  # [U]
+    tn: FloatArray  # [U]
+
+
+def confusion(labels: BoolArray, answers: BoolArray, users: IntArray, user_count: int) -> Confusion:
+    """Count answers by user from pairs [P]; `users` holds row numbers below `user_count`."""
+    liked, yes = np.asarray(labels, dtype=bool), np.asarray(answers, dtype=bool)
+    cases = (liked & yes, ~liked & yes, liked & ~yes, ~liked & ~yes)
+    return Confusion(*(np.bincount(users[case], minlength=user_count).astype(float) for case in cases))
+
+
+def f1(counts: Confusion) -> Terms:
+    """F1 of "Yes" = 2 TP / (2 TP + FP + FN), TP, FP, FN summed over users; the g of CL-MoE, Eq. 2-3."""
+    return Terms(2 * counts.tp, 2 * counts.tp + counts.fp + counts.fn)
+
+
+def precision(counts: Confusion) -> Terms:
+    """Precision of "Yes" = TP / (TP + FP); nan if "Yes" is never answered."""
+    return Terms(counts.tp, counts.tp + counts.fp)
+
+
+def recall(counts: Confusion) -> Terms:
+    """Recall of "Yes" = TP / (TP + FN); nan if nothing is liked."""
+    return Terms(counts.tp, counts.tp + counts.fn)
+
+
+def yes_share(counts: Confusion) -> Terms:
+    """Share of pairs answered "Yes" = (TP + FP) / (TP + FP + FN + TN); near 0 or 1 the model has collapsed."""
+    return Terms(counts.tp + counts.fp, counts.tp + counts.fp + counts.fn + counts.tn)
+
+
+def auc(scores: FloatArray, labels: BoolArray, weights: npt.NDArray[Any] | None = None) -> FloatArray:
+    """Area under the ROC curve = P(s+ > s-) + P(s+ = s-) / 2 over pairs of a liked and a disliked row.
+
+    scores [P], labels [P]; weights [..., P] count each row so often, [] or [...] comes back and the rows are sorted
+    once. nan where one class has no weight, or where a score is undefined.
+
+    >>> float(auc(np.array([0.1, 0.4, 0.4]), np.array([False, True, False])))
+    0.75
+    """
+    weight = np.ones(len(scores)) if weights is None else np.asarray(weights, dtype=float)
+    if not len(scores) or np.isnan(scores).any():
+        return np.full(weight.shape[:-1], np.nan)
+    order, starts = _ties(scores)
+    return _auc_of_sorted(labels[order], weight[..., order], starts)
+
+
+def auc_draws(scores: FloatArray, labels: BoolArray, users: IntArray, draws: npt.NDArray[Any]) -> FloatArray:
+    """`auc` of resampled users: draws [S, U] says how often each user was drawn, [S] comes back.
+
+    The rows are sorted once, and weights are spread from users to rows a block of samples at a time, so memory does
+    not grow with S * P.
+    """
+    if not len(scores) or np.isnan(scores).any():
+        return np.full(len(draws), np.nan)
+    order, starts = _ties(scores)
+    rows, sorted_labels = users[order], labels[order]
+    blocks = np.array_split(draws, max(1, len(draws) * len(scores) // _CELLS))
+    values: FloatArray = np.concatenate([_auc_of_sorted(sorted_labels, block[:, rows], starts) for block in blocks])
+    return values
+
+
+def _ties(scores: FloatArray) -> tuple[IntArray, IntArray]:
+    """The order of rising scores, and where in it each run of equal scores starts."""
+    order = np.argsort(scores, kind="stable")
+    ranked = scores[order]
+    return order, np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
+
+
+def _auc_of_sorted(labels: BoolArray, weights: npt.NDArray[Any], starts: IntArray) -> FloatArray:
+    positive = np.add.reduceat(np.where(labels, weights, 0.0), starts, axis=-1)  # [..., runs]
+    negative = np.add.reduceat(np.where(labels, 0.0, weights), starts, axis=-1)
+    beaten = negative.cumsum(-1) - negative / 2
+    return divide((positive * beaten).sum(-1), positive.sum(-1) * negative.sum(-1))
+
+
+def gd(given: npt.NDArray[Any], base: npt.NDArray[Any]) -> FloatArray:
+    """GD = sqrt( (1/|G|) sum_i (g(A_i, B) - g(B))^2 ) (CL-MoE, Eq. 2).
+
+    given [..., G]: g with attribute value A_i in the prompt, of the users who have A_i or of everyone given A_i;
+    base [...]: g(B), the same users without it. -> [...]
+    """
+    squares = (given - np.asarray(base)[..., None]) ** 2
+    return disparity(np.sqrt(present_mean(squares)), given)
+
+
+def rate(given: npt.NDArray[Any], base: npt.NDArray[Any]) -> FloatArray:
+    """Rate = (1/|G|) sum_i | 1 - g(A_i, B) / g(B) | (CL-MoE, Eq. 3, as written); nan where g(B) is 0."""
+    return disparity(present_mean(np.abs(_relative(given, base))), given)
+
+
+def rate_sq(given: npt.NDArray[Any], base: npt.NDArray[Any]) -> FloatArray:
+    """(1/|G|) sum_i (1 - g(A_i, B) / g(B))^2 = (GD / g(B))^2: what CL-MoE's tables print for one attribute."""
+    return disparity(present_mean(_relative(given, base) ** 2), given)
+
+
+def gd_gap(given: npt.NDArray[Any]) -> FloatArray:
+    """GD without the shift common to all groups: sqrt( (1/|G|) sum_i (g(A_i, B) - mean_j g(A_j, B))^2 ).
+
+    GD^2 = gd_gap^2 + (mean_j g(A_j, B) - g(B))^2, so GD is also large where a clause in the prompt moves all groups
+    alike; this is the part that is a difference between groups.
+    """
+    return deviation(given)
+
+
+def _relative(given: npt.NDArray[Any], base: npt.NDArray[Any]) -> FloatArray:
+    return 1 - divide(given, np.broadcast_to(np.asarray(base)[..., None], np.shape(given)))

@@ -1,0 +1,118 @@
+"""What lists do to items: exposure by item group, REO and RSP, long tail, popularity, Gini, coverage.
+
+Lists are item ids [U, K], best first, 0 (RecBole's padding) where a list is shorter; item groups are a membership
+[I, G] whose row 0 is empty. An item of several groups counts in each, so shares may add up to more than 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from recbole_fair.errors import UsageError
+from recbole_fair.metrics.formulas import BoolArray, FloatArray, IntArray, Terms, divide
+
+
+def exposure(lists: IntArray, membership: BoolArray, discount: str = "none") -> Terms:
+    """Share of exposure of each item group, terms [U, G]: sum_u sum_k b_k 1(list[u, k] in g) / sum_u sum_k b_k.
+
+    b_k is the exposure of rank k: 1 ("none", a share of list slots) or 1 / log2(k + 1) ("log", as in DCG; Singh and
+    Joachims 2018). Slots of items in no group count below only.
+    """
+    if discount not in ("none", "log"):
+        raise UsageError(f"discount={discount!r}: none (each slot counts 1) or log (1 / log2(rank + 1))")
+    ranks = np.arange(1, lists.shape[1] + 1)
+    weight = 1 / np.log2(ranks + 1) if discount == "log" else np.ones(len(ranks))  # [K]
+    slots = (lists > 0) @ weight  # [U]
+    return Terms(_exposed(lists, membership, weight), np.repeat(slots[:, None], membership.shape[1], axis=1))
+
+
+def merit(relevant: npt.NDArray[Any], held_out: npt.NDArray[Any]) -> Terms:
+    """Merit of each item group, terms [U, G]: its share of the held-out relevant interactions.
+
+    relevant [U, G] counts a user's test items by group, held_out [U] all of its test items.
+    """
+    groups = np.asarray(relevant, dtype=float)
+    return Terms(groups, np.broadcast_to(np.asarray(held_out, dtype=float)[:, None], groups.shape))
+
+
+def exposure_to_merit(exposures: npt.NDArray[Any], merits: npt.NDArray[Any]) -> FloatArray:
+    """Exposure(g) / Merit(g) of each group, [..., G]: 1 where a group is shown as often as it is liked.
+
+    The ratio that disparate treatment compares between groups (Singh and Joachims 2018), here by group, so that gap,
+    ratio and cv of it follow. nan where a group has no held-out interaction.
+    """
+    return divide(exposures, merits)
+
+
+def recommended_given_liked(hits: npt.NDArray[Any], relevant: npt.NDArray[Any]) -> Terms:
+    """P(R@K | g, y=1) = sum_u hits[u, g] / sum_u relevant[u, g] (Zhu et al. 2020), terms [U, G].
+
+    REO@K, ranking-based equal opportunity, is `functions.cv` of it: std_g / mean_g. Every liked pair counts the
+    same here; BiFair's group utility (`functions.group_utility`) averages over users instead.
+    """
+    return Terms(np.asarray(hits, dtype=float), np.asarray(relevant, dtype=float))
+
+
+def recommended(lists: IntArray, membership: BoolArray, seen: npt.NDArray[Any]) -> Terms:
+    """P(R@K | g) = sum_u |list_u in g| / sum_u |items of g that u could be shown| (Zhu et al. 2020), terms [U, G].
+
+    RSP@K, ranking-based statistical parity, is `functions.cv` of it: std_g / mean_g. seen [U, G] counts, by group,
+    the items masked for the user (its training items).
+    """
+    could = membership.sum(0) - np.asarray(seen, dtype=float)
+    return Terms(_exposed(lists, membership, np.ones(lists.shape[1])), could)
+
+
+def aplt(lists: IntArray, tail: BoolArray) -> Terms:
+    """APLT = (1/|U|) sum_u |{i in L_u, i in tail}| / |L_u| (Abdollahpouri et al. 2019), terms [U]; tail [I]."""
+    return _list_mean(lists, tail)
+
+
+def average_popularity(lists: IntArray, popularity: npt.NDArray[Any]) -> Terms:
+    """ARP = (1/|U|) sum_u (1/|L_u|) sum_{i in L_u} phi(i) (Yin et al. 2012), terms [U].
+
+    popularity [I] is phi, the number of training interactions of an item.
+    """
+    return _list_mean(lists, popularity)
+
+
+def times_listed(lists: IntArray, item_count: int) -> FloatArray:
+    """In how many lists each item stands, [I - 1]: padding is no item."""
+    return np.bincount(lists.ravel(), minlength=item_count)[1:].astype(float)
+
+
+def gini(counts: npt.NDArray[Any]) -> FloatArray:
+    """Gini index of list slots over all items, shown or not, [..., I] -> [...].
+
+    sum_i (2 i - n - 1) x_(i) / (n sum_i x_i), x_(1) <= ... <= x_(n). 0: every item equally often; (n - 1) / n: one
+    item only; nan: nothing is listed.
+
+    >>> float(gini(np.array([0, 0, 0, 8])))
+    0.75
+    """
+    ordered = np.sort(np.asarray(counts, dtype=float), axis=-1)
+    size = ordered.shape[-1]
+    place = 2 * np.arange(1, size + 1) - size - 1
+    return divide((place * ordered).sum(-1), size * ordered.sum(-1))
+
+
+def coverage(counts: npt.NDArray[Any]) -> FloatArray:
+    """Share of the catalogue that stands in at least one list, [..., I] -> [...]."""
+    shown = np.asarray(counts) > 0
+    return divide(shown.sum(-1), shown.shape[-1])
+
+
+def _exposed(lists: IntArray, membership: BoolArray, weight: FloatArray) -> FloatArray:
+    """sum_k weight[k] 1(list[u, k] in g), [U, G]; one group at a time, so that no [U, K, G] of floats is held."""
+    return np.stack([column[lists] @ weight for column in membership.T], axis=1)
+
+
+def _list_mean(lists: IntArray, values: npt.NDArray[Any]) -> Terms:
+    """Mean over users of the mean over their list; a user with an empty list does not count."""
+    listed = lists > 0
+    length = listed.sum(1)
+    mean = divide((np.asarray(values, dtype=float)[lists] * listed).sum(1), length)
+    return Terms(np.where(length > 0, mean, 0.0), (length > 0).astype(float))

@@ -1,0 +1,98 @@
+"""How sure the figures of one run are: intervals from resampling its judged users."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+
+from recbole_fair.evaluation.side_by_side import SideBySide
+from recbole_fair.metrics import bootstrap
+from recbole_fair.metrics.formulas import FloatArray, Terms, divide
+from recbole_fair.metrics.list_metrics import BlockName, Measure
+
+Bounds = list[float] | None
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How to resample: confidence level, number of samples, seed, and how bounds are read off them."""
+
+    level: float
+    samples: int
+    seed: int = 0
+    method: str = "widened"
+
+
+def resampling(config: Mapping[str, Any]) -> Resampling | None:
+    """As the keys `interval`, `bootstrap` and `interval_method` say; None where no interval is wanted."""
+    if not config["interval"] or not config["bootstrap"]:
+        return None
+    return Resampling(config["interval"], config["bootstrap"], method=config["interval_method"])
+
+
+@dataclass
+class Intervals:
+    """An interval for each measure, None where it would mean nothing, and what is to be said of them."""
+
+    bounds: dict[str, Bounds] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def intervals(blocks: Mapping[BlockName, Any], measures: Sequence[Measure], users: int, how: Resampling) -> Intervals:
+    """Resample the users once for all measures; each formula is applied to every sample."""
+    if users < 2:
+        return Intervals({measure.key: None for measure in measures}, [f"no intervals: {users} judged user(s)"])
+    figures, draws = {name: terms.value() for name, terms in blocks.items()}, _draws(blocks, users, how)
+    found, near = Intervals(), []
+    for measure in measures:
+        point, samples = measure.of(figures), measure.of(draws)
+        found.bounds[measure.key] = _bounds(measure, samples, point, how)
+        if _compares_groups(measure) and found.bounds[measure.key] and bootstrap.near_boundary(samples, point):
+            near.append(measure.key)
+    if near:
+        found.notes.append(f"{bootstrap.NOISE} {', '.join(near)}: read them as at most (MIN, ratio: at least) so much")
+    return found
+
+
+def _draws(blocks: Mapping[BlockName, Any], users: int, how: Resampling) -> dict[BlockName, FloatArray]:
+    """[S, G] of every block; all see the same samples of users, of which only a chunk is held at a time."""
+    ratios = {name: terms for name, terms in blocks.items() if isinstance(terms, Terms)}
+    below, denominators = _denominators(ratios)
+    above = SideBySide({name: terms.numerator for name, terms in ratios.items()})
+    parts: dict[BlockName, list[FloatArray]] = {name: [] for name in blocks}
+    for weights in bootstrap.weights(users, how.samples, how.seed):
+        tops, bottoms = above.sums(weights), denominators.sums(weights)
+        for name, terms in blocks.items():
+            drawn = divide(tops[name], bottoms[below[name]]) if name in ratios else terms.resampled(weights)
+            parts[name].append(drawn)
+    return {name: np.concatenate(chunks) for name, chunks in parts.items()}
+
+
+def _denominators(ratios: Mapping[BlockName, Terms]) -> tuple[dict[BlockName, bytes], SideBySide]:
+    """Which denominator each block has, by content, and these: all metrics of a grouping share one."""
+    below = {name: np.ascontiguousarray(terms.denominator) for name, terms in ratios.items()}
+    keys = {name: blake2b(array.data, digest_size=16).digest() for name, array in below.items()}
+    return keys, SideBySide({keys[name]: terms.denominator for name, terms in ratios.items()})
+
+
+def _bounds(measure: Measure, samples: FloatArray, point: FloatArray, how: Resampling) -> Bounds:
+    if not np.isfinite(point):
+        return None
+    if how.method == "widened" and _compares_groups(measure):
+        low, high = bootstrap.widened_interval(samples, point, how.level, boundary=measure.equal)
+    elif how.method == "bias_corrected":
+        low, high = bootstrap.bias_corrected_interval(samples, point, how.level)
+    else:
+        low, high = bootstrap.percentile_interval(samples, how.level)
+    if not np.isfinite([low, high]).all():
+        return None
+    return [float(end) for end in np.clip([low, high], *measure.bounds)]  # a widened interval may reach beyond
+
+
+def _compares_groups(measure: Measure) -> bool:
+    """Whether a measure is a disparity: those have a boundary (equality) that resampling cannot cross."""
+    return any(grouping for _, grouping in measure.blocks) and ":" not in measure.key

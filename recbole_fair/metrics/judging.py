@@ -1,0 +1,72 @@
+"""All that one evaluation says beside its figures: intervals, rows by group, and which groups are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from recbole_fair.metrics.formulas import FloatArray
+from recbole_fair.metrics.intervals import Bounds, Intervals, Resampling, intervals
+from recbole_fair.metrics.list_metrics import BlockName, Cell, TableMetric, cells
+from recbole_fair.metrics.list_table import Table
+
+NO_GROUP = "(none)"
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What goes into result.json and groups.csv."""
+
+    interval: dict[str, Bounds]
+    groups: list[Row]
+    notes: list[str]
+
+
+def judge(table: Table, metrics: Iterable[Any], how: Resampling | None, min_users: int) -> Judgement:
+    """Intervals of all metrics and of each group's figures from one resampling; small groups are not printed."""
+    ours = [metric for metric in metrics if isinstance(metric, TableMetric)]
+    measures = [replace(measure, bounds=metric.bounds) for metric in ours for measure in metric.measures(table)]
+    shown = list(cells(table))
+    wanted = [*measures, *(cell.measure for cell in shown)]
+    blocks = {name: table.terms(*name) for name in dict.fromkeys(name for one in wanted for name in one.blocks)}
+    figures = {name: terms.value() for name, terms in blocks.items()}
+    found = intervals(blocks, wanted, len(table.users), how) if how else Intervals()
+    rows = [row for field in table.groups for row in _rows(table, field)]
+    by_group = {(row["field"], row["group"]): row for row in reversed(rows)}
+    for cell in shown:
+        row = by_group[cell.grouping, cell.group]
+        row.update(_columns(cell, figures, found, printed=row["users"] >= min_users))
+    interval = {measure.key: found.bounds[measure.key] for measure in measures} if how else {}
+    return Judgement(interval, rows, [*_absent_groups(table), *found.notes])
+
+
+def _rows(table: Table, field: str) -> Iterator[Row]:
+    """A row a group of one grouping, and one for those who belong to no group."""
+    groups = table.groups[field]
+    sizes = [*groups.membership.sum(axis=0), groups.unknown]
+    users = [*table.judged(field), table.outside(field)]
+    for name, size, judged in zip([*groups.names, NO_GROUP], sizes, users, strict=True):
+        if name != NO_GROUP or size:
+            yield {"kind": groups.kind, "field": field, "group": name, "size": int(size), "users": int(judged)}
+
+
+def _columns(cell: Cell, figures: Mapping[BlockName, FloatArray], found: Intervals, printed: bool) -> Row:
+    """A figure and its interval; nothing at all for a group too small to be printed."""
+    value = float(cell.measure.of(figures))
+    low, high = (found.bounds.get(cell.measure.key) if printed else None) or (None, None)
+    shown = value if printed and np.isfinite(value) else None
+    return {cell.figure: shown, f"{cell.figure}_low": low, f"{cell.figure}_high": high}
+
+
+def _absent_groups(table: Table) -> Iterator[str]:
+    """Groups that no judged user speaks for are left out of every figure, by name."""
+    for field, groups in table.groups.items():
+        absent = [name for name, users in zip(groups.names, table.judged(field), strict=True) if not users]
+        if absent:
+            yield f"{field}: no judged user for {', '.join(absent)}; left out"
+        if len(groups.names) - len(absent) < 2:
+            yield f"{field}: fewer than two groups with judged users, so there is nothing to compare"

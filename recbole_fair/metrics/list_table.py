@@ -1,0 +1,147 @@
+"""What each judged user contributes to every figure.
+
+A figure is a ratio of two sums over users (`functions.Terms`): a mean over the users of a group, an item group's
+utility, the F1 of an answer. From a table of such terms follow overall figures, figures by group, aggregates over
+groups and, by resampling its rows, all their intervals; users.csv is the table as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from recbole_fair.errors import UsageError
+from recbole_fair.groups.membership import Groups
+from recbole_fair.metrics import exposure
+from recbole_fair.metrics.formulas import BoolArray, FloatArray, IntArray, Terms, group_utility_terms, user_mean
+
+
+class Table(Protocol):
+    """What metrics and intervals read, whatever was judged."""
+
+    @property
+    def users(self) -> IntArray:
+        """[U] of judged users."""
+
+    @property
+    def groups(self) -> Mapping[str, Groups]:
+        """Groupings by field."""
+
+    def terms(self, metric: str, grouping: str) -> Any:
+        """Terms [U, G] of a metric by a grouping's groups; [U, 1] over all users where `grouping` is empty."""
+
+    def figures(self, kind: str) -> list[str]:
+        """The metrics that every user or item group has."""
+
+    def judged(self, grouping: str) -> IntArray:
+        """[G] of judged users that speak for each group."""
+
+    def outside(self, grouping: str) -> int:
+        """Judged users that speak for no group."""
+
+
+@dataclass(frozen=True)
+class RankingTable:
+    """One row a judged user, in the loader's order: its list, its metrics, and its hits by item group.
+
+    `per_user` holds means-to-be ("recall@20"). For each item grouping, `hits` counts a user's hits of each group within
+    each of the T values of `topk`, `relevant` its test items, `masked` (kept if a metric needs it) the items it could
+    not be shown.
+    """
+
+    users: IntArray  # [U]
+    lists: IntArray  # [U, K] recommended item ids, best first; 0 where there was nothing left to recommend
+    scores: FloatArray  # [U, K]
+    topk: Sequence[int]
+    per_user: Mapping[str, FloatArray]  # [U] each
+    groups: Mapping[str, Groups] = field(default_factory=dict)
+    hits: Mapping[str, IntArray] = field(default_factory=dict)  # [U, T, G]
+    relevant: Mapping[str, IntArray] = field(default_factory=dict)  # [U, G]
+    masked: Mapping[str, IntArray] = field(default_factory=dict)  # [U, G]
+    utility: str = "recall"
+    utility_users: str = "relevant"
+
+    def terms(self, metric: str, grouping: str = "") -> Terms:
+        """A user's metric by user group, or what is said of item groups."""
+        if not grouping:
+            return user_mean(self.per_user[metric][:, None])
+        groups = self.groups[grouping]
+        if groups.kind == "user":
+            return user_mean(self.per_user[metric]).by_group(groups.membership[self.users])
+        return self._of_items(metric, groups)
+
+    def _of_items(self, metric: str, groups: Groups) -> Terms:
+        name, _, k = metric.partition("@")
+        return _OF_ITEMS[name](self, groups, int(k))
+
+    def found(self, groups: Groups, k: int) -> IntArray:
+        """[U, G] of hits among the first k."""
+        return self.hits[groups.field][:, list(self.topk).index(k)]
+
+    def figures(self, kind: str) -> list[str]:
+        """The host's metrics for users; utility and exposure for item groups."""
+        if kind == "user":
+            return list(self.per_user)
+        return [f"{name}@{k}" for name in dict.fromkeys(("recall", self.utility, "exposure")) for k in self.topk]
+
+    def judged(self, grouping: str) -> IntArray:
+        """Users of a group; for an item group, those with a test item in it."""
+        return np.asarray(self._speak_for(grouping).sum(axis=0))
+
+    def outside(self, grouping: str) -> int:
+        """Users without a known value; for an item grouping, those without a test item of any group."""
+        return int((~self._speak_for(grouping).any(axis=1)).sum())
+
+    def _speak_for(self, grouping: str) -> BoolArray:
+        groups = self.groups[grouping]
+        return groups.membership[self.users] if groups.kind == "user" else self.relevant[grouping] > 0
+
+
+def _recall(table: RankingTable, groups: Groups, k: int) -> Terms:
+    return group_utility_terms(table.found(groups, k), table.relevant[groups.field], table.utility_users)
+
+
+def _hit(table: RankingTable, groups: Groups, k: int) -> Terms:
+    relevant = (table.relevant[groups.field] > 0).astype(int)
+    return group_utility_terms((table.found(groups, k) > 0).astype(int), relevant, table.utility_users)
+
+
+def _found(table: RankingTable, groups: Groups, k: int) -> Terms:
+    return exposure.recommended_given_liked(table.found(groups, k), table.relevant[groups.field])
+
+
+def _shown(table: RankingTable, groups: Groups, k: int) -> Terms:
+    return exposure.recommended(table.lists[:, :k], groups.membership, table.masked[groups.field])
+
+
+def _exposure(table: RankingTable, groups: Groups, k: int) -> Terms:
+    return exposure.exposure(table.lists[:, :k], groups.membership)
+
+
+def _merit(table: RankingTable, groups: Groups, _: int) -> Terms:
+    relevant = table.relevant[groups.field]
+    return exposure.merit(relevant, relevant.sum(axis=1))
+
+
+# What can be said of an item group: two utilities, P(shown | liked), P(shown), exposure, merit.
+_OF_ITEMS = {
+    "recall": _recall,
+    "hit": _hit,
+    "found": _found,
+    "shown": _shown,
+    "exposure": _exposure,
+    "merit": _merit,
+}
+
+
+def by_field(groupings: Sequence[Groups]) -> dict[str, Groups]:
+    """Groupings by name; an item field and a user field of one name could not be told apart in any table."""
+    named: dict[str, Groups] = {}
+    for groups in groupings:
+        if groups.field in named:
+            raise UsageError(f"{groups.field!r}: named twice among item_groups and user_groups; keep one")
+        named[groups.field] = groups
+    return named

@@ -1,0 +1,102 @@
+"""What AlphaRec, Linear and the InfoNCE forms of MF and LightGCN share: cosine scores trained by sampled InfoNCE."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from recbole_fair.models.losses import SampledInfoNCE
+from recbole_fair.models.sampling import PairSampler
+
+# Scoring a batch's users against all items by one matrix product beats gathering the negatives' vectors while
+# it gives at most this many times more scores than there are negatives.
+_ALL_ITEMS_FACTOR = 64
+
+Rows = tuple[Tensor, Tensor, Tensor]  # users [B], positives [B], negatives [B, n]
+
+
+class Contrastive:
+    """Mixin for a RecBole GeneralRecommender: a subclass says what its `vectors` are, this does the rest.
+
+    Loss (BiFair, section 4.3): InfoNCE over `negatives` uniform negatives, scores cosine / temperature. These exclude
+    the user's training items only; they are drawn on the device, because the host's loader would repeat every row
+    256 times (trap 30).
+    """
+
+    # what the mixin reads from the RecBole model it is mixed into
+    USER_ID: str
+    ITEM_ID: str
+    n_items: int
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)  # type: ignore[call-arg]
+        self.temperature = float(config["temperature"])
+        self.negatives = int(config["negatives"])
+        self.uniform_users = config["user_sampling"] == "user"
+        self.sampler = PairSampler(dataset.inter_matrix(form="csr"))
+        self.loss = SampledInfoNCE()
+        self._scoring: tuple[Tensor, Tensor] | None = None
+
+    def vectors(self) -> tuple[Tensor, Tensor]:
+        """User vectors [U, D] and item vectors [I, D] under the current parameters."""
+        raise NotImplementedError
+
+    def train(self, mode: bool = True) -> Any:
+        """Also forget the vectors kept for scoring: the parameters are about to change, or have changed."""
+        self._scoring = None
+        return super().train(mode)  # type: ignore[misc]
+
+    def calculate_loss(self, interaction: Any) -> Tensor:
+        """InfoNCE of one batch."""
+        return self.pair_losses(self.draw(interaction), *self.unit_vectors())
+
+    def draw(self, interaction: Any) -> Rows:
+        """The batch's users [B] and positives [B], and fresh negatives [B, n]; all that is random in a loss."""
+        if self.uniform_users:
+            # In place, so that a strategy which looks at the batch sees the rows that are trained on.
+            drawn = self.sampler.pairs(len(interaction))
+            interaction.interaction[self.USER_ID], interaction.interaction[self.ITEM_ID] = drawn
+        users = interaction[self.USER_ID]
+        return users, interaction[self.ITEM_ID], self.sampler.negatives(users, self.negatives)
+
+    def pair_losses(self, rows: Rows, user_vectors: Tensor, item_vectors: Tensor) -> Tensor:
+        """InfoNCE of drawn rows under vectors of length 1, reduced as `self.loss` does."""
+        users, positives, negatives = rows
+        # index_select, gather and embedding, not indexing and take: their gradients do not depend on the threads.
+        positive = (user_vectors.index_select(0, users) * item_vectors.index_select(0, positives)).sum(1)
+        negative = self._negative_scores(users, user_vectors, item_vectors, negatives)
+        return self.loss(positive / self.temperature, negative / self.temperature)
+
+    def _negative_scores(self, users: Tensor, user_vectors: Tensor, item_vectors: Tensor, negatives: Tensor) -> Tensor:
+        """Cosines [B, n], by whichever way is the least work."""
+        scores = min(len(users), len(user_vectors)) * self.n_items
+        if scores > _ALL_ITEMS_FACTOR * negatives.numel():
+            negative_vectors = functional.embedding(negatives, item_vectors)
+            return torch.einsum("bd,bnd->bn", user_vectors.index_select(0, users), negative_vectors)
+        if len(user_vectors) > len(users):  # else users repeat: each is scored once
+            user_vectors, users = user_vectors.index_select(0, users), torch.arange(len(users), device=users.device)
+        cells = users.unsqueeze(1) * self.n_items + negatives
+        return (user_vectors @ item_vectors.T).flatten().gather(0, cells.flatten()).view(cells.shape)
+
+    def unit_vectors(self) -> tuple[Tensor, Tensor]:
+        """`vectors`, each of length 1."""
+        users, items = self.vectors()
+        return functional.normalize(users, dim=-1), functional.normalize(items, dim=-1)
+
+    def _scoring_vectors(self) -> tuple[Tensor, Tensor]:
+        if self._scoring is None:
+            self._scoring = self.unit_vectors()
+        return self._scoring
+
+    def predict(self, interaction: Any) -> Tensor:
+        """Cosines of the given pairs."""
+        users, items = self._scoring_vectors()
+        return (users[interaction[self.USER_ID]] * items[interaction[self.ITEM_ID]]).sum(-1)
+
+    def full_sort_predict(self, interaction: Any) -> Tensor:
+        """Cosines of the given users with all items, flattened as the host expects."""
+        users, items = self._scoring_vectors()
+        return (users[interaction[self.USER_ID]] @ items.T).view(-1)

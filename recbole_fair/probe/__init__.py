@@ -1,0 +1,1 @@
+"""How well attributes can be read from what a model knows of its users."""

@@ -1,0 +1,85 @@
+"""Whom an attacker is asked about: the users of an attribute and the class of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from recbole_fair.errors import UsageError
+from recbole_fair.groups.membership import Groups
+from recbole_fair.settings.config import Config
+
+IntArray = npt.NDArray[np.int64]
+_MERGED = "small classes"
+
+
+@dataclass(frozen=True)
+class Target:
+    """The users of one attribute and the class of each; `notes` name who was left out."""
+
+    attribute: str
+    names: tuple[str, ...]
+    users: IntArray  # [U] places among the judged users
+    classes: IntArray  # [U]
+    notes: tuple[str, ...]
+
+    @property
+    def sizes(self) -> IntArray:
+        """Users of each class."""
+        return np.bincount(self.classes, minlength=len(self.names))
+
+
+def target_of(config: Config, groups: Groups, users: IntArray) -> Target:
+    """Users with exactly one known value of an attribute, in classes of at least `min_class_users`."""
+    member = groups.membership[users]
+    known = np.flatnonzero(member.sum(axis=1) == 1)
+    target = Target(groups.field, groups.names, known, member[known].argmax(axis=1), ())
+    if unknown := len(users) - len(known):
+        target = _noted(target, f"{unknown} of {len(users)} users left out: no single known value")
+    least = int(config["min_class_users"])
+    if config["small_classes"] == "merge":
+        target = _merged(target, least)
+    target = _without_small(target, least)
+    if len(target.names) < 2:
+        raise UsageError(
+            f"{groups.field}: a probe needs two classes of at least min_class_users={least} judged users,"
+            f" found {', '.join(target.names) or 'none'}" + "".join(f"; {note}" for note in target.notes)
+        )
+    return target
+
+
+def _merged(target: Target, least: int) -> Target:
+    small = np.flatnonzero(target.sizes < least)
+    if not len(small):
+        return target
+    note = f"classes of fewer than {least} users merged: {_named(target, small)}"
+    classes = np.where(np.isin(target.classes, small), len(target.names), target.classes)
+    large = np.setdiff1d(np.arange(len(target.names) + 1), small)
+    return _noted(_only(replace(target, names=(*target.names, _MERGED), classes=classes), large), note)
+
+
+def _without_small(target: Target, least: int) -> Target:
+    small = np.flatnonzero(target.sizes < least)
+    if not len(small):
+        return target
+    note = f"classes of fewer than {least} users left out: {_named(target, small)}"
+    return _noted(_only(target, np.flatnonzero(target.sizes >= least)), note)
+
+
+def _only(target: Target, classes: IntArray) -> Target:
+    """The users of some classes, numbered anew."""
+    stays = np.isin(target.classes, classes)
+    names = tuple(target.names[place] for place in classes)
+    return replace(
+        target, names=names, users=target.users[stays], classes=np.searchsorted(classes, target.classes[stays])
+    )
+
+
+def _named(target: Target, classes: IntArray) -> str:
+    return ", ".join(f"{target.names[place]} ({target.sizes[place]})" for place in classes)
+
+
+def _noted(target: Target, note: str) -> Target:
+    return replace(target, notes=(*target.notes, note))

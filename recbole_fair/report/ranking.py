@@ -1,0 +1,99 @@
+"""Filling the table: values over seeds, intervals, and what is best and second in each column."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from recbole_fair.metrics import directions
+from recbole_fair.report.rows import Cell, Row
+from recbole_fair.report.runs import Run
+from recbole_fair.report.statistics.evidence import Evidence
+
+_DEFAULT = ("ndcg@20", "recall@20", "cv@20[pop]")
+
+
+def metrics_in(runs: Iterable[Run]) -> list[str]:
+    """Every metric that some run has, in the runs' order."""
+    return list(dict.fromkeys(key for run in runs for key in run.result.test))
+
+
+def default_metrics(runs: Iterable[Run]) -> list[str]:
+    """What is shown unless --metrics says otherwise."""
+    known = metrics_in(runs)
+    return [key for key in _DEFAULT if key in known] or known[:3]
+
+
+def filled(row: Row, keys: Sequence[str], evidence: Evidence) -> Row:
+    """The row with its cells."""
+    return replace(row, cells={key: _cell(row, key, evidence) for key in keys})
+
+
+def _cell(row: Row, key: str, evidence: Evidence) -> Cell:
+    if not row.finished:
+        return Cell(note="no finished run")
+    values = [run.result.test.get(key) for run in row.finished]
+    known = [value for value in values if value is not None]
+    if not known:
+        return Cell(note=_absence(row, key))
+    low, high, reading = _interval(row, key, evidence)
+    missing = f"undefined in {len(values) - len(known)} of {len(values)} seeds" if len(known) < len(values) else ""
+    spread = statistics.stdev(known) if len(known) > 1 else None
+    return Cell(statistics.fmean(known), spread, low, high, reading=reading, note=missing)
+
+
+def _absence(row: Row, key: str) -> str:
+    if not any(key in run.result.test for run in row.finished):
+        return "not measured"
+    reasons = [note for run in row.finished for note in run.result.warnings if str(note).startswith(key)]
+    return f"undefined ({reasons[0]})" if reasons else "undefined"
+
+
+def _interval(row: Row, key: str, evidence: Evidence) -> tuple[float | None, float | None, str]:
+    """As one run states it; over the users of several seeds, or of a run that states none, as recomputed."""
+    stated = row.finished[0].result.interval.get(key) if len(row.finished) == 1 else None
+    if stated is not None:
+        return stated[0], stated[1], ""
+    return evidence.interval(row.label, key)
+
+
+def ranked(rows: Sequence[Row], keys: Sequence[str]) -> list[Row]:
+    """Rows with the best and the second value of each column marked, best of the first column first."""
+    marked = list(rows)
+    for key in keys:
+        marked = _marked(marked, key)
+    return sorted(
+        marked, key=lambda row: (not row.finished, row.collapsed, *(_cost(row, key) for key in keys[:1]), row.label)
+    )
+
+
+def _marked(rows: Sequence[Row], key: str) -> list[Row]:
+    """Values that read the same are the same: what is compared is what is printed."""
+    digits = decimals(rows, key)
+    costs = [round(_cost(row, key), digits) if row.ranked else math.inf for row in rows]
+    places = sorted({value for value in costs if math.isfinite(value)})
+    names = dict(zip(places, ("best", "second"), strict=False))
+    return [
+        replace(row, cells={**row.cells, key: replace(row.cells[key], mark=names.get(value, ""))})
+        for row, value in zip(rows, costs, strict=True)
+    ]
+
+
+def _cost(row: Row, key: str) -> float:
+    value = row.cells[key].value
+    cost = math.nan if value is None else float(directions.cost(key, value))
+    return math.inf if math.isnan(cost) else cost
+
+
+def decimals(rows: Iterable[Row], key: str) -> int:
+    """Four, and more where a column's values are small: GD is of the order of 1e-3."""
+    sizes = [abs(cell.value) for row in rows if (cell := row.cells[key]).value]
+    return 4 if not sizes else min(8, max(4, 2 - math.floor(math.log10(max(sizes)))))
+
+
+def best_row(rows: Sequence[Row], key: str) -> Row | None:
+    """The best row on a metric, None if nothing can be ranked by it."""
+    candidates = [row for row in rows if row.ranked and math.isfinite(_cost(row, key))]
+    return min(candidates, key=lambda row: _cost(row, key), default=None)

@@ -1,0 +1,139 @@
+"""Find run directories and read them; a damaged file is refused by name, a failed or unfinished run is kept."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recbole_fair import storage
+from recbole_fair.errors import UsageError
+from recbole_fair.rundir.result import Result
+from recbole_fair.settings import yamls
+
+FINISHED = ("ok", "collapsed")
+_STATES = (*FINISHED, "failed")
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "model": str,
+    "dataset": str,
+    "strategy": (str, type(None)),
+    "seed": int,
+    "config_hash": str,
+    "error": (str, type(None)),
+    **dict.fromkeys(("valid", "test", "interval", "parameters", "seconds", "versions", "environment", "data"), dict),
+    **dict.fromkeys(("groups", "warnings"), list),
+}
+_RESULT, _CLAIM, _RAY = "result.json", "run.json", "params.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run directory: where it lies, how it is called in the report, and what it says."""
+
+    folder: Path
+    name: str  # its path below what all directories share
+    result: Result
+    copies: tuple[str, ...] = ()  # names of directories that hold the same run
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has figures."""
+        return self.result.status in FINISHED
+
+    @property
+    def identity(self) -> tuple[str, str, str, int]:
+        """Data set, model, configuration and seed: two runs that share them must have the same figures."""
+        return (self.result.dataset, self.result.model, self.result.config_hash, self.result.seed)
+
+
+def read_runs(roots: Sequence[Path]) -> list[Run]:
+    """Every run below the given directories, in the order of their names."""
+    folders = list(dict.fromkeys(folder.resolve() for root in roots for folder in _run_folders(root)))
+    if not folders:
+        given = ", ".join(map(str, roots))
+        raise UsageError(f"{given}: no run directory (a folder with result.json) below; give the root of your runs")
+    shared = Path(os.path.commonpath([folder.parent for folder in folders]))
+    return sorted(
+        (Run(folder, str(folder.relative_to(shared)), _read(folder)) for folder in folders), key=lambda run: run.name
+    )
+
+
+def _run_folders(root: Path) -> Iterator[Path]:
+    if not root.is_dir():
+        raise UsageError(f"{root}: no such directory; give run directories or folders that hold some")
+    for folder, _, files in os.walk(root):
+        # Ray Tune keeps a result.json of its own, with a params.json beside it, in each trial's folder.
+        if _CLAIM in files or (_RESULT in files and _RAY not in files):
+            yield Path(folder)
+
+
+def _read(folder: Path) -> Result:
+    path = folder / _RESULT
+    if not path.exists():
+        return _unfinished(folder)
+    result = Result.read(folder)
+    _check_kinds(path, result)
+    for part in ("valid", "test"):
+        _check_figures(path, part, getattr(result, part))
+    for key, ends in result.interval.items():
+        _check_interval(path, key, ends)
+    return result
+
+
+def _unfinished(folder: Path) -> Result:
+    claim, config = storage.read_json(folder / _CLAIM), config_of(folder)
+    return Result(
+        model=str(config.get("model", "unknown")),
+        strategy=config.get("strategy"),
+        dataset=str(config.get("dataset", "unknown")),
+        seed=int(claim.get("seed") or 0),
+        config_hash=str(claim.get("config_hash")),
+        status="unfinished",
+        error="no result.json: the run has not ended; go on with --resume=True",
+    )
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    """The run's effective configuration; empty if the file is not there."""
+    path = folder / "config.yaml"
+    return yamls.read_mapping(path) if path.exists() else {}
+
+
+def _check_kinds(path: Path, result: Result) -> None:
+    for key, kind in _KINDS.items():
+        value = getattr(result, key)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise _damaged(path, key, value)
+    if result.status not in _STATES:
+        raise _damaged(path, "status", result.status)
+
+
+def _check_figures(path: Path, part: str, figures: Mapping[str, Any]) -> None:
+    for key, value in figures.items():
+        if value is not None and not _is_number(value):
+            raise _damaged(path, f"{part}[{key}]", value)
+
+
+def _check_interval(path: Path, key: str, ends: Any) -> None:
+    if ends is None:
+        return
+    if not isinstance(ends, list) or len(ends) != 2 or not all(map(_is_number, ends)):
+        raise _damaged(path, f"interval[{key}]", ends)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _damaged(path: Path, key: str, value: Any) -> UsageError:
+    return UsageError(f"{path}: damaged ({key} is {value!r}); remove the run's folder and run again")
+
+
+def names(runs: Iterable[Run], limit: int = 4) -> str:
+    """Some names of runs, for messages."""
+    listed = [run.name for run in runs]
+    more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
+    return ", ".join(listed[:limit]) + more

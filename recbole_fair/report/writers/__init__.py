@@ -1,0 +1,1 @@
+"""One table of runs as a web page, Markdown, LaTeX or a sheet."""

@@ -1,0 +1,45 @@
+"""What stands under every table: the same words in each format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from recbole_fair.report.assemble import Block
+from recbole_fair.report.rows import Row
+from recbole_fair.report.statistics.significance import Difference
+from recbole_fair.report.writers.numbers import number
+
+CAPTION = (
+    "Mean ± standard deviation over seeds; for one seed its 95 % interval over users. Best and second are marked;"
+    " failed and collapsed rows take no part. (At most), (at least): noise between groups alone could have made the"
+    " value. The rows of a table share data, split and candidates."
+)
+_VERDICTS = {"shown": "better (shown)", "opposite": "worse (opposite)", "not shown": "not shown"}
+
+
+def seeds(row: Row) -> str:
+    """How many runs have figures, of how many."""
+    done, asked = len(row.finished), len(row.runs)
+    return str(done) if done == asked else f"{done} of {asked}"
+
+
+def claim(block: Block) -> str:
+    """What the tests of a block ask, and how they answer."""
+    label = block.reference.label if block.reference else ""
+    return (
+        f"Is the row better than {label}? Paired over users, seeds pooled; differences are row minus {label}"
+        f" (for a metric that is best at a value: of the distances from it). Shown: the 95 % interval excludes 0 on the"
+        f" better side and Holm's p over the {len(block.tests)} tests of this table is at most .05; opposite: the same"
+        " on the other side; else not shown, with the smallest difference found in four of five cases."
+    )
+
+
+def verdict(test: Difference) -> str:
+    """The answer; what is not shown says how large it would have had to be."""
+    told = _VERDICTS[test.verdict]
+    return told if test.verdict != "not shown" else f"{told} (detectable: {number(test.detectable)})"
+
+
+def notes(rows: Sequence[Row], keys: Sequence[str]) -> list[tuple[str, str]]:
+    """(row, remark) of every remark on what is shown."""
+    return [(row.label, remark) for row in rows for remark in row.remarks(keys)]

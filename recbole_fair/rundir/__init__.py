@@ -1,0 +1,1 @@
+"""The folder that a run leaves: lock, logs, result and files."""

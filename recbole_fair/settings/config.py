@@ -1,0 +1,227 @@
+"""The configuration of one run: layered, checked, never evaluated, reloadable to the same hash.
+
+A subclass of RecBole's Config that overrides its small hooks. Layers, lowest first: RecBole's own yaml files,
+then ours (overall, dataset, family, model, strategy), then the user's files, then the command line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from enum import Enum
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from recbole_fair import registry
+from recbole_fair.errors import UsageError
+from recbole_fair.host import HostConfig, ModelType, recbole
+from recbole_fair.settings import figures, keys, yamls
+
+_HOST_FOLDER = Path(recbole.__file__).parent
+_HOST_PROPERTIES = _HOST_FOLDER / "properties"
+_DATASET_NAME = re.compile(r"[\w][\w.+-]*")
+# How a run is called, not what it computes: never written to config.yaml, where they would be taken up again.
+_NOT_WRITTEN = frozenset({"MODEL_TYPE", "run_dir", "resume", "load", "base"})
+# Read by RecBole though no yaml of its names them.
+_HOST_KEYS_WITHOUT_DEFAULT = frozenset({"encoding", "double_tower", "convert_token_to_onehot", "token_num_threshold"})
+
+
+class Config(HostConfig):
+    """RecBole's Config with a safe reader, our layers and a check of every key.
+
+    `name` is the row label (ReweightAlphaRec), `effective` the merged values before RecBole digests them,
+    `unused` the given keys that belong to other models.
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        dataset: str | None = None,
+        config_files: Sequence[str | Path] = (),
+        overrides: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.unused: list[str] = []
+        given = {"model": model, "dataset": dataset, **(overrides or {})}
+        given = {key: value for key, value in given.items() if key not in ("model", "dataset") or value is not None}
+        with _host_refusals():
+            super().__init__(config_file_list=list(config_files), config_dict=given)
+
+    # --- RecBole's hooks, in the order it calls them
+
+    def _init_parameters_category(self) -> None:
+        super()._init_parameters_category()
+        self.parameters: dict[str, list[str]] = deepcopy(
+            self.parameters
+        )  # the host appends to lists shared by the whole process
+
+    def _load_config_files(self, file_list: list[str | Path]) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        for file in file_list:
+            merge(merged, yamls.read_mapping(Path(file)))
+        return merged
+
+    def _load_variable_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
+        return dict(config_dict)
+
+    def _load_cmd_line(self) -> dict[str, Any]:
+        return {}  # argv belongs to cli.py, which reads it once
+
+    def _merge_external_config_dict(self) -> None:
+        self.external_config_dict = deepcopy(self.file_config_dict)
+        merge(self.external_config_dict, deepcopy(self.variable_config_dict))
+
+    def _get_model_and_dataset(self, model: str | None, dataset: str | None) -> tuple[str, type, str]:
+        given = self.external_config_dict
+        for key in ("model", "dataset"):
+            if not isinstance(given.get(key), str) or not given[key]:
+                raise UsageError(f"{key}={given.get(key)!r}: give --{key}=NAME")
+        self.choice = registry.resolve(given["model"], given.get("strategy"))
+        self.name = self.choice.name
+        self.folder = data_folder(given["dataset"], Path(given.get("data_path") or "dataset_atomic"))
+        target, self.family = self.choice.model.under(given)
+        return super()._get_model_and_dataset(registry.load(target), given["dataset"])
+
+    def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
+        row = self.choice.model
+        super()._load_internal_config_dict(row.host or model, model_class, dataset)
+        layers = [f"dataset/{dataset}", f"family/{self.family}", f"model/{row.name}"]
+        layers += [f"strategy/{row.name}" for row in self.choice.strategies]
+        contents = [yamls.packaged(f"{layer}.yaml") for layer in layers]
+        overall = yamls.packaged("overall.yaml")
+        protocol = ChainMap(self.external_config_dict, *reversed(contents), overall)["eval_protocol"]
+        keys.check_value("eval_protocol", protocol, None)  # it names a file
+        for content in (overall, yamls.packaged(f"protocol/{protocol}.yaml"), *contents):
+            merge(self.internal_config_dict, deepcopy(content))
+
+    def _get_final_config_dict(self) -> dict[str, Any]:
+        self._check_external()
+        final = deepcopy(self.internal_config_dict)
+        merge(final, deepcopy(self.external_config_dict))
+        final.update(model=self.name, strategy=None)
+        if final.get("loss_type") == "CE" and "train_neg_sample_args" not in self.external_config_dict:
+            final["train_neg_sample_args"] = None  # cross-entropy over all items draws no negatives
+        final["metrics"], final["topk"] = figures.completed(final)
+        self.effective = _plain({key: value for key, value in final.items() if key not in _NOT_WRITTEN})
+        figures.check(final)
+        return final
+
+    def _set_default_parameters(self) -> None:
+        super()._set_default_parameters()
+        final = self.final_config_dict
+        final["data_path"] = str(self.folder)
+        final["valid_metric_bigger"] = figures.bigger_is_better(final["valid_metric"])
+
+    def _init_device(self) -> None:
+        """Let RecBole pick the device without touching an existing CUDA_VISIBLE_DEVICES."""
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        if visible is not None:
+            self.final_config_dict["gpu_id"] = visible
+        if not self.final_config_dict["use_gpu"]:
+            self.final_config_dict["gpu_id"] = ""  # the host reads use_gpu nowhere when it picks the device
+        super()._init_device()
+        if visible is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = visible
+        elif self.final_config_dict["device"].type == "cpu":
+            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+
+    # --- ours
+
+    def _check_external(self) -> None:
+        """Refuse unknown keys and wrong values; set aside keys that only other models read."""
+        given, defaults = self.external_config_dict, self.internal_config_dict
+        known = {*defaults, *_HOST_KEYS_WITHOUT_DEFAULT, "model", "dataset"}
+        if any(key not in known for key in given):
+            keys.check_names(given, {*known, *_keys_of_all_models()})
+        self.unused = [key for key in given if key not in known]
+        for key in self.unused:
+            del given[key]
+        for key, value in given.items():
+            keys.check_value(key, value, defaults.get(key))
+
+    def hash(self, fingerprint: str, parents: Sequence[str] = ()) -> str:
+        """`config_hash` of the effective values."""
+        return config_hash(self.effective, fingerprint, parents)
+
+    def as_yaml(self) -> str:
+        """The effective configuration, to be written beside the run and given again as a config file."""
+        return yamls.dump(self.effective)
+
+    def replaced(self, **values: Any) -> Config:
+        """A shallow copy with other final values, for a host class that must see something else."""
+        other = object.__new__(Config)
+        other.__dict__.update(self.__dict__)
+        other.final_config_dict = {**self.final_config_dict, **values}
+        return other
+
+    @property
+    def sequential(self) -> bool:
+        """Whether the model reads the order of a user's items."""
+        return self["MODEL_TYPE"] == ModelType.SEQUENTIAL
+
+
+def config_hash(effective: Mapping[str, Any], fingerprint: str, parents: Sequence[str] = ()) -> str:
+    """Twelve hex digits of all that a run computes from: keys, data and its parents; not its seed.
+
+    Parents are digests of what else it reads: the run it stands on, weights it loads, its text encoder.
+    """
+    values = {key: value for key, value in effective.items() if keys.hashed(key) and key != "seed"}
+    text = json.dumps([values, fingerprint, list(parents)], sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def merge(base: dict[str, Any], layer: Mapping[str, Any]) -> None:
+    """Put one layer over another: `eval_args` key by key (RecBole drops what is not repeated), the rest whole."""
+    for key, value in layer.items():
+        if key == "eval_args" and isinstance(value, dict) and isinstance(base.get(key), dict):
+            base[key] = {**base[key], **value}
+        else:
+            base[key] = value
+
+
+def data_folder(name: str, data_path: Path) -> Path:
+    """Where a data set's atomic files lie: under `data_path`, else the ML-100K inside the recbole package."""
+    if not _DATASET_NAME.fullmatch(name):
+        raise UsageError(f"dataset={name!r}: a data set's name is letters, digits, '.', '_', '+' and '-'")
+    if (data_path / name).is_dir():
+        return data_path / name
+    if name == "ml-100k":
+        return _HOST_FOLDER / "dataset_example" / name
+    present = sorted(entry.name for entry in data_path.iterdir() if entry.is_dir()) if data_path.is_dir() else []
+    raise UsageError(
+        f"dataset={name!r}: no folder {data_path / name}.{registry.nearest(name, [*present, 'ml-100k'])}"
+        f" Make it with `recbole-fair convert SOURCE --raw DIR --name {name}` (dataset_atomic/README.md)"
+    )
+
+
+@cache
+def _keys_of_all_models() -> frozenset[str]:
+    """Keys that some model, family or strategy reads: not unknown, but perhaps of no use to this one."""
+    files = [*(_HOST_PROPERTIES / "model").glob("*.yaml"), *yamls.PROPERTIES.glob("*/*.yaml")]
+    return frozenset(key for file in files for key in yamls.read_mapping(file))
+
+
+def _plain(value: Any) -> Any:
+    """Values that YAML and JSON can hold."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [_plain(entry) for entry in value]
+    return value.name if isinstance(value, Enum) else value
+
+
+@contextmanager
+def _host_refusals() -> Iterator[None]:
+    """RecBole's own objections to a value, as ours: without a traceback."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except (ValueError, TypeError, NotImplementedError, RuntimeError, AttributeError, LookupError) as error:
+        raise UsageError(f"configuration: {error or type(error).__name__}") from error

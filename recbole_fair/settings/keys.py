@@ -1,0 +1,80 @@
+"""What a configuration key may be: known or not, of which type, within which bounds (properties/keys.yaml)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from math import isnan
+from typing import Any
+
+from recbole_fair.errors import UsageError
+from recbole_fair.registry import nearest
+from recbole_fair.settings import yamls
+
+# bool is an int in Python, but not here: `epochs: yes` is a mistake.
+_CHECKS = {
+    "none": lambda value: value is None,
+    "bool": lambda value: isinstance(value, bool),
+    "int": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "float": lambda value: isinstance(value, (int, float)) and not isinstance(value, bool),
+    "str": lambda value: isinstance(value, str),
+    "list": lambda value: isinstance(value, (list, tuple)),
+    "dict": lambda value: isinstance(value, dict),
+}
+_TYPE_OF = {bool: "bool", int: "int", float: "float", str: "str", list: "list", dict: "dict"}
+
+
+@cache
+def declared() -> Mapping[str, Mapping[str, Any]]:
+    """Every key of keys.yaml with its type, bounds and help."""
+    return yamls.packaged("keys.yaml")
+
+
+def hashed(key: str) -> bool:
+    """Whether a key changes what a run computes."""
+    return bool(declared().get(key, {}).get("hash", True))
+
+
+def check_names(keys: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse a key nobody reads: RecBole would take it without a word."""
+    known = {*known, *declared()}
+    for key in keys:
+        if key not in known:
+            raise UsageError(f"unknown key {key!r}.{nearest(key, known)} `recbole-fair run --help` lists the keys")
+
+
+def check_value(key: str, value: Any, default: Any) -> None:
+    """Refuse a value of another type than declared (else: than the host's default), or out of bounds."""
+    rule = declared().get(key, {})
+    kinds = rule.get("type") or _TYPE_OF.get(type(default))
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if not kinds or (value is None and default is None):
+        return
+    if not any(_CHECKS[kind](value) for kind in kinds):
+        raise UsageError(f"{key}={value!r}: expected {' or '.join(kinds)}" + _about(rule))
+    _check_bounds(key, value, rule)
+
+
+def _check_bounds(key: str, value: Any, rule: Mapping[str, Any]) -> None:
+    if "pattern" in rule and isinstance(value, str) and not re.fullmatch(rule["pattern"], value):
+        raise UsageError(f"{key}={value!r}: not of the form {rule['pattern']}" + _about(rule))
+    if "choices" in rule and value is not None and value not in rule["choices"]:
+        raise UsageError(f"{key}={value!r}: choose one of {rule['choices']}" + _about(rule))
+    if not _CHECKS["float"](value):
+        return
+    lower, upper = rule.get("above", rule.get("min")), rule.get("below", rule.get("max"))
+    too_low = lower is not None and (value <= lower if "above" in rule else value < lower)
+    too_high = upper is not None and (value >= upper if "below" in rule else value > upper)
+    if too_low or too_high or isnan(value):
+        raise UsageError(f"{key}={value!r}: out of bounds, allowed is {_interval(rule)}" + _about(rule))
+
+
+def _interval(rule: Mapping[str, Any]) -> str:
+    low = f"({rule['above']}" if "above" in rule else f"[{rule.get('min', '-inf')}"
+    high = f"{rule['below']})" if "below" in rule else f"{rule.get('max', 'inf')}]"
+    return f"{low}, {high}"
+
+
+def _about(rule: Mapping[str, Any]) -> str:
+    return f" ({rule['help']})" if rule.get("help") else ""

@@ -1,0 +1,122 @@
+"""Reading YAML and command-line values: YAML rules, RecBole's float pattern, and nothing that is executed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recbole_fair.errors import UsageError
+
+_MAX_BYTES = 1 << 20
+_HALF_OPEN = re.compile(r"\[[^\[\]()]+\)|\([^\[\]()]+\]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+PACKAGE = Path(__file__).resolve().parents[1]
+# In a wheel the yaml files lie inside the package, in a checkout beside it.
+PROPERTIES = next(p for p in (PACKAGE / "properties", PACKAGE.parent / "properties") if p.is_dir())
+
+
+class Loader(yaml.SafeLoader):
+    """SafeLoader that refuses anchors and duplicate keys, and reads `1e-3` as a number."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """PyYAML's hook for every node: an alias could blow a small file up to any size."""
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "anchors and aliases are not read here", event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
+        """PyYAML's hook for every mapping: it would let the last of two equal keys win."""
+        seen = set()
+        for key_node, _ in node.value:
+            if not isinstance(key_node.value, str):
+                mark = key_node.start_mark
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a word", mark)
+            if key_node.value in seen:
+                mark = key_node.start_mark
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key_node.value!r} stands twice", mark)
+            seen.add(str(key_node.value))
+        return super().construct_mapping(node, deep)
+
+
+# RecBole reads "1e-3" as a number, YAML 1.1 alone does not. Dates stay strings: no key of ours is a date.
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    list("-+0123456789."),
+)
+
+
+def parse(text: str, where: str) -> Any:
+    """Parse YAML text; any fault is a refusal that names `where` and the line."""
+    if len(text) > _MAX_BYTES:
+        raise UsageError(f"{where}: {len(text)} characters are no configuration (at most {_MAX_BYTES})")
+    if found := _CONTROL.search(text):
+        raise UsageError(f"{where}: control character {found.group()!r} at position {found.start()}; remove it")
+    try:
+        return yaml.load(text, Loader=Loader)  # noqa: S506 (a SafeLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"{where}: not valid YAML: {reason[:300]}") from error
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Read a property file: a mapping of keys to values, or nothing."""
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise UsageError(f"{path}: larger than {_MAX_BYTES} bytes; a property file is not")
+        text = path.read_text("utf-8")
+    except FileNotFoundError as error:
+        raise UsageError(f"{path}: no such file; give the path of a YAML property file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read as UTF-8 text ({error})") from error
+    values = parse(text, str(path))
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise UsageError(f"{path}: a property file maps keys to values, as in `learning_rate: 0.001`")
+    return values
+
+
+@cache
+def _packaged(relative: str) -> dict[str, Any]:
+    path = PROPERTIES / relative
+    return read_mapping(path) if path.is_file() else {}
+
+
+def packaged(relative: str) -> dict[str, Any]:
+    """One of our own yaml files, empty where there is none; callers may change what they get."""
+    return dict(_packaged(relative))
+
+
+def value_of(text: str, key: str) -> Any:
+    """The value of `--key=text`, by the rules of a property file; `[4,inf)`, to YAML a broken list, is an interval."""
+    if _HALF_OPEN.fullmatch(text):
+        return text
+    return parse(text, f"--{key}") if text else ""
+
+
+def set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
+    """Store `a.b.c: value` as nested mappings."""
+    *parents, last = key.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise UsageError(f"--{key}: {parent} is not a mapping")
+    values[last] = value
+
+
+def dump(values: dict[str, Any]) -> str:
+    """YAML text that `parse` reads back to the same values; within a value entries keep their order (bins have one)."""
+    ordered = {key: values[key] for key in sorted(values)}
+    return yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True, width=110)

@@ -1,0 +1,1 @@
+"""BiFair: bi-level training of a projector and of item vectors."""

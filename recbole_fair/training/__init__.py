@@ -1,0 +1,1 @@
+"""One loop over epochs, and what is kept of it."""

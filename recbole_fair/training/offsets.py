@@ -1,0 +1,84 @@
+"""Judging many shifts of one model's scores: the model is asked once, its scores are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recbole_fair.data.load import Data
+from recbole_fair.evaluation.ranked import FullCollector, KeepingEvaluator
+from recbole_fair.groups.membership import Groups
+from recbole_fair.metrics import formulas
+from recbole_fair.settings import figures as settings
+from recbole_fair.settings.config import Config
+from recbole_fair.strategies.offset import Offset, Point
+from recbole_fair.training.trainer import FairTrainer
+
+_CELLS = 1 << 28  # scores held at once, 1 GiB; of more users every n-th batch is kept
+
+
+class Rescored:
+    """The scores of one judged part, and what any offsets would make of them."""
+
+    @torch.no_grad()
+    def __init__(self, config: Config, trainer: FairTrainer, loader: Any, strategy: Offset) -> None:
+        groups = Groups("item", strategy.view.groups.field, strategy.names, strategy.membership.bool().numpy())
+        plain = config.replaced(metrics=[config["valid_metric"].partition("@")[0]])
+        self.collector, self.evaluator = FullCollector(plain, [groups]), KeepingEvaluator(plain, [groups])
+        self.strategy, self.field = strategy, groups.field
+        self.metric, self.utility = settings.key_of(config["valid_metric"]), config["group_utility"]
+        self.k = max(config["topk"])
+        trainer.model.eval()
+        trainer.tot_item_num = loader._dataset.item_num
+        trainer.item_tensor = loader._dataset.get_item_feature().to(trainer.device)
+        every = 1 + len(loader.uid_list) * trainer.tot_item_num // _CELLS
+        kept = (batch for place, batch in enumerate(loader) if place % every == 0)
+        self.batches = [trainer._full_sort_batch_eval(batch) for batch in kept]
+        self.share = len(self.batches) / len(loader)
+        self.scale = self._spread()
+
+    def _spread(self) -> float:
+        """Median over users of the standard deviation of their scores."""
+        spreads = [row[row.isfinite()].std() for _, scores, _, _ in self.batches for row in scores]
+        return float(torch.stack(spreads).median())
+
+    @torch.no_grad()
+    def judge(self, offsets: Tensor, scale: float | None = None) -> Point:
+        """Accuracy and utilities under offsets [G] in units of `scale` (that of these scores)."""
+        shift = self.strategy.by_item(offsets, self.scale if scale is None else scale)
+        for interaction, scores, positive_u, positive_i in self.batches:
+            shifted = scores + shift.to(scores.device)
+            self.collector.eval_batch_collect(shifted, interaction, positive_u, positive_i)
+        figures = self.evaluator.evaluate(self.collector.get_data_struct())
+        utilities = self.evaluator.table.terms(f"{self.utility}@{self.k}", self.field).value()
+        cv, minimum = float(formulas.cv(utilities)), float(formulas.minimum(utilities))
+        return Point(tuple(offsets.tolist()), figures[self.metric], tuple(map(float, utilities)), cv, minimum)
+
+
+def shift_scores(config: Config, trainer: FairTrainer, data: Data, strategy: Offset) -> list[list[Any]]:
+    """Fit the offsets on validation and leave them in the model; returns frontier.csv, judged on both parts.
+
+    The test figures are for the figure of the frontier: the point is chosen before they are computed.
+    """
+    valid = Rescored(config, trainer, data.valid, strategy)
+    points, chosen = strategy.fit(valid.judge)
+    strategy.fitted_on = valid.share
+    valid.batches.clear()  # before as much is needed for the test
+    test = Rescored(config, trainer, data.test, strategy)
+    others = [test.judge(torch.tensor(point.offsets), valid.scale) for point in points]
+    trainer.model.item_offset.copy_(strategy.by_item(torch.tensor(points[chosen].offsets), valid.scale))
+    return [list(row) for row in _frontier(strategy.names, points, others, chosen)]
+
+
+def _frontier(
+    names: Sequence[str], valid: Sequence[Point], test: Sequence[Point], chosen: int
+) -> Iterator[Sequence[Any]]:
+    """A row a step."""
+    figures = [f"{part} {figure}" for part in ("valid", "test") for figure in ("accuracy", "cv", "min")]
+    yield ["step", "chosen", *figures, *(f"offset[{name}]" for name in names)]
+    for step, pair in enumerate(zip(valid, test, strict=True)):
+        values = [figure for point in pair for figure in (point.accuracy, point.cv, point.minimum)]
+        yield [step, int(step == chosen), *values, *pair[0].offsets]

@@ -1,0 +1,248 @@
+"""FairTrainer: a mixin over whatever trainer RecBole uses for a model.
+
+It adds four things by overriding the host's small hooks: a strategy's backward pass, checkpoints without pickles,
+resume points, and the history of losses and validation figures. The host's `fit` is run as it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch.nn.utils import clip_grad_norm_
+from tqdm import tqdm
+
+from recbole_fair import storage
+from recbole_fair.errors import TrainingError, UsageError
+from recbole_fair.host import Trainer, get_trainer
+from recbole_fair.settings import figures
+from recbole_fair.settings.config import Config
+from recbole_fair.strategies.base import Strategy
+from recbole_fair.training import checkpoint
+
+EpochCallback = Callable[[int, float], None]
+
+
+class FairTrainer(Trainer):
+    """Mixed over the host trainer of a model by `trainer_for`; `about` identifies the run in its files."""
+
+    folder: Path
+    about: dict[str, Any]
+    strategy: Strategy | None
+    host: type[Trainer]  # the trainer this one is mixed over
+    on_epoch: EpochCallback | None
+
+    def __init__(self, config: Config, model: torch.nn.Module) -> None:
+        super().__init__(config, model)
+        self.valid_metric = figures.key_of(config["valid_metric"])  # the host's is lower case, names of fields too
+        self.history: list[tuple[int, str, float]] = []
+        self.initial_buffers = checkpoint.initial_buffers(model)
+        self.initial_plain = checkpoint.plain_state(model)
+        self.on_epoch = None
+        self.seconds_before = 0.0  # of training, before the process that resumed it
+        _refuse_missing_kernels(model)
+
+    # --- training
+
+    def _train_epoch(self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False) -> Any:
+        """Without a strategy the host's epoch, else one step of the strategy per batch."""
+        if self.strategy is None:
+            loss = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+        else:
+            loss = self._strategy_epoch(self.strategy, train_data, epoch_idx, show_progress)
+        self.history.append((epoch_idx, "loss", float(sum(loss) if isinstance(loss, tuple) else loss)))
+        return loss
+
+    def _strategy_epoch(self, strategy: Strategy, train_data: Any, epoch_idx: int, show_progress: bool) -> float:
+        self.model.train()
+        sums: dict[str, float] = {}
+        for number, batch in enumerate(_progress(train_data, f"Train {epoch_idx:>5}", show_progress)):
+            for name, value in self._step(strategy, batch, f"epoch {epoch_idx}, batch {number}").items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+        sums.update(strategy.end_epoch(epoch_idx))
+        self.history += [(epoch_idx, name, value) for name, value in sums.items() if name != "loss"]
+        return sums["loss"]
+
+    def _step(self, strategy: Strategy, batch: Any, where: str) -> dict[str, torch.Tensor]:
+        self.optimizer.zero_grad()
+        try:
+            with torch.autocast(device_type=self.device.type, enabled=self.enable_amp):
+                logged = strategy.backward(self.model, batch.to(self.device))
+            _check_finite(logged, self.model)
+        except TrainingError as error:
+            culprit = strategy.blame(self.model, batch)
+            raise TrainingError(_broken(f"{where}: {error}{f' ({culprit})' if culprit else ''}")) from error
+        if self.clip_grad_norm:
+            clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
+        self.optimizer.step()
+        return logged
+
+    def _check_nan(self, loss: torch.Tensor) -> None:
+        if not torch.isfinite(loss):
+            epoch = max(self.train_loss_dict, default=-1) + 1
+            raise TrainingError(_broken(f"epoch {epoch}: the training loss is {loss.item()}"))
+
+    def fit(self, train_data: Any, valid_data: Any = None, **options: Any) -> tuple[float, dict[str, float]]:
+        """The host's fit from the last resume point, if there is one."""
+        self._loader, self._began = train_data, perf_counter()
+        if self.resumed_to_end:
+            self.eval_collector.data_collect(train_data)  # as the host does, which is not asked now
+            return self.best_valid_score, self.best_valid_result
+        # Importing any of RecBole's sequential models turns this on for the whole process (its SINE): slow, and a NaN
+        # would be a RuntimeError from within torch.
+        with torch.autograd.set_detect_anomaly(False):
+            return super().fit(train_data, valid_data, callback_fn=self._after_epoch, **options)
+
+    def _after_epoch(self, epoch: int, valid_score: float) -> None:
+        """The host calls this after every judged epoch, with early stopping already updated."""
+        stopping = self.cur_step > self.stopping_step or epoch + 1 >= self.epochs
+        if stopping or (epoch + 1) % (self.config["checkpoint_every"] * self.eval_step) == 0:
+            self.save_resume_point(epoch, stopping)
+        if self.on_epoch is not None:
+            self.on_epoch(epoch, valid_score)
+
+    def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict[str, float]]:
+        score, result = super()._valid_epoch(valid_data, show_progress)
+        epoch = max(self.train_loss_dict, default=-1)
+        if math.isnan(score):  # NaN compares with nothing: no epoch would ever be the best
+            raise TrainingError(f"epoch {epoch}: {self.config['valid_metric']} is undefined on validation")
+        watched = {**result, **self.evaluator.followed()}
+        self.history += [(epoch, f"valid {name}", float(value)) for name, value in watched.items()]
+        return score, result
+
+    def evaluate(self, eval_data: Any, *options: Any, **more: Any) -> dict[str, Any]:
+        """The host's evaluation; the collector is told what is being judged."""
+        self.eval_collector.loader = eval_data
+        return super().evaluate(eval_data, *options, **more)
+
+    # --- what is kept
+
+    def _save_checkpoint(self, epoch: int, verbose: bool = True, **_: Any) -> None:
+        """The host calls this when validation improved: keep these weights."""
+        checkpoint.save_best(self.folder, self.model, self.initial_buffers, {**self.about, "epoch": epoch})
+
+    @property
+    def resume_file(self) -> Path:
+        """The last resume point."""
+        return self.folder / "resume.safetensors"
+
+    @property
+    def resumed_to_end(self) -> bool:
+        """Whether the resume point lies at the end of training."""
+        return self.start_epoch > 0 and (self.start_epoch >= self.epochs or self.cur_step > self.stopping_step)
+
+    def save_resume_point(self, epoch: int, finished: bool) -> None:
+        """Everything a later process needs to go on exactly as this one would."""
+        if not self.can_resume:
+            return
+        tensors, generators = checkpoint.random_state()
+        if generator := getattr(self._loader, "generator", None):
+            tensors["random.loader"] = generator.get_state()
+        weights = checkpoint.model_state(self.model, self.initial_buffers)
+        tensors.update({f"model.{name}": value for name, value in weights.items()})
+        state = {
+            "optimizer": self.optimizer.state_dict(),
+            "strategy": self.strategy.state_dict() if self.strategy else {},
+            "plain": checkpoint.changed_plain_state(self.model, self.initial_plain),
+        }
+        about = {
+            **self.about,
+            "epoch": epoch,
+            "seconds": self.seconds_before + perf_counter() - self._began,
+            "cur_step": self.cur_step,
+            "best_valid_score": float(self.best_valid_score),
+            "best_valid_result": dict(self.best_valid_result or {}),
+            "train_loss": {str(key): value for key, value in self.train_loss_dict.items()},
+            "history": self.history,
+            "random": generators,
+            "state": checkpoint.flatten(state, "state", tensors),
+        }
+        storage.write_tensors(self.resume_file, tensors, about)
+
+    @property
+    def can_resume(self) -> bool:
+        """Trainers with a `fit` or an epoch of their own keep state we cannot see: they start again from epoch 0."""
+        return self.host is Trainer
+
+    def resume(self, train_data: Any) -> bool:
+        """Go to the last resume point; False if there is none and training starts at the beginning."""
+        if not self.resume_file.exists():
+            return False
+        tensors, about = storage.read_tensors(self.resume_file)
+        if wrong := [key for key in self.about if about.get(key) != self.about[key]]:
+            raise UsageError(f"{self.resume_file}: of another run ({wrong[0]} differs); remove it to start again")
+        prefix = "model."
+        model_state = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+        checkpoint.load_model_state(self.model, model_state, self.resume_file)
+        state = checkpoint.unflatten(about["state"], tensors)
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.strategy:
+            self.strategy.load_state_dict(state["strategy"])
+        checkpoint.load_plain_state(self.model, state["plain"])
+        self.start_epoch, self.cur_step = about["epoch"] + 1, about["cur_step"]
+        self.seconds_before = about.get("seconds", 0.0)
+        self.best_valid_score, self.best_valid_result = about["best_valid_score"], about["best_valid_result"]
+        self.train_loss_dict = {int(key): value for key, value in about["train_loss"].items()}
+        self.history = [(epoch, name, value) for epoch, name, value in about["history"]]
+        if "random.loader" in tensors:
+            train_data.generator.set_state(tensors["random.loader"])
+        checkpoint.set_random_state(tensors, about["random"])
+        return True
+
+    def load_best(self, folder: Path | None = None, expected: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Load the best weights of this run, or of another one's folder."""
+        return checkpoint.load_best(folder or self.folder, self.model, self.about if expected is None else expected)
+
+
+def trainer_for(
+    config: Config, model: torch.nn.Module, *, folder: Path, about: dict[str, Any], strategy: Strategy | None
+) -> FairTrainer:
+    """The host's trainer for this model with FairTrainer mixed over it."""
+    host = get_trainer(config["MODEL_TYPE"], config["model"])
+    if strategy is not None and host._train_epoch is not Trainer._train_epoch:
+        raise UsageError(f"{config.name}: {host.__name__} has a training loop of its own, which no strategy can enter")
+    if strategy is not None and config["enable_scaler"]:
+        raise UsageError(f"enable_scaler=True: {config.name}'s strategy scales no gradients; train without it")
+    mixed = type(f"Fair{host.__name__}", (FairTrainer, host), {"host": host})
+    trainer: FairTrainer = mixed(config, model)
+    trainer.folder, trainer.about, trainer.strategy = folder, about, strategy
+    return trainer
+
+
+def _check_finite(logged: dict[str, torch.Tensor], model: torch.nn.Module) -> None:
+    """Refuse to step with a loss or a gradient that is NaN or infinite."""
+    for name, value in logged.items():
+        if not torch.isfinite(value).all():
+            raise TrainingError(f"{name} is {value.tolist()}")
+    given = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+    largest = [torch.linalg.vector_norm(gradient, ord=float("inf")) for gradient in given.values()]
+    if largest and not torch.isfinite(torch.stack(largest)).all():  # one look for all of them
+        wrong = [name for name, value in zip(given, largest, strict=True) if not torch.isfinite(value)]
+        raise TrainingError(f"the gradient of {', '.join(wrong)} is not finite")
+
+
+def _broken(what: str) -> str:
+    return f"{what}; lower learning_rate or set clip_grad_norm. The best epoch so far is kept"
+
+
+def _progress(batches: Any, label: str, show: bool) -> Iterator[Any]:
+    yield from tqdm(batches, total=len(batches), ncols=100, desc=label) if show else batches
+
+
+def _refuse_missing_kernels(model: torch.nn.Module) -> None:
+    """A kernel that torch lacks raises NotImplementedError; the host would predict item by item instead (trap 22)."""
+    predict = model.full_sort_predict
+
+    def guarded(interaction: Any) -> torch.Tensor:
+        try:
+            return predict(interaction)  # type: ignore[operator]
+        except NotImplementedError as error:
+            if error.args:  # the host's own is raised bare
+                raise RuntimeError(f"{type(model).__name__}: {error}") from error
+            raise
+
+    model.full_sort_predict = guarded  # type: ignore[assignment]

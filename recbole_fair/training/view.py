@@ -1,0 +1,65 @@
+"""What a fairness strategy trains on: the groups named by `fair_group`, and the training interactions."""
+
+from __future__ import annotations
+
+import torch
+
+from recbole_fair.data.load import Data
+from recbole_fair.errors import UsageError
+from recbole_fair.groups import membership
+from recbole_fair.groups.membership import Groups, PairGroups
+from recbole_fair.groups.named import item_groups, names_of, user_groups
+from recbole_fair.host import InputType
+from recbole_fair.settings.config import Config
+from recbole_fair.strategies.base import TrainingView
+
+
+def fair_group(config: Config, data: Data) -> PairGroups:
+    """The groups that a strategy trains on: `fair_group`, else the first of `item_groups`.
+
+    Of items (pop, genre, an item field), of users (a user field), or of both (gender*genre): then a group is the
+    interactions of such users with such items.
+    """
+    names = names_of(config, "fair_group") or names_of(config, "item_groups")
+    if not names:
+        raise UsageError("fair_group: a strategy needs item groups or user groups; set fair_group=pop or to a field")
+    parts = [_part(config, data, part) for part in names[0].split("*")]
+    declared = membership.of_pairs(names[0], parts, len(data.names("user")), len(data.names("item")))
+    found = declared.present(*data.pairs("train"))
+    if len(found.names) < 2:
+        lost = f" ({', '.join(found.absent)} without a training interaction)" if found.absent else ""
+        raise UsageError(
+            f"fair_group={names[0]!r}: {len(found.names)} group(s) in training{lost}; a strategy needs at least two"
+        )
+    return found
+
+
+def _part(config: Config, data: Data, name: str) -> Groups:
+    """One factor of `fair_group`; a name that is no user field is an item's."""
+    users = data.dataset.user_feat
+    if users is not None and name in users:
+        return user_groups(config, data, name, "fair_group")
+    return item_groups(config, data, name, "fair_group")
+
+
+def training_view(config: Config, data: Data) -> TrainingView:
+    """What a strategy may know of this run's data."""
+    dataset = data.dataset
+    users, items = (torch.from_numpy(ids) for ids in data.pairs("train"))
+    rows = data.parts["train"].inter_feat
+    return TrainingView(
+        config,
+        fair_group(config, data),
+        users,
+        items,
+        times=rows.interaction.get(dataset.time_field),
+        user_field=dataset.uid_field,
+        item_field=dataset.iid_field,
+        label_field=config["LABEL_FIELD"] if _draws_negative_rows(config) else None,
+    )
+
+
+def _draws_negative_rows(config: Config) -> bool:
+    """Whether the loader gives negatives rows of their own, told apart by their label."""
+    drawn = (config["train_neg_sample_args"] or {}).get("distribution", "none") != "none"
+    return drawn and config["MODEL_INPUT_TYPE"] is InputType.POINTWISE

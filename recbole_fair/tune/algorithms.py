@@ -1,0 +1,76 @@
+"""Ray's search algorithms and schedulers by the names that users type."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any
+
+from recbole_fair.errors import UsageError
+from recbole_fair.tune.objectives import Objectives
+
+ALGORITHMS = ("random", "grid", "optuna", "hyperopt")
+SCHEDULERS = ("none", "asha")
+LEARNING = ("optuna", "hyperopt")  # each is the name of the package it needs
+
+
+def check_names(algorithm: str, scheduler: str) -> None:
+    """Refuse what is not there, or not installed."""
+    if algorithm not in ALGORITHMS:
+        raise UsageError(f"search_algorithm={algorithm!r}: choose one of {', '.join(ALGORITHMS)}")
+    if scheduler not in SCHEDULERS:
+        raise UsageError(f"scheduler={scheduler!r}: choose one of {', '.join(SCHEDULERS)}")
+    if algorithm in LEARNING and find_spec(algorithm) is None:
+        raise UsageError(
+            f"search_algorithm={algorithm}: needs the package {algorithm}, which is not installed;"
+            f" pip install {algorithm}, or search_algorithm=random"
+        )
+
+
+def searcher(algorithm: str, objectives: Objectives, seed: int, at_once: int, known: Sequence[dict[str, Any]]) -> Any:
+    """The object that proposes values. Random and grid repeat themselves from the seed alone.
+
+    Optuna and HyperOpt learn from figures in the order in which they come, so a search that goes on proposes what
+    it knows first; those trials are read from their run directories.
+    """
+    from recbole_fair.jobs.rays import BasicVariantGenerator, ConcurrencyLimiter
+
+    if algorithm not in LEARNING:
+        return BasicVariantGenerator(random_state=seed, max_concurrent=at_once)
+    # The seed moves on with what is known: the same draws would only repeat it.
+    make = _optuna if algorithm == "optuna" else _hyperopt
+    return ConcurrencyLimiter(make(objectives, seed + len(known), list(known)), at_once)
+
+
+def _optuna(objectives: Objectives, seed: int, known: list[dict[str, Any]]) -> Any:
+    from ray.tune.search.optuna import OptunaSearch
+
+    metrics, modes = list(objectives), list(objectives.values())
+    one = len(metrics) == 1
+    return OptunaSearch(
+        metric=metrics[0] if one else metrics,
+        mode=modes[0] if one else modes,
+        points_to_evaluate=known or None,
+        seed=seed,
+    )
+
+
+def _hyperopt(objectives: Objectives, seed: int, known: list[dict[str, Any]]) -> Any:
+    """HyperOpt learns one figure: the first objective."""
+    from ray.tune.search.hyperopt import HyperOptSearch
+
+    metric, mode = next(iter(objectives.items()))
+    return HyperOptSearch(metric=metric, mode=mode, points_to_evaluate=known or None, random_state_seed=seed)
+
+
+def stopper(scheduler: str, mode: str, epochs: int, grace_epochs: int) -> Any:
+    """ASHA: at each rung only the better part of the trials goes on. None: every trial trains to its end."""
+    from recbole_fair.jobs.rays import ASHAScheduler
+    from recbole_fair.tune.trial import EPOCHS, JUDGED
+
+    if scheduler == "none":
+        return None
+    # One beyond the last epoch: at max_t ASHA would end a trial before its final judgement.
+    return ASHAScheduler(
+        time_attr=EPOCHS, metric=JUDGED, mode=mode, max_t=epochs + 1, grace_period=min(grace_epochs, epochs)
+    )

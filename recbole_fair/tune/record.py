@@ -1,0 +1,101 @@
+"""What is known of a search's trials, kept in tune.json from the first trial on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from recbole_fair import storage
+from recbole_fair.rundir.result import finished
+from recbole_fair.tune.objectives import Objectives
+
+FILE = "tune.json"
+
+
+@dataclass
+class Trial:
+    """One row of a search. `stopped`: by the scheduler, after `epochs`, with the judged figure it had then."""
+
+    number: int
+    values: dict[str, Any]
+    status: str = "running"  # running | ok | failed | stopped
+    error: str | None = None
+    valid: dict[str, float | None] = field(default_factory=dict)
+    run_dir: str | None = None
+    split: str | None = None
+    epochs: int | None = None
+    seconds: float | None = None
+
+    @property
+    def told(self) -> str:
+        """The status in words: how far a stopped trial came, why a failed one failed."""
+        if self.status == "stopped":
+            return f"stopped after {self.epochs} epochs"
+        return f"{self.status}: {self.error}" if self.error else self.status
+
+
+class Ledger:
+    """The rows of a search and their file: read when a search goes on, written whenever a trial starts or ends."""
+
+    def __init__(self, folder: Path, about: Mapping[str, Any], objectives: Objectives, quiet: bool = True) -> None:
+        self.folder, self.about, self.objectives, self.quiet = folder, dict(about), objectives, quiet
+        self.trials: dict[int, Trial] = {}
+
+    def remember(self, rows: list[Trial]) -> None:
+        """Rows of an earlier process, until the same trials are asked for again: a second kill must not lose them."""
+        self.trials = {row.number: row for row in rows}
+
+    def starts(self, number: int, values: Mapping[str, Any]) -> None:
+        """A trial starts, or starts again on another machine."""
+        self.trials[number] = Trial(number, dict(values))
+        self.write()
+
+    def ends(self, number: int, **facts: Any) -> None:
+        """A trial has ended in one way or another."""
+        row = self.trials[number]
+        for key, value in facts.items():
+            setattr(row, key, value)
+        self.write()
+        if not self.quiet:
+            print(f"trial {row.number}: {self.outcome(row)}  {settings(row.values)}", file=sys.stderr, flush=True)
+
+    def complete(self, trials: int) -> bool:
+        """Whether every trial is known to have ended well, with all figures that are wanted, and still lies there.
+
+        One that a scheduler stopped has ended only for a search with a scheduler.
+        """
+        schedules = self.about.get("scheduler") != "none"
+        ended = [row for row in self.rows if (schedules and row.status == "stopped") or self._there(row)]
+        return len(ended) == len(self.rows) == trials
+
+    def _there(self, row: Trial) -> bool:
+        wanted = all(row.valid.get(metric) is not None for metric in self.objectives)
+        return row.status == "ok" and wanted and finished(Path(str(row.run_dir)))
+
+    def outcome(self, row: Trial) -> str:
+        """The objectives' figures, or why there are none."""
+        if row.status != "ok":
+            return row.told
+        return "  ".join(f"{metric} {row.valid[metric]:.4f}" for metric in self.objectives)
+
+    @property
+    def rows(self) -> list[Trial]:
+        """All trials in the order in which they were drawn."""
+        return [self.trials[number] for number in sorted(self.trials)]
+
+    def write(self, **more: Any) -> None:
+        """Replace tune.json by what is known now."""
+        storage.write_json(self.folder / FILE, {**self.about, "trials": [asdict(row) for row in self.rows], **more})
+
+
+def settings(values: Mapping[str, Any]) -> str:
+    """`learning_rate=0.00123 n_layers=2`, for the screen."""
+    return " ".join(f"{key}={short(value)}" for key, value in values.items())
+
+
+def short(value: Any) -> str:
+    """A setting as the screen shows it; files keep every digit."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
