@@ -17,7 +17,8 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from recbole_fair.groups.membership import of_pairs, popularity
+from recbole_fair.groups.membership import popularity
+from recbole_fair.groups.pairs import of_pairs
 from recbole_fair.host import Interaction
 from recbole_fair.models.alpharec import AlphaRec
 from recbole_fair.strategies.base import TrainingView

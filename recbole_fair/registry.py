@@ -93,10 +93,10 @@ _TITLES = "item texts"
 
 _OURS = (
     Row("AlphaRec", "recbole_fair.models.alpharec:AlphaRec", "embedding", "AlphaRec", _TITLES),
-    Row("Linear", "recbole_fair.embedding.linear:Linear", "embedding", "Linear", _TITLES),
+    Row("Linear", "recbole_fair.models.alpharec:Linear", "embedding", "Linear", _TITLES),
     Row("XSimGCL", "recbole_fair.models.xsimgcl:XSimGCL", "host", "XSimGCL", host="LightGCN"),
     Row("Pop", "recbole_fair.models.controls:Pop", "host", "Pop"),
-    Row("Random", "recbole_fair.baselines.random:Random", "host", "RecBole"),
+    Row("Random", "recbole_fair.models.controls:Random", "host", "RecBole"),
 )
 
 # Which of RecBole's models run here, and why the others do not: docs/host-models.md.

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from recbole_fair import registry, storage
-from recbole_fair.data import load
+from recbole_fair.data import identity, load
 from recbole_fair.data.load import Data
 from recbole_fair.errors import StorageError, UsageError
 from recbole_fair.evaluation.protocols import PROTOCOLS
@@ -29,7 +29,7 @@ from recbole_fair.host import init_seed
 from recbole_fair.metrics.intervals import resampling
 from recbole_fair.metrics.judging import judge
 from recbole_fair.registry import ITSELF, STRATEGIES
-from recbole_fair.rundir import files
+from recbole_fair.rundir import facts, files, logs
 from recbole_fair.rundir import folder as rundir
 from recbole_fair.rundir.result import Result, finished
 from recbole_fair.settings import yamls
@@ -100,7 +100,7 @@ def _claimed(work: _Run, quiet: bool) -> Result:
         work.write_what_is_missing()
         return Result.read(work.folder)
     try:
-        with rundir.logging_to(work.folder, work.config["state"], quiet):
+        with logs.logging_to(work.folder, work.config["state"], quiet):
             return work.execute()
     except UsageError as error:
         if fresh and not isinstance(error, StorageError):  # a full disk is no request that cannot be met
@@ -182,11 +182,11 @@ class _Run:
 
     def __init__(self, config: Config, quiet: bool, on_epoch: EpochCallback | None) -> None:
         self.config, self.on_epoch = config, on_epoch
-        self.fingerprint = load.fingerprint(config.folder, config["dataset"])
+        self.fingerprint = identity.fingerprint(config.folder, config["dataset"])
         self.base = _base_run(config, quiet)
         self.digest = config.hash(self.fingerprint, self._parents())
         self.folder = rundir.folder_for(config, self.digest)
-        self.bars = files.bars_wanted(quiet) and bool(config["show_progress"])
+        self.bars = facts.bars_wanted(quiet) and bool(config["show_progress"])
         strategy = config.choice.strategy.name if config.choice.strategy else None
         self.result = Result(config.name, strategy, config["dataset"], config["seed"], self.digest)
         self.result.run_dir, self.result.base = str(self.folder), self.base.run_dir if self.base else None
@@ -217,14 +217,14 @@ class _Run:
         """All stages; the result is written whether they succeed or fail."""
         config, result = self.config, self.result
         result.warnings += [f"{key}: not used by {config.name}" for key in config.unused]
-        files.describe(result, config)
+        facts.describe(result, config)
         try:
             self._stages()
         except Exception as error:
             if not isinstance(error, UsageError) or isinstance(error, StorageError):
                 self._record_failure(error)
             raise
-        result.environment["peak_memory"] = files.peak_memory(config["device"])
+        result.environment["peak_memory"] = facts.peak_memory(config["device"])
         result.save(self.folder)
         (self.folder / "resume.safetensors").unlink(missing_ok=True)
         return result
@@ -289,8 +289,8 @@ class _Run:
             loaded = load.load(self.config)
             self.groups = grouping.reported(self.config, loaded)
             grouping.sensitive_groups(self.config, loaded)  # refused now rather than after training
-        self.result.data = files.data_facts(loaded, self.fingerprint)
-        self.result.warnings += files.data_warnings(loaded)
+        self.result.data = facts.data_facts(loaded, self.fingerprint)
+        self.result.warnings += facts.data_warnings(loaded)
         with self._timed("encode"):
             self._prepare_vectors(loaded)
         init_seed(self.config["seed"], self.config["reproducibility"])
@@ -303,7 +303,7 @@ class _Run:
 
     def restored(self) -> tuple[Data, FairTrainer]:
         """The finished run of this folder, ready to score."""
-        with rundir.host_warnings_silenced():
+        with logs.host_warnings_silenced():
             loaded, trainer = self.prepare()
             trainer.eval_collector.data_collect(loaded.train)
             trainer.load_best(self.folder, {"model": self.config.name, "data": self.fingerprint})
@@ -354,7 +354,7 @@ class _Run:
         trainer.evaluator = protocol.evaluator(config, items, users)
         trainer.evaluator.learn(*loaded.pairs("train"), loaded.dataset.item_num)
         trainer.on_epoch = self.on_epoch
-        self.result.parameters = files.parameter_counts(model)
+        self.result.parameters = checkpoint.parameter_counts(model)
         return trainer
 
     def _strategy(self, loaded: Data) -> Strategy | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from recbole_fair import cli, registry
+from recbole_fair.commands import table
 from recbole_fair.host import metric_register
 from recbole_fair.settings import keys
 from recbole_fair.tune.planning import How
@@ -69,8 +70,8 @@ def test_long_commands_of_a_page_are_well_formed(page: str) -> None:
     assert found or page == "tune"
     for command in found:
         _, name, *words = shlex.split(command)
-        given = cli.parse(words).options
-        assert name in cli.COMMANDS
+        given = table.arguments_of(name, words).options
+        assert name in table.COMMANDS
         How.taken_from(given)
         keys.check_names(given, {"models", "seeds", "searches", "search", "model", "dataset", "run_dir", "epochs"})
 

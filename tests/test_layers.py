@@ -10,25 +10,34 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "recbole_fair"
 
-# Lower layers never import higher ones. A package stands for all its modules unless one of them is named itself.
-LAYERS = [
-    {"errors", "groups", "texts", "losses", "graph", "sampling", "hf", "adversary", "evaluation.functions",
-     "evaluation.answers", "evaluation.exposure", "evaluation.parity", "evaluation.stereotypes",
-     "evaluation.bootstrap", "evaluation.directions", "yamls", "storage", "compat", "splits", "llm.prompts",
-     "llm.curriculum", "llm.losses"},
-    {"contrastive", "host", "embedding", "llm", "p5", "baselines", "strategies"},
-    {"keys", "config", "data", "grouping", "checkpoint", "trainer", "evaluation", "rundir", "result",
-     "reporting", "vectors", "plain_tables", "training_view", "rescoring"},
-    {"registry"},
-    {"runner", "recommending", "searching", "tune", "compare", "cli", "commands", "convert", "report", "audit",
-     "__main__"},
-]  # fmt: skip
-FREE = {"registry"}  # strings only: may be asked from layer 2 up
-SEPARATE = ("embedding", "llm", "p5", "baselines", "strategies")  # never import each other
-# The only modules that may import transformers or peft, and recbole itself.
-LANGUAGE_MODELS = {"hf", "llm.experts", "p5.cfp"}
-HOST = {"host", "compat"}
-RAY = {"searching.rays", "searching.algorithms"}
+# The rooms of the package from the ground up: a room imports only what stands before it in this list
+# (docs/architecture.md draws the same list; a test below compares them).
+ROOMS = """
+    errors storage screen registry
+    host
+    groups language
+    metrics
+    settings
+    data
+    encoding models evaluation
+    strategies
+    training rundir
+    probe audit report convert
+    bases
+    runner
+    jobs
+    tune
+    compare
+    commands cli __main__
+""".split()  # noqa: SIM905
+
+# The only modules that may import these libraries.
+DOORS = {
+    "recbole": ("host.names", "host.compat"),
+    "transformers": ("language.", "models."),
+    "peft": ("language.",),
+    "ray": ("jobs.rays", "tune.algorithms"),
+}
 
 
 def modules() -> list[tuple[str, Path]]:
@@ -58,40 +67,36 @@ def test_every_package_travels_in_the_wheel() -> None:
     assert set(listed) == folders | {"recbole_fair.properties"}
 
 
-def layer_of(module: str) -> int | None:
-    """The most specific name that LAYERS holds decides: evaluation.functions.cv is evaluation.functions."""
-    parts = module.split(".")
-    for length in range(len(parts), 0, -1):
-        for number, names in enumerate(LAYERS):
-            if ".".join(parts[:length]) in names:
-                return number
-    return None
-
-
 @pytest.mark.parametrize(("module", "path"), modules(), ids=lambda value: value if isinstance(value, str) else "")
-def test_imports_go_downwards(module: str, path: Path) -> None:
-    if module == "__init__":
+def test_a_room_imports_only_what_stands_before_it(module: str, path: Path) -> None:
+    room = module.partition(".")[0]
+    if module == "__init__":  # the package's face names its public functions; it is asked last
         return
-    own = layer_of(module)
-    assert own is not None, f"{module}: give it a layer"
+    below = {*ROOMS[: ROOMS.index(room)], room}
     for name in imports(path):
-        target = name.removeprefix("recbole_fair.")
-        if name == target or layer_of(target) is None:
-            continue
-        if target.split(".")[0] in FREE:
-            assert own >= 2, f"{module} asks the registry"
-            continue
-        assert layer_of(target) <= own, f"{module} (layer {own}) imports {target}"
-        first, other = module.split(".", maxsplit=1)[0], target.split(".")[0]
-        assert first == other or not {first, other} <= set(SEPARATE), f"{module} imports {target}"
+        if name.startswith("recbole_fair."):
+            other = name.split(".")[1]
+            assert other in below or other not in ROOMS, f"{module} imports {name}"
+
+
+def test_the_page_and_the_list_of_rooms_agree() -> None:
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+    assert page.partition("<!-- rooms -->")[2].partition("<!-- end -->")[0].split() == ROOMS
+    assert {module.partition(".")[0] for module, _ in modules()} - {"__init__"} <= set(ROOMS)
+
+
+def test_no_submodule_shadows_a_public_function() -> None:
+    """`recbole_fair/run.py` would hide `recbole_fair.run` as soon as anybody imports it."""
+    for face in PACKAGE.rglob("__init__.py"):
+        public = next((ast.literal_eval(node.value) for node in ast.parse(face.read_text()).body
+                       if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"), [])  # fmt: skip
+        assert not {path.stem for path in face.parent.iterdir()} & set(public), face
 
 
 @pytest.mark.parametrize(("module", "path"), modules(), ids=lambda value: value if isinstance(value, str) else "")
 def test_the_doors_to_other_libraries(module: str, path: Path) -> None:
-    roots = {name.split(".")[0] for name in imports(path)}
-    assert not roots & {"transformers", "peft"} or module in LANGUAGE_MODELS
-    assert "recbole" not in roots or module in HOST
-    assert "ray" not in roots or module in RAY
+    for library in {name.split(".")[0] for name in imports(path)} & DOORS.keys():
+        assert module.startswith(DOORS[library]), f"{module} imports {library}"
 
 
 def test_nothing_is_unpickled_or_evaluated() -> None:

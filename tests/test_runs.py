@@ -17,6 +17,7 @@ import torch
 from kills import Scenario, interrupted
 
 from recbole_fair import cli, storage
+from recbole_fair.commands import table
 from recbole_fair.errors import StorageError, TrainingError, UsageError
 from recbole_fair.rundir import folder as rundir
 from recbole_fair.rundir.result import Result
@@ -396,9 +397,15 @@ def test_nothing_that_is_typed_is_ignored(words: list[str], says: str, capsys: p
     assert says in capsys.readouterr().err
 
 
+def test_a_switch_of_another_sub_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, reader in ((["run", "--clear"], "cache"), (["models", "--download"], "convert")):
+        assert cli.main(words) == 2
+        assert f"does not take {words[1]}; it is a switch of {reader}" in capsys.readouterr().err
+
+
 def test_help_never_does_anything(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("")
-    for command in cli.COMMANDS:
+    for command in table.COMMANDS:
         assert cli.main([command, "--help", "--clear", f"--cache_dir={tmp_path}"]) == 0
     assert (tmp_path / "kept").exists()
     assert "recbole-fair" in capsys.readouterr().out

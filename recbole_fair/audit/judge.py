@@ -35,6 +35,7 @@ from recbole_fair.host import DataStruct, metric_register
 from recbole_fair.metrics.intervals import resampling
 from recbole_fair.metrics.judging import judge
 from recbole_fair.registry import nearest
+from recbole_fair.rundir import facts
 from recbole_fair.rundir import files as reporting
 from recbole_fair.rundir.result import Result
 from recbole_fair.settings import figures, keys, yamls
@@ -144,7 +145,7 @@ def audit(files: Files, folder: Path, system: str, dataset: str, given: Mapping[
     digest = config_hash(options, files.digest)
     _refuse_other(folder, digest)
     result = Result(system, None, dataset, 0, digest, run_dir=str(folder))
-    reporting.describe(result, {"device": "cpu"})
+    facts.describe(result, {"device": "cpu"})
     tables = Tables(files)
     items, users = named.reported(options, tables)
     struct = _judged(tables, options, items, result)
@@ -156,7 +157,7 @@ def audit(files: Files, folder: Path, system: str, dataset: str, given: Mapping[
     result.groups, result.warnings = judged.groups, [*result.warnings, *judged.notes]
     result.data = _facts(tables, files)
     result.seconds["evaluate"] = perf_counter() - start - result.seconds["data"]
-    result.environment["peak_memory"] = reporting.peak_memory(torch.device("cpu"))
+    result.environment["peak_memory"] = facts.peak_memory(torch.device("cpu"))
     storage.write_text(folder / "config.yaml", yamls.dump(options))
     reporting.write_users(folder, tables.names("user"), evaluator.table)
     reporting.write_groups(folder, result.groups)

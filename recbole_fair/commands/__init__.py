@@ -1,1 +1,1 @@
-"""One file a sub-command; cli.py names them."""
+"""One file a sub-command; table.py names them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recbole_fair.cli import Arguments
+from recbole_fair.commands.arguments import Arguments
 
 
 def main(arguments: Arguments) -> int:

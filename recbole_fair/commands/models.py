@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from recbole_fair import registry
-from recbole_fair.cli import Arguments
+from recbole_fair.commands.arguments import Arguments
 from recbole_fair.errors import UsageError
 from recbole_fair.registry import Row
 from recbole_fair.settings import yamls

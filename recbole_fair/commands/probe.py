@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recbole_fair.cli import Arguments
+from recbole_fair.commands.arguments import Arguments
 from recbole_fair.errors import UsageError
 from recbole_fair.settings import keys
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from recbole_fair.cli import Arguments
+from recbole_fair.commands.arguments import Arguments
 from recbole_fair.errors import UsageError
 
 _USAGE = """usage: recbole-fair report DIR [DIR ...] --out=OUT [--key=value ...]

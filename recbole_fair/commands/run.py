@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from recbole_fair.cli import COMMANDS, Arguments
+from recbole_fair.commands.arguments import Arguments
+from recbole_fair.commands.table import COMMANDS
 from recbole_fair.errors import UsageError
 from recbole_fair.settings import keys
 

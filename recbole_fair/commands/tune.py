@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from recbole_fair.cli import Arguments
+from recbole_fair.commands.arguments import Arguments
 from recbole_fair.errors import UsageError
 
 _USAGE = """usage: recbole-fair tune --model=NAME --dataset=NAME [--search=FILE] [options] [--key=value ...]

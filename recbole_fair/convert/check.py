@@ -16,6 +16,7 @@ from recbole_fair.convert.readback import FULL_ROWS, through_recbole
 from recbole_fair.convert.tables import Kind, with_distinct
 from recbole_fair.errors import UsageError
 from recbole_fair.groups import membership
+from recbole_fair.groups.bins import binned
 from recbole_fair.groups.membership import Groups, Values
 from recbole_fair.settings import yamls
 from recbole_fair.settings.config import Config, data_folder, merge
@@ -132,7 +133,7 @@ def _groupings(found: _Found) -> Iterator[Groups]:
 def _grouping(found: _Found, kind: str, name: str, field: str) -> Groups:
     values = found.sides[kind].values(field)
     if bins := found.settings["group_bins"].get(field):
-        values, _ = membership.binned(values, bins, field, found.settings["unknown_values"])
+        values, _ = binned(values, bins, field, found.settings["unknown_values"])
     return membership.by_value(kind, name, values, unknown=found.settings["unknown_values"])
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from recbole_fair.errors import UsageError
 
 Pairs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 _ODD = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xBF58476D1CE4E5B9)
@@ -31,3 +35,22 @@ def split_digest(users: Iterable[str], items: Iterable[str], parts: Mapping[str,
 def _hashes(names: Iterable[str]) -> npt.NDArray[np.uint64]:
     digests = b"".join(blake2b(str(name).encode(), digest_size=8).digest() for name in names)
     return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+
+
+SUFFIXES = (".inter", ".user", ".item")
+
+
+def fingerprint(folder: Path, name: str) -> str:
+    """Digest of the atomic files that RecBole will read; also the first check that they can be read."""
+    digest = hashlib.sha256()
+    for suffix in SUFFIXES:
+        path = folder / f"{name}{suffix}"
+        if not path.is_file():
+            if suffix == ".inter":
+                raise UsageError(f"{path}: no such file; a data set needs it (see dataset_atomic/README.md)")
+            continue
+        with path.open("rb") as stream:
+            digest.update(suffix.encode())
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()[:16]

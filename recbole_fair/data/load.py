@@ -8,29 +8,26 @@ judged part as history.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from recbole_fair.data.headers import check_headers, count_rows
 from recbole_fair.data.identity import split_digest
+from recbole_fair.data.judged import JUDGED
 from recbole_fair.data.labeled import likes
+from recbole_fair.data.sequences import last_items
 from recbole_fair.errors import UsageError
-from recbole_fair.evaluation.protocols import PROTOCOLS
 from recbole_fair.groups.membership import Values
 from recbole_fair.host import (
     Dataset,
     FeatureType,
     FullSortEvalDataLoader,
-    Interaction,
     Sampler,
     SequentialDataset,
-    cat_interactions,
     create_samplers,
     get_dataloader,
     host_datasets,
@@ -42,7 +39,6 @@ from recbole_fair.settings.config import Config
 IntArray = npt.NDArray[np.int64]
 Tokens = npt.NDArray[np.str_]
 
-_SUFFIXES = (".inter", ".user", ".item")
 _PHASES = ("train", "valid", "test")
 
 
@@ -142,55 +138,6 @@ def _number(value: float) -> str:
     return str(int(value)) if value.is_integer() else repr(value)
 
 
-def fingerprint(folder: Path, name: str) -> str:
-    """Digest of the atomic files that RecBole will read; also the first check that they can be read."""
-    digest = hashlib.sha256()
-    for suffix in _SUFFIXES:
-        path = folder / f"{name}{suffix}"
-        if not path.is_file():
-            if suffix == ".inter":
-                raise UsageError(f"{path}: no such file; a data set needs it (see dataset_atomic/README.md)")
-            continue
-        with path.open("rb") as stream:
-            digest.update(suffix.encode())
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()[:16]
-
-
-def check_headers(config: Config) -> None:
-    """Refuse atomic files whose header RecBole would misread or fail on with a traceback."""
-    folder, name, encoding = config.folder, config["dataset"], config["encoding"]
-    for suffix in _SUFFIXES:
-        path = folder / f"{name}{suffix}"
-        if not path.is_file():
-            continue
-        try:
-            with path.open(encoding=encoding, newline="") as stream:
-                header = stream.readline(1 << 16)
-        except (UnicodeDecodeError, LookupError, OSError) as error:
-            raise UsageError(f"{path}: not readable as {encoding} ({error})") from error
-        _check_header(path, header, config, suffix)
-
-
-def _check_header(path: Path, header: str, config: Config, suffix: str) -> None:
-    expected = "expected tab-separated `field:type` with type token, token_seq, float or float_seq"
-    if header.endswith("\r\n"):
-        raise UsageError(f"{path}, line 1: ends with CR LF, which RecBole reads as part of the type; use LF")
-    columns = header.rstrip("\n").split(config["field_separator"])
-    fields = [column.partition(":") for column in columns]
-    kinds = {kind.value for kind in FeatureType}
-    for field, _, kind in fields:
-        if not field or kind not in kinds:
-            raise UsageError(f"{path}, line 1: {field + ':' + kind!r}: {expected}")
-    required = {".inter": ["USER_ID_FIELD", "ITEM_ID_FIELD"], ".user": ["USER_ID_FIELD"], ".item": ["ITEM_ID_FIELD"]}
-    present = {field for field, _, _ in fields}
-    wanted = [config[key] for key in required[suffix]] + list((config["load_col"] or {}).get(suffix[1:]) or [])
-    for field in wanted:
-        if field not in present:
-            raise UsageError(f"{path}: has no field {field!r}, only {sorted(present)}; correct load_col or the file")
-
-
 def load(config: Config) -> Data:
     """Read, split and wrap the data set; draws from the split's own seed only (trap 13)."""
     check_headers(config)
@@ -215,7 +162,7 @@ def load(config: Config) -> Data:
     if isinstance(built[0], LateSequences):
         built[0].augment()
     train = _training_loader(config, built[0], samplers[0])
-    rows = _count_rows(config.folder / f"{config['dataset']}.inter")
+    rows = count_rows(config.folder / f"{config['dataset']}.inter")
     return Data(dataset, parts, train, evaluation[0], evaluation[1], rows, _asked(config, evaluation))
 
 
@@ -237,12 +184,6 @@ def _training_loader(config: Config, part: Dataset, sampler: Any) -> Any:
     if own is not None:
         return own(config, part)
     return get_dataloader(config, "train")(config, part, sampler, shuffle=config["shuffle"])
-
-
-def _count_rows(path: Path) -> int:
-    """Lines after the header; RecBole's reader skips empty ones."""
-    with path.open("rb") as stream:
-        return sum(1 for line in stream if line.strip()) - 1
 
 
 def _dataset_class(config: Config) -> type[Dataset]:
@@ -275,7 +216,7 @@ def _learnt_from(config: Config, parts: dict[str, Dataset]) -> dict[str, Dataset
 
 
 def _asked(config: Config, loaders: list[FullSortEvalDataLoader]) -> str | None:
-    return PROTOCOLS[config["eval_protocol"]].digest(loaders)
+    return JUDGED[config["eval_protocol"]].digest(loaders)
 
 
 def _judged_loader(
@@ -283,30 +224,8 @@ def _judged_loader(
 ) -> FullSortEvalDataLoader:
     # Users are judged alike for all models, so the loader must not see that a model is sequential.
     general = config.replaced(MODEL_TYPE=None)
-    loader = PROTOCOLS[config["eval_protocol"]].loader(general, parts, phase, history)
+    loader = JUDGED[config["eval_protocol"]].loader(general, parts, phase, history)
     if config.sequential:
         before = [known[earlier].inter_feat for earlier in _PHASES[: _PHASES.index(phase)]]
         loader.user_df.update(last_items(config, parts["train"], before, loader.uid_list))
     return loader
-
-
-def last_items(config: Config, dataset: Dataset, parts: Iterable[Interaction], users: torch.Tensor) -> Interaction:
-    """Each user's latest rows of `parts`, oldest first, padded with 0, as the columns a sequential model reads."""
-    uid, time = dataset.uid_field, dataset.time_field
-    rows = cat_interactions(list(parts))
-    order = np.lexsort((rows[time].numpy(), rows[uid].numpy()))
-    sorted_users = rows[uid].numpy()[order]
-    start = np.searchsorted(sorted_users, users.numpy(), side="left")
-    stop = np.searchsorted(sorted_users, users.numpy(), side="right")
-    length = np.minimum(stop - start, config["MAX_ITEM_LIST_LENGTH"])
-    # [U, L]: position l of a user's list is row (stop - length + l) of the sorted table, while l < length.
-    position = np.arange(config["MAX_ITEM_LIST_LENGTH"])[None, :]
-    taken = torch.from_numpy(order[np.minimum((stop - length)[:, None] + position, len(order) - 1)])
-    absent = torch.from_numpy(position >= length[:, None])
-    # A user whose every earlier row is left out (no likes before a labeled part) is read as one item of padding:
-    # RecBole's models look at place length - 1.
-    columns = {config["ITEM_LIST_LENGTH_FIELD"]: torch.from_numpy(np.maximum(length, 1))}
-    for field, values in rows.interaction.items():
-        if field != uid and values.dim() == 1:
-            columns[field + config["LIST_SUFFIX"]] = values[taken].masked_fill(absent, 0)
-    return Interaction(columns)

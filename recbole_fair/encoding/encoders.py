@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from recbole_fair.errors import UsageError
-from recbole_fair.language import checkpoints
+from recbole_fair.language import checkpoints, loading
 
 if TYPE_CHECKING:
     import torch
@@ -75,7 +75,7 @@ class SentenceEncoder:
 
     @cached_property
     def _model(self) -> SentenceTransformer:
-        model = checkpoints.load_sentence_transformer(self._checkpoint, device=self._device, dtype=_dtype(self._device))
+        model = loading.load_sentence_transformer(self._checkpoint, device=self._device, dtype=_dtype(self._device))
         if self._max_length is not None:
             model.max_seq_length = self._max_length
         if self._pooling is not None:
@@ -95,7 +95,7 @@ class LanguageModelEncoder:
     def __init__(
         self, checkpoint: checkpoints.Checkpoint, *, pooling: Pooling, device: str, max_length: int, batch_tokens: int
     ) -> None:
-        config = checkpoints.load_config(str(checkpoint.folder)).get_text_config()
+        config = loading.load_config(str(checkpoint.folder)).get_text_config()
         if config.is_encoder_decoder:
             raise UsageError(
                 f"item_encoder={checkpoint.name!r}: encoder-decoders are not supported; use a causal model"
@@ -143,11 +143,11 @@ class LanguageModelEncoder:
 
     @cached_property
     def _tokenizer(self) -> PreTrainedTokenizerBase:
-        return checkpoints.load_tokenizer(self._folder)
+        return loading.load_tokenizer(self._folder)
 
     @cached_property
     def _model(self) -> PreTrainedModel:
-        return checkpoints.load_backbone(self._folder, device=self._device, dtype=_dtype(self._device))
+        return loading.load_backbone(self._folder, device=self._device, dtype=_dtype(self._device))
 
 
 class TfidfEncoder:

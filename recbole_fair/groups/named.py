@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from recbole_fair.errors import UsageError
 from recbole_fair.groups import membership
+from recbole_fair.groups.bins import binned
 from recbole_fair.groups.membership import Groups
 
 
@@ -44,7 +45,7 @@ def _field_groups(config: Mapping[str, Any], data: Catalogue, kind: str, name: s
     values = data.values(field, key, kind)
     bins = (config["group_bins"] or {}).get(field)
     unknown = config["unknown_values"] or ()
-    values, names = (values, ()) if bins in (None, {}) else membership.binned(values, bins, field, unknown)
+    values, names = (values, ()) if bins in (None, {}) else binned(values, bins, field, unknown)
     multi = config["item_group_multi"] if kind == "item" else "all"
     return membership.by_value(kind, name, values, multi=multi, unknown=unknown, names=names)
 
@@ -53,7 +54,7 @@ def reported(config: Mapping[str, Any], data: Catalogue) -> tuple[list[Groups], 
     """The item and user groupings that a run reports."""
     items = [item_groups(config, data, name) for name in names_of(config, "item_groups")]
     users = [user_groups(config, data, name) for name in names_of(config, "user_groups")]
-    return items, [*users, *_probed_besides(config, data, {membership.field for membership in users})]
+    return items, [*users, *_probed_besides(config, data, {groups.field for groups in users})]
 
 
 def names_of(config: Mapping[str, Any], key: str) -> list[str]:
@@ -72,7 +73,7 @@ def sensitive_groups(config: Mapping[str, Any], data: Catalogue) -> list[Groups]
 
 def _probed_besides(config: Mapping[str, Any], data: Catalogue, named: set[str]) -> list[Groups]:
     """Attributes that are probed but not named among user_groups: who recomputes an AUC needs the classes."""
-    return [membership for membership in probed_groups(config, data) if membership.field not in named]
+    return [groups for groups in probed_groups(config, data) if groups.field not in named]
 
 
 def probed_groups(config: Mapping[str, Any], data: Catalogue) -> list[Groups]:

@@ -7,8 +7,7 @@ from typing import Any
 
 from recbole_fair.errors import UsageError
 from recbole_fair.jobs.cluster import Share, settle
-from recbole_fair.jobs.job import Job
-from recbole_fair.tune.trial import reason
+from recbole_fair.jobs.job import Job, reason
 
 # What decides which vectors an item has.
 ENCODER_KEYS = frozenset({"item_encoder", "encoder_pooling", "encoder_revision", "encoder_width", "item_text"})
@@ -34,12 +33,12 @@ def _encode(job: Job, share: Share) -> str | None:
     """In a worker: what stops the item vectors from being made, or None once they lie in the cache."""
     from recbole_fair.data import load
     from recbole_fair.encoding import items
-    from recbole_fair.rundir import folder
+    from recbole_fair.rundir import logs
 
     try:
         settle(job.cwd, share)
         config = job.config()
-        with folder.host_warnings_silenced():
+        with logs.host_warnings_silenced():
             items.for_items(config, load.load(config), items.encoder_of(config), False)
     except Exception as error:
         return reason(error)

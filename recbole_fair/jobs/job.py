@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from recbole_fair.errors import BusyError
+from recbole_fair.errors import BusyError, TrainingError, UsageError
+from recbole_fair.rundir.result import Result, finished
 from recbole_fair.settings import yamls
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Job:
 
     def known(self) -> Result | None:
         """What a finished run of this job says; a run that stands on another is not looked for before its base is."""
-        from recbole_fair.rundir.result import Result, finished
+        from recbole_fair.rundir.result import Result
 
         choice = self.config().choice
         if choice.model.base or choice.stands_on_itself:
@@ -87,3 +88,9 @@ def patiently(action: Callable[[], Answer]) -> Answer:
             return action()
         except BusyError:
             time.sleep(_POLL)
+
+
+def reason(error: Exception) -> str:
+    """A failure in one line: refusals and breakdowns speak for themselves, others are named."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, (UsageError, TrainingError)) else f"{type(error).__name__}: {text}"

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recbole_fair.jobs.cluster import LOST_WORKERS, Share, settle
-from recbole_fair.jobs.job import Job
-from recbole_fair.tune.trial import reason
+from recbole_fair.jobs.job import Job, reason
 
 
 @dataclass(frozen=True)

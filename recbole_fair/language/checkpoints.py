@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from recbole_fair.errors import UsageError
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    pass
 
 MINILM = "all-MiniLM-L6-v2"
 _MINILM_ON_HUB = f"sentence-transformers/{MINILM}"
@@ -81,73 +79,6 @@ def resolve(name: str, revision: str | None = None) -> Checkpoint:
     return _checked(found or _from_hub(repository, revision))
 
 
-def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """The tokenizer that belongs to a model."""
-    from transformers import AutoTokenizer
-
-    folder = str(resolve(name, revision).folder)
-    with _refusals(name):
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            folder, trust_remote_code=False, local_files_only=True
-        )
-    return tokenizer
-
-
-def load_causal_lm(name: str, *, revision: str | None = None, device: str, dtype: str) -> PreTrainedModel:
-    """A language model with its output layer; `dtype` is "auto" (as stored) or the name of a torch type."""
-    from transformers import AutoModelForCausalLM
-
-    return _load(AutoModelForCausalLM, name, revision, device, dtype)
-
-
-def load_backbone(name: str, *, revision: str | None = None, device: str, dtype: str) -> PreTrainedModel:
-    """A language model without its output layer, for who needs only the hidden states."""
-    from transformers import AutoModel
-
-    return _load(AutoModel, name, revision, device, dtype)
-
-
-def load_config(name: str, revision: str | None = None) -> Any:
-    """A model's configuration, which costs no weights."""
-    from transformers import AutoConfig
-
-    folder = str(resolve(name, revision).folder)
-    with _refusals(name):
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-
-
-def load_sentence_transformer(checkpoint: Checkpoint, *, device: str, dtype: str) -> SentenceTransformer:
-    """A sentence-transformers model, in evaluation mode."""
-    from sentence_transformers import SentenceTransformer
-
-    with _refusals(checkpoint.name), _bars_only_on_a_terminal():
-        return SentenceTransformer(
-            str(checkpoint.folder),
-            device=device,
-            trust_remote_code=False,
-            local_files_only=True,
-            model_kwargs={"use_safetensors": True, "dtype": dtype},
-        ).eval()
-
-
-def _load(kind: Any, name: str, revision: str | None, device: str, dtype: str) -> PreTrainedModel:
-    folder = str(resolve(name, revision).folder)
-    with _refusals(name), _bars_only_on_a_terminal():
-        model, report = kind.from_pretrained(
-            folder,
-            dtype=dtype,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-    # transformers fills what a file lacks with random numbers and goes on.
-    if report["missing_keys"]:
-        raise UsageError(f"model {name!r}: the weights in {folder} lack {min(report['missing_keys'])!r}")
-    loaded: PreTrainedModel = model.to(device).eval()
-    return loaded
-
-
 def _local_folder(name: str) -> Path | None:
     try:
         folder = Path(name).expanduser()
@@ -189,7 +120,7 @@ def _from_hub(repository: str, revision: str | None) -> Checkpoint:
             f"model {repository!r}: not on this machine, and the hub cannot be reached. {_remedy(repository)}"
         )
     patterns = [f"*{suffix}" for suffix in _READ]
-    with _refusals(repository):
+    with refusals(repository):
         folder = snapshot_download(
             repository, revision=revision, allow_patterns=patterns, ignore_patterns=list(_COPIES)
         )
@@ -234,14 +165,14 @@ def _has_weights(folder: Path) -> bool:
         return True
     if not (folder / _SHARDS).is_file():
         return False
-    with _refusals(str(folder)):
+    with refusals(str(folder)):
         parts = json.loads((folder / _SHARDS).read_text("utf-8"))["weight_map"].values()
         return bool(parts) and all((folder / part).is_file() for part in set(parts))
 
 
 def _safe_modules(path: Path) -> list[dict[str, str]]:
     """Read modules.json, whose entries name the classes that sentence-transformers goes on to import."""
-    with _refusals(str(path)):
+    with refusals(str(path)):
         modules = [{key: str(entry[key]) for key in ("type", "path")} for entry in json.loads(path.read_text("utf-8"))]
     for module in modules:
         place = PurePosixPath(module["path"])
@@ -289,7 +220,7 @@ _LOADING_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, Imp
 
 
 @contextmanager
-def _refusals(name: str) -> Iterator[None]:
+def refusals(name: str) -> Iterator[None]:
     """Turn a library's error about a model into one sentence that names the model."""
     from safetensors import SafetensorError
 
@@ -300,18 +231,3 @@ def _refusals(name: str) -> Iterator[None]:
         raise UsageError(
             f"model {name!r} cannot be loaded: {type(error).__name__}: {reason}. {_remedy(name)}"
         ) from error
-
-
-@contextmanager
-def _bars_only_on_a_terminal() -> Iterator[None]:
-    from transformers.utils import logging as transformers_logging
-
-    logging: Any = transformers_logging  # its switches carry no annotations
-    hidden = not sys.stderr.isatty() and logging.is_progress_bar_enabled()
-    if hidden:
-        logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if hidden:
-            logging.enable_progress_bar()

@@ -7,8 +7,8 @@ from math import inf
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from recbole_fair.data.labeled import NO_ATTRIBUTES
 from recbole_fair.metrics import answers, formulas, parity, stereotypes
+from recbole_fair.metrics.answer_table import NO_ATTRIBUTES
 from recbole_fair.metrics.list_metrics import Formula, Measure, TableMetric, only, register
 from recbole_fair.metrics.list_table import Table
 

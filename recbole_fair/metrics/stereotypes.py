@@ -6,7 +6,7 @@ history holds with how much of G is recommended. Arrays follow RecBole's ids: ro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recbole_fair.errors import UsageError
+from recbole_fair.groups.membership import Groups
 from recbole_fair.metrics.formulas import BoolArray, FloatArray, IntArray, Terms, deviation, divide, present_mean
 
 
@@ -144,3 +145,22 @@ def _sums(values: npt.NDArray[Any], rows: IntArray, count: int) -> FloatArray:
     """Sum the lines of values [N, G] by row number: [count, G]."""
     columns = [np.bincount(rows, weights=column, minlength=count) for column in values.T]
     return np.stack(columns, axis=1)
+
+
+@dataclass(frozen=True)
+class Histories:
+    """For SF over one user grouping (MoS, Eq. 1-4)."""
+
+    groups: Groups
+    member: BoolArray  # [I, G] 1(d_{v in G})
+    shares: FloatArray  # [U, G] h_{u in G}
+    pairs: str  # which recommended pairs speak for a group
+
+
+def histories(
+    config: Mapping[str, Any], groups: Groups, users: IntArray, items: IntArray, item_count: int
+) -> Histories:
+    """From training interactions [N] alone, as the keys sf_z, sf_d and sf_pairs say."""
+    found = stereotypes(users, items, groups.membership, item_count, float(config["sf_z"]), config["sf_d"])
+    shares = history_share(users, items, found.member, len(groups.membership))
+    return Histories(groups, found.member, shares, config["sf_pairs"])

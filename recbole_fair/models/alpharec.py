@@ -90,3 +90,11 @@ class AlphaRec(TextRecommender):
     def vectors(self) -> tuple[Tensor, Tensor]:
         """Projected vectors, propagated over the training graph."""
         return self._split(propagate(self.adjacency, self.projected(), self.layers))
+
+
+class Linear(TextRecommender):
+    """e_i = W z_i, e_u = W mean(z_i)."""
+
+    def build_projector(self, width: int, size: int, config: Any) -> nn.Sequential:
+        """W alone."""
+        return nn.Sequential(nn.Linear(width, size, bias=False))

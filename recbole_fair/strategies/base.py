@@ -11,7 +11,7 @@ items, of users, or of both (`fair_group: gender*genre`, as in ITFR).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from recbole_fair.errors import UsageError
-from recbole_fair.groups.membership import PairGroups
+from recbole_fair.groups.pairs import PairGroups
+from recbole_fair.strategies.gradients import flat_gradient, trained
 from recbole_fair.strategies.samples import KeptLoss, keep_sample_losses
 
 __all__ = ["Batch", "GroupStrategy", "Strategy", "TrainingView", "group_means", "keep_sample_losses", "sample_weights"]
@@ -214,26 +215,3 @@ class GroupStrategy(Strategy):
             return []
         field = self.view.groups.field
         return [f"fair_group {field}: {len(absent)} group(s) without a training interaction: {', '.join(absent)}"]
-
-
-def trained(model: nn.Module) -> list[Tensor]:
-    """The parameters that training changes."""
-    return [parameter for parameter in model.parameters() if parameter.requires_grad]
-
-
-def gradients(loss: Tensor, parameters: list[Tensor]) -> list[Tensor]:
-    """The derivative of a loss by each parameter (zeros where there is none); keeps the graph, leaves `.grad` alone."""
-    found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-    pairs = zip(found, parameters, strict=True)
-    return [torch.zeros_like(parameter) if given is None else given for given, parameter in pairs]
-
-
-def parts_of(flat: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
-    """A vector [P] cut into the shapes of the parameters."""
-    pieces = torch.split(flat, [parameter.numel() for parameter in parameters])
-    return [piece.view_as(parameter) for piece, parameter in zip(pieces, parameters, strict=True)]
-
-
-def flat_gradient(loss: Tensor, parameters: list[Tensor]) -> Tensor:
-    """`gradients` as one vector, [P]."""
-    return torch.cat([gradient.flatten() for gradient in gradients(loss, parameters)])

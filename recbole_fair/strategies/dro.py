@@ -17,14 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from recbole_fair.strategies.base import (
-    GroupStrategy,
-    TrainingView,
-    flat_gradient,
-    group_means,
-    sample_weights,
-    weights_among,
-)
+from recbole_fair.strategies.base import GroupStrategy, TrainingView, group_means, sample_weights, weights_among
+from recbole_fair.strategies.gradients import flat_gradient
 from recbole_fair.strategies.running import RunningMean
 
 

@@ -5,8 +5,16 @@ Désidéri 2012; Sener and Koltun, NeurIPS 2018; the solver of MultiFR and of Bi
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from recbole_fair.errors import UsageError
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -36,3 +44,76 @@ def frank_wolfe(gram: FloatArray, steps: int) -> FloatArray:
         weights[best] += gamma
         weights[worst] -= gamma
     return weights
+
+
+def trained(model: nn.Module) -> list[Tensor]:
+    """The parameters that training changes."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def gradients(loss: Tensor, parameters: list[Tensor]) -> list[Tensor]:
+    """The derivative of a loss by each parameter (zeros where there is none); keeps the graph, leaves `.grad` alone."""
+    found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    pairs = zip(found, parameters, strict=True)
+    return [torch.zeros_like(parameter) if given is None else given for given, parameter in pairs]
+
+
+def parts_of(flat: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
+    """A vector [P] cut into the shapes of the parameters."""
+    pieces = torch.split(flat, [parameter.numel() for parameter in parameters])
+    return [piece.view_as(parameter) for piece, parameter in zip(pieces, parameters, strict=True)]
+
+
+def flat_gradient(loss: Tensor, parameters: list[Tensor]) -> Tensor:
+    """`gradients` as one vector, [P]."""
+    return torch.cat([gradient.flatten() for gradient in gradients(loss, parameters)])
+
+
+@contextmanager
+def moved(parameters: Sequence[Tensor], direction: Sequence[Tensor], length: float) -> Iterator[None]:
+    """The parameters, moved along a direction while the block runs, then as they were to the last bit."""
+    former = [parameter.detach().clone() for parameter in parameters]
+    with torch.no_grad():
+        for parameter, part in zip(parameters, direction, strict=True):
+            parameter.add_(part, alpha=length)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for parameter, value in zip(parameters, former, strict=True):
+                parameter.copy_(value)
+
+
+def norm(parts: Sequence[Tensor]) -> float:
+    """Length of all parts as one vector."""
+    return float(torch.stack([part.square().sum() for part in parts]).sum().sqrt())
+
+
+def angle(one: Sequence[Tensor], other: Sequence[Tensor]) -> float:
+    """Degrees between two directions; 0 where either has no length.
+
+    >>> round(angle([torch.tensor([1.0, 0.0])], [torch.tensor([1.0, 1.0])]), 3)
+    45.0
+    """
+    lengths = norm(one) * norm(other)
+    along = float(torch.stack([(a * b).sum() for a, b in zip(one, other, strict=True)]).sum())
+    return float(torch.tensor(along / lengths).clamp(-1, 1).acos().rad2deg()) if lengths > 0 else 0.0
+
+
+def refuse_too_many_groups(
+    groups: int, gradient: Sequence[Tensor], device: torch.device | str, remedy: str, *, each: int = 1, beside: int = 0
+) -> None:
+    """Refuse to keep `each` gradients of every group, and some beside, shaped as `gradient`; say how many fit."""
+    size, room = sum(part.numel() * part.element_size() for part in gradient), usable_memory(torch.device(device))
+    if (each * groups + beside) * size > room:
+        raise UsageError(
+            f"fair_group: {groups} groups with {each} x {size / 1e9:.2f} GB of gradients each do not fit in"
+            f" {room / 1e9:.1f} GB; at most {max(0, int(room // size) - beside) // each} do. {remedy}"
+        )
+
+
+def usable_memory(device: torch.device) -> float:
+    """Half of the device's memory, in bytes: the other half is for the model, its optimisers and a step."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory / 2
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2

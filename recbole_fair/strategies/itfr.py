@@ -16,18 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recbole_fair.strategies.base import (
-    Batch,
-    GroupStrategy,
-    TrainingView,
-    flat_gradient,
-    group_means,
-    parts_of,
-    total,
-    weights_among,
-)
-from recbole_fair.strategies.bifair.hypergradient import moved
-from recbole_fair.strategies.memory import refuse_too_many_groups
+from recbole_fair.strategies.base import Batch, GroupStrategy, TrainingView, group_means, total, weights_among
+from recbole_fair.strategies.gradients import flat_gradient, moved, parts_of, refuse_too_many_groups
 
 
 class ITFR(GroupStrategy):

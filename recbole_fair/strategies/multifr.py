@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recbole_fair.strategies.base import GroupStrategy, TrainingView, flat_gradient, group_means
-from recbole_fair.strategies.gradients import FloatArray, frank_wolfe
-from recbole_fair.strategies.memory import refuse_too_many_groups
+from recbole_fair.strategies.base import GroupStrategy, TrainingView, group_means
+from recbole_fair.strategies.gradients import FloatArray, flat_gradient, frank_wolfe, refuse_too_many_groups
 
 
 class MultiFR(GroupStrategy):

@@ -235,3 +235,10 @@ def load_best(folder: Path, model: torch.nn.Module, expected: dict[str, Any]) ->
     state, _ = storage.read_tensors(source, str(about.get("sha256")))
     load_model_state(model, state, source)
     return about
+
+
+def parameter_counts(model: torch.nn.Module) -> dict[str, int]:
+    """All parameters, and those that are trained; item vectors that a strategy refines are among both."""
+    frozen = sum(parameter.numel() for parameter in model.parameters() if not parameter.requires_grad)
+    trainable = sum(value.numel() for value in trained(model).values())
+    return {"total": frozen + trainable, "trainable": trainable}

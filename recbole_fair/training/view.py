@@ -6,9 +6,9 @@ import torch
 
 from recbole_fair.data.load import Data
 from recbole_fair.errors import UsageError
-from recbole_fair.groups import membership
-from recbole_fair.groups.membership import Groups, PairGroups
+from recbole_fair.groups.membership import Groups
 from recbole_fair.groups.named import item_groups, names_of, user_groups
+from recbole_fair.groups.pairs import PairGroups, of_pairs
 from recbole_fair.host import InputType
 from recbole_fair.settings.config import Config
 from recbole_fair.strategies.base import TrainingView
@@ -24,7 +24,7 @@ def fair_group(config: Config, data: Data) -> PairGroups:
     if not names:
         raise UsageError("fair_group: a strategy needs item groups or user groups; set fair_group=pop or to a field")
     parts = [_part(config, data, part) for part in names[0].split("*")]
-    declared = membership.of_pairs(names[0], parts, len(data.names("user")), len(data.names("item")))
+    declared = of_pairs(names[0], parts, len(data.names("user")), len(data.names("item")))
     found = declared.present(*data.pairs("train"))
     if len(found.names) < 2:
         lost = f" ({', '.join(found.absent)} without a training interaction)" if found.absent else ""

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from recbole_fair.data import load
+from recbole_fair.data import identity
 from recbole_fair.errors import UsageError
 from recbole_fair.jobs.job import Job
 from recbole_fair.settings import figures, yamls
@@ -163,7 +163,7 @@ def _digest(config: Config, domains: Space, algorithm: str) -> str:
     Another algorithm draws other trials.
     """
     drawn = {key: [domain.word, list(domain.arguments)] for key, domain in domains.items()}
-    fingerprint = load.fingerprint(config.folder, config["dataset"])
+    fingerprint = identity.fingerprint(config.folder, config["dataset"])
     text = json.dumps([config.hash(fingerprint), config["seed"], config["dataset"], drawn, algorithm], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -14,9 +14,9 @@ from time import perf_counter
 from typing import Any
 
 from recbole_fair import storage
-from recbole_fair.errors import TrainingError, UsageError
+from recbole_fair.errors import UsageError
 from recbole_fair.jobs.cluster import Share, settle
-from recbole_fair.jobs.job import Job, patiently
+from recbole_fair.jobs.job import Job, patiently, reason
 from recbole_fair.rundir.result import Result, finished
 from recbole_fair.tune.objectives import Objectives, magnitude
 
@@ -39,12 +39,6 @@ def trial(
     except Exception as error:
         answer = {"status": "failed", "error": reason(error), **dict.fromkeys(objectives, nan), JUDGED: nan}
     return {**answer, "seconds": perf_counter() - start}
-
-
-def reason(error: Exception) -> str:
-    """A failure in one line: refusals and breakdowns speak for themselves, others are named."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, (UsageError, TrainingError)) else f"{type(error).__name__}: {text}"
 
 
 def _crossing(result: Result, objectives: Objectives, judged: str) -> dict[str, Any]:

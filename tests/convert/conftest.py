@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from recbole_fair import storage
-from recbole_fair.cli import Arguments
 from recbole_fair.commands import convert as command
+from recbole_fair.commands.arguments import Arguments
 
 RAW = Path(__file__).parents[3] / "shared/data"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from recbole_fair.convert.ahead import one_ahead
+from recbole_fair.convert.build import one_ahead
 
 
 def test_the_same_in_the_same_order() -> None:

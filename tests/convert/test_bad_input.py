@@ -212,7 +212,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
-        "from recbole_fair.cli import Arguments; from recbole_fair.commands.convert import main;"
+        "from recbole_fair.commands.arguments import Arguments; from recbole_fair.commands.convert import main;"
         f"main(Arguments(['ml-1m'], {{'raw': {str(raw)!r}, 'out': {str(tmp_path / 'out')!r}}}))"
     )
     ran = subprocess.run(

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from convert import mini
 
-from recbole_fair.cli import Arguments
 from recbole_fair.commands import convert as command
+from recbole_fair.commands.arguments import Arguments
 from recbole_fair.convert import check as checking
 from recbole_fair.convert.check import check
 from recbole_fair.convert.sources.catalogue import SOURCES

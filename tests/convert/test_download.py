@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from convert import mini
 
-from recbole_fair.cli import Arguments
 from recbole_fair.commands import convert as command
+from recbole_fair.commands.arguments import Arguments
 from recbole_fair.convert.download import fetch
 from recbole_fair.convert.sources import catalogue
 from recbole_fair.convert.sources.catalogue import Remote, Source

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from recbole.model.loss import BPRLoss
 
-from recbole_fair.groups.membership import Groups, PairGroups, of_pairs
+from recbole_fair.groups.membership import Groups
+from recbole_fair.groups.pairs import PairGroups, of_pairs
 from recbole_fair.strategies.base import TrainingView
 
 USERS, ITEMS = 4, 7

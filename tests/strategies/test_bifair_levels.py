@@ -14,10 +14,11 @@ from recbole_fair.errors import TrainingError, UsageError
 from recbole_fair.models.losses import info_nce
 from recbole_fair.strategies import memory
 from recbole_fair.strategies.bifair import refining
-from recbole_fair.strategies.bifair.hypergradient import angle, hypergradient, moved
+from recbole_fair.strategies.bifair.hypergradient import hypergradient
 from recbole_fair.strategies.bifair.method import BiFair, distance
 from recbole_fair.strategies.bifair.refining import column_gradients
 from recbole_fair.strategies.bifair.separate import Separate
+from recbole_fair.strategies.gradients import angle, moved
 from recbole_fair.strategies.itfr import ITFR
 from recbole_fair.strategies.multifr import MultiFR
 from recbole_fair.strategies.reweight import inverse_frequency

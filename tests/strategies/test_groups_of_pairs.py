@@ -16,7 +16,7 @@ from strategy_toy import GENDER, GENRE, ITEMS, PAIRS, USERS, batch, names_of, vi
 
 from recbole_fair.data import load
 from recbole_fair.errors import UsageError
-from recbole_fair.groups.membership import of_pairs
+from recbole_fair.groups.pairs import of_pairs
 from recbole_fair.settings.config import Config
 from recbole_fair.strategies.base import group_means, sample_weights
 from recbole_fair.training import view as training_view

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from string import Template
 
 import recbole_fair
-from recbole_fair.report import page_tables
+from recbole_fair.metrics import directions
 from recbole_fair.report.assemble import Block, Report
 from recbole_fair.report.charts.chart import Chart
+from recbole_fair.report.ranking import decimals
+from recbole_fair.report.rows import Cell, Row
 from recbole_fair.report.runs import Run
-from recbole_fair.report.writers.elements import element, items, plain_table, text
+from recbole_fair.report.statistics.significance import Difference
+from recbole_fair.report.writers.elements import element, items, plain_table, table, text
 from recbole_fair.report.writers.escape import in_html
-from recbole_fair.report.writers.wording import CAPTION
+from recbole_fair.report.writers.numbers import interval, number, p_value, sureness
+from recbole_fair.report.writers.wording import CAPTION, claim, seeds, verdict
 
 
 def page(report: Report) -> str:
@@ -96,7 +101,7 @@ def _choices(report: Report) -> Iterator[str]:
 
 
 def _results(report: Report, anchors: Mapping[str, str]) -> str:
-    tables = (page_tables.results(block, report, place, anchors) for place, block in enumerate(report.blocks, start=1))
+    tables = (results(block, report, place, anchors) for place, block in enumerate(report.blocks, start=1))
     return "\n".join(tables)
 
 
@@ -117,16 +122,16 @@ def _section(name: str, title: str, parts: Iterable[str]) -> str:
 
 
 def _tests(block: Block, place: int) -> str:
-    shown = page_tables.tests(block, place) if block.tests else ""
+    shown = tests(block, place) if block.tests else ""
     return shown + (text("p", "Not tested:") + items(block.untested) if block.untested else "")
 
 
 def _figures(block: Block, several: bool) -> str:
     head = text("h3", block.described) if several else ""
-    return head + element("div", "".join(map(_figure, block.charts)), class_="figures")
+    return head + element("div", "".join(map(_drawing, block.charts)), class_="figures")
 
 
-def _figure(chart: Chart) -> str:
+def _drawing(chart: Chart) -> str:
     """The drawing, what it shows in words, and its numbers."""
     plot = element("div", chart.svg, class_="plot", role="group", tabindex="0", aria_label=f"{chart.title}, drawing")
     numbers = plain_table(f"{chart.name}-numbers", chart.title, chart.header, chart.rows)
@@ -141,4 +146,114 @@ def _provenance(runs: Sequence[Run], anchors: Mapping[str, str]) -> str:
         + element("dl", "".join(text("dt", name) + text("dd", value) for name, value in known.items()))
         for place, known in enumerate(versions, start=1)
     )
-    return page_tables.provenance(runs, anchors, versions) + "".join(lists)
+    return provenance(runs, anchors, versions) + "".join(lists)
+
+
+_FACTS = ("strategy", "seeds", "seconds to train", "peak memory, MB", "remarks")
+
+
+_KINDS = {"strategy": "text", "remarks": "text fixed"}
+
+
+def results(block: Block, report: Report, place: int, anchors: Mapping[str, str]) -> str:
+    """One block's rows with every metric; those that were not asked for are hidden until chosen."""
+    digits = {key: decimals(block.rows, key) for key in report.all_keys}
+    rows = (_row(row, block, report, digits, anchors) for row in block.rows)
+    return table(f"results-{place}", block.described, _head(report), rows, sortable=True)
+
+
+def _head(report: Report) -> Iterator[str]:
+    yield text("th", "row", scope="col")
+    for key in report.all_keys:
+        order = "descending" if directions.best(key) == math.inf else "ascending"
+        yield element(
+            "th", in_html(key) + text("small", directions.wish(key)), scope="col", data_metric=key, data_first=order,
+            hidden=key not in report.keys, aria_sort=order if report.keys[:1] == (key,) else None,
+        )  # fmt: skip
+    for name in _FACTS:
+        yield text("th", name, scope="col", class_=_KINDS.get(name))
+
+
+def _row(row: Row, block: Block, report: Report, digits: Mapping[str, int], anchors: Mapping[str, str]) -> str:
+    cells = [_figure(row.cells[key], key, digits[key], key not in report.keys) for key in report.all_keys]
+    state = next((run.result.status for run in row.runs if run.result.status != "ok"), "")
+    link = element("a", in_html(row.label), href=f"#{anchors[row.runs[0].name]}")
+    name = element("th", link + (text("small", state) if state else ""), scope="row")
+    return element(
+        "tr", "".join([name, *cells, *_facts(row, report)]), data_model=row.label.lower(),
+        data_dataset=block.dataset.lower(), data_strategy=row.strategy.lower(),
+    )  # fmt: skip
+
+
+def _figure(cell: Cell, key: str, digits: int, hidden: bool) -> str:
+    marked = text("span", number(cell.value, digits), class_=cell.mark or None)
+    told = {"best": "best", "second": "second best"}.get(cell.mark, "")
+    spoken = text("span", f", {told}", class_="hidden-text") if told else ""
+    why = cell.note if cell.value is None else sureness(cell, digits, always=True)
+    small = element("small", in_html(why).replace(" [", "<br>[").replace(" (", "<br>(")) if why else ""
+    value = "" if cell.value is None else repr(cell.value)
+    return element("td", marked + spoken + small, data_metric=key, data_value=value, hidden=hidden)
+
+
+def _facts(row: Row, report: Report) -> Iterator[str]:
+    yield text("td", row.strategy or "none", class_="text")
+    yield element("td", in_html(seeds(row)) + text("small", ", ".join(str(run.result.seed) for run in row.runs)))
+    seconds, memory = row.seconds(), row.memory()
+    yield text("td", number(seconds, 1), data_value="" if seconds is None else repr(seconds))
+    megabytes = None if memory is None else memory / 1e6
+    yield text("td", number(megabytes, 0), data_value="" if megabytes is None else repr(megabytes))
+    yield element("td", items(row.remarks(report.keys)), class_="text remarks")
+
+
+def tests(block: Block, place: int) -> str:
+    """Every row against the reference."""
+    heads = ("row", "metric", "difference", "95 % interval", "p (Holm)", "users", "better?")
+    head = [text("th", name, scope="col", class_="text" if name in ("metric", "better?") else None) for name in heads]
+    return table(f"tests-{place}", claim(block), head, map(_test, block.tests), sortable=True)
+
+
+def _test(test: Difference) -> str:
+    figures = (("difference", test.difference), ("interval", test.low), ("p", test.p))
+    shown = (f"{test.difference:+.4f}", interval(test.low, test.high), p_value(test.p))
+    cells = [
+        text("td", told, data_value="" if math.isnan(value) else repr(value))
+        for told, (_, value) in zip(shown, figures, strict=True)
+    ]
+    answer = text("td", verdict(test), class_=f"text {test.verdict}".removesuffix(" not shown"))
+    start = text("th", test.label, scope="row") + text("td", test.key, class_="text")
+    return element("tr", "".join([start, *cells, text("td", test.users), answer]))
+
+
+def provenance(runs: Sequence[Run], anchors: Mapping[str, str], versions: Sequence[Mapping[str, str]]) -> str:
+    """A row a run: where it lies, what it was made of and on, and what it warned of."""
+    heads = ("run directory", "model", "data set", "seed", "status", "configuration hash", "data fingerprint", "split",
+             "candidates", "versions", "machine", "seconds", "stands on", "copies", "warnings")  # fmt: skip
+    rows = (element("tr", "".join(_origin(run, versions)), id=anchors[run.name]) for run in runs)
+    head = [text("th", name, scope="col", class_="text") for name in heads]
+    return table("runs", f"{len(runs)} runs", head, rows)
+
+
+def _origin(run: Run, versions: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    result = run.result
+    yield element("th", text("code", run.name), scope="row")
+    status = result.status if result.error is None else f"{result.status}: {result.error}"
+    for value in (result.model, result.dataset, result.seed):
+        yield text("td", value, class_="text")
+    yield text("td", status, class_="text" if result.error is None else "text remarks")
+    digests = (result.config_hash, *(result.data.get(key) for key in ("fingerprint", "split", "candidates")))
+    for digest in digests:
+        yield element("td", text("code", digest or "none"), class_="text")
+    known = f"set {versions.index(result.versions) + 1}" if result.versions else "not stated"
+    yield text("td", known, class_="text")
+    yield text("td", _machine(run), class_="text remarks")
+    seconds = ", ".join(f"{key} {number(value, 1)}" for key, value in result.seconds.items())
+    for value in (seconds, result.base or "nothing", ", ".join(run.copies) or "none"):
+        yield text("td", value, class_="text")
+    yield element("td", items(result.warnings) or "none", class_="text remarks")
+
+
+def _machine(run: Run) -> str:
+    facts = {key: value for key, value in run.result.environment.items() if key != "peak_memory"}
+    memory = Row("", (run,)).memory()
+    told = [f"{key} {value}" for key, value in facts.items()]
+    return ", ".join([*told, *([] if memory is None else [f"peak memory {memory / 1e6:.0f} MB"])])

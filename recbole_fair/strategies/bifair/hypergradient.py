@@ -10,12 +10,13 @@ ICLR 2019), which the paper follows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from recbole_fair.strategies.gradients import moved, norm
 
 Loss = Callable[[], Tensor]  # under whatever stands in theta and Z when it is called
 
@@ -66,34 +67,3 @@ def hessian_vector(
 
 
 IMPLICIT = {"finite_difference": finite_difference, "hessian_vector": hessian_vector}
-
-
-@contextmanager
-def moved(parameters: Sequence[Tensor], direction: Sequence[Tensor], length: float) -> Iterator[None]:
-    """The parameters, moved along a direction while the block runs, then as they were to the last bit."""
-    former = [parameter.detach().clone() for parameter in parameters]
-    with torch.no_grad():
-        for parameter, part in zip(parameters, direction, strict=True):
-            parameter.add_(part, alpha=length)
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for parameter, value in zip(parameters, former, strict=True):
-                parameter.copy_(value)
-
-
-def norm(parts: Sequence[Tensor]) -> float:
-    """Length of all parts as one vector."""
-    return float(torch.stack([part.square().sum() for part in parts]).sum().sqrt())
-
-
-def angle(one: Sequence[Tensor], other: Sequence[Tensor]) -> float:
-    """Degrees between two directions; 0 where either has no length.
-
-    >>> round(angle([torch.tensor([1.0, 0.0])], [torch.tensor([1.0, 1.0])]), 3)
-    45.0
-    """
-    lengths = norm(one) * norm(other)
-    along = float(torch.stack([(a * b).sum() for a, b in zip(one, other, strict=True)]).sum())
-    return float(torch.tensor(along / lengths).clamp(-1, 1).acos().rad2deg()) if lengths > 0 else 0.0

@@ -26,12 +26,11 @@ import torch
 from torch import Tensor, nn
 
 from recbole_fair.errors import TrainingError
-from recbole_fair.strategies.base import Batch, GroupStrategy, TrainingView, keep_sample_losses, trained
+from recbole_fair.strategies.base import Batch, GroupStrategy, TrainingView, keep_sample_losses
 from recbole_fair.strategies.bifair.balancing import Balanced, balance_of
-from recbole_fair.strategies.bifair.hypergradient import angle, hypergradient
+from recbole_fair.strategies.bifair.hypergradient import hypergradient
 from recbole_fair.strategies.bifair.refining import refine
-from recbole_fair.strategies.epoch_log import EpochLog
-from recbole_fair.strategies.memory import refuse_too_many_groups
+from recbole_fair.strategies.gradients import angle, refuse_too_many_groups, trained
 from recbole_fair.strategies.running import RunningMean
 
 
@@ -138,3 +137,42 @@ def distance(one: Tensor, other: Tensor, rows: int = 4096) -> float:
     """Frobenius norm of a difference, a few rows at a time: the matrices may be all that fits into memory."""
     parts = zip(torch.split(one, rows), torch.split(other, rows), strict=True)
     return sum(float((a - b).double().square().sum()) for a, b in parts) ** 0.5
+
+
+class EpochLog:
+    """Means over an epoch's batches; begins anew when its figures are read.
+
+    absent[g]      batches without group g
+    group loss[g]  its mean loss, weight[g] the sum of its rows' weights, over the batches that had it
+    angle          degrees between the inner level's gradient by theta and the outer level's, one step ahead
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+        self.begin()
+
+    def begin(self) -> None:
+        """Nothing seen yet."""
+        self.batches = 0
+        self.sums: Tensor | None = None  # [3, G]: batches with the group, its losses, its weights
+        self.angles: list[float] = []
+
+    def batch(self, balanced: Balanced) -> None:
+        """Take note of a batch, without waiting for the device."""
+        parts = [part * balanced.present for part in (balanced.group_losses, balanced.weights)]
+        seen = torch.stack([balanced.present.to(parts[0]), *parts])
+        self.sums = seen if self.sums is None else self.sums + seen
+        self.batches += 1
+
+    def figures(self) -> dict[str, float]:
+        """Mean loss and weight of each group where it was present, and how often it was absent."""
+        found: dict[str, float] = {}
+        if self.sums is not None:
+            for name, (present, loss, weight) in zip(self.names, self.sums.T.tolist(), strict=True):
+                found[f"absent[{name}]"] = self.batches - present
+                if present:
+                    found |= {f"group loss[{name}]": loss / present, f"weight[{name}]": weight / present}
+        if self.angles:
+            found["angle"] = sum(self.angles) / len(self.angles)
+        self.begin()
+        return found

@@ -1,1 +1,0 @@
-"""Recommenders to compare with that RecBole lacks."""

@@ -1,0 +1,58 @@
+"""A command line split into bare words, options and switches."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from recbole_fair.errors import UsageError
+from recbole_fair.settings import yamls
+
+
+@dataclass
+class Arguments:
+    """A parsed command line: bare words, `--key=value` options and switches."""
+
+    words: list[str] = field(default_factory=list)
+    options: dict[str, Any] = field(default_factory=dict)
+    switches: set[str] = field(default_factory=set)
+
+    def take(self, key: str, default: Any = None) -> Any:
+        """Remove and return an option that the sub-command itself reads."""
+        return self.options.pop(key, default)
+
+    def refuse_rest(self, command: str, words: bool = True) -> None:
+        """Nothing that was typed is ignored."""
+        if self.options or (words and self.words):
+            rest = [*(f"--{key}" for key in self.options), *(self.words if words else [])]
+            raise UsageError(f"{command}: does not take {' '.join(rest)}; `recbole-fair {command} --help`")
+
+
+def parse(argv: Sequence[str], switches: Collection[str]) -> Arguments:
+    """Split argv; values follow YAML rules, dotted keys make nested mappings."""
+    arguments, rest = Arguments(), list(argv)
+    given: set[str] = set()
+    while rest:
+        token = rest.pop(0)
+        if not token.startswith("--"):
+            arguments.words.append(token)
+            continue
+        key, equals, text = token[2:].partition("=")
+        if key in switches and not equals:
+            arguments.switches.add(key)
+            continue
+        if not equals:
+            if not rest or rest[0].startswith("--"):
+                raise UsageError(f"--{key}: needs a value, as in --{key}=VALUE")
+            text = rest.pop(0)
+        if clash := next((other for other in given if _overlap(key, other)), None):
+            raise UsageError(f"--{key}: given twice (--{clash} before it); keep one")
+        given.add(key)
+        yamls.set_dotted(arguments.options, key, yamls.value_of(text, key))
+    return arguments
+
+
+def _overlap(key: str, other: str) -> bool:
+    """The same key, or one of them part of the other, as eval_args and eval_args.order."""
+    return f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")

@@ -1,0 +1,67 @@
+"""The table of sub-commands: where each lives, what `--help` says of it, and the switches that it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from recbole_fair.commands.arguments import Arguments, parse
+from recbole_fair.errors import UsageError
+from recbole_fair.registry import nearest
+
+EVERYWHERE = ("debug", "help")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A sub-command: the module of this package that holds its `main`, a line of help, and its own switches."""
+
+    module: str
+    summary: str
+    switches: tuple[str, ...] = ()
+
+    def load(self) -> Any:
+        """The module itself; none is imported before its command is typed."""
+        return import_module(f"recbole_fair.commands.{self.module}")
+
+
+COMMANDS = {
+    "run": Command("run", "train and judge one model (the default)", ("quiet",)),
+    "convert": Command("convert", "SOURCE --raw DIR: raw files to atomic files; --check NAME", ("download",)),
+    "models": Command("models", "list every name that --model takes; --cite: its reference", ("cite",)),
+    "report": Command(
+        "report", "DIR [DIR...] --out OUT: tables, figures and a web page of finished runs", ("allow_mixed",)
+    ),
+    "recommend": Command("recommend", "RUN_DIR --users=1,2 --k=20: top items of a saved run"),
+    "audit": Command("audit", "--recommendations F --interactions F --run_dir DIR: judge any system's lists"),
+    "probe": Command("probe", "RUN_DIR --sensitive_attribute=gender: what user states give away"),
+    "tune": Command("tune", "search over a model's keys with Ray Tune, choose by validation", ("quiet",)),
+    "compare": Command("compare", "several models over seeds on the same data and split", ("quiet",)),
+    "cache": Command("cache", "where cached item vectors lie and how big; --clear removes them", ("clear",)),
+}
+
+
+def usage(name: str) -> str:
+    """The help of a sub-command: its own `usage()` if it has one, else its summary."""
+    module = COMMANDS[name].load()
+    return str(module.usage()) if hasattr(module, "usage") else f"recbole-fair {name}: {COMMANDS[name].summary}"
+
+
+def arguments_of(name: str, argv: Sequence[str]) -> Arguments:
+    """The parsed command line of a sub-command; a switch that only others read is refused."""
+    own = {*COMMANDS[name].switches, *EVERYWHERE}
+    for token in argv:
+        switch = token.removeprefix("--")
+        readers = [other for other, command in COMMANDS.items() if switch in command.switches]
+        if token.startswith("--") and readers and switch not in own:
+            raise UsageError(f"{name}: does not take {token}; it is a switch of {' and '.join(readers)}")
+    return parse(argv, own)
+
+
+def find(name: str) -> Command:
+    """The row of a sub-command, or a refusal that names the nearest one."""
+    if name not in COMMANDS:
+        raise UsageError(f"{name!r}: no such sub-command.{nearest(name, COMMANDS)} Known: {', '.join(COMMANDS)}")
+    return COMMANDS[name]

@@ -1,1 +1,0 @@
-"""Text embeddings of items, and the recommenders that stand on them."""

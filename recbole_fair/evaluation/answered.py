@@ -1,0 +1,87 @@
+"""Answers of a model to labeled pairs: collected, and judged against a threshold chosen on validation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isnan
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recbole_fair.data.labeled import LabeledLoader
+from recbole_fair.errors import UsageError
+from recbole_fair.evaluation.ranked import KeepingEvaluator, refuse_nonsense
+from recbole_fair.groups.membership import Groups
+from recbole_fair.host import Collector, DataStruct
+from recbole_fair.metrics.answer_table import NO_ATTRIBUTES, AnswerTable, choose_threshold
+from recbole_fair.metrics.formulas import IntArray
+from recbole_fair.metrics.stereotypes import Histories, histories
+
+
+class AnswerCollector(Collector):
+    """Keeps the scores of the judged pairs; `loader` is what is being judged (set by the trainer)."""
+
+    loader: LabeledLoader
+
+    def __init__(self, config: Any, _: Sequence[Groups] = ()) -> None:
+        super().__init__(config)
+        self.batches: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def eval_batch_collect(
+        self, scores_tensor: Tensor, interaction: Any, positive_u: Tensor, positive_i: Tensor
+    ) -> None:
+        """Scores [B, I] of a batch of users, whose pairs are (row, item)."""
+        scores = scores_tensor[positive_u, positive_i]
+        refuse_nonsense(scores.abs())  # -inf keeps an item out of a list, but is no answer
+        self.batches.append((interaction[self.config["USER_ID_FIELD"]].cpu()[positive_u], positive_i, scores.cpu()))
+
+    def get_data_struct(self) -> DataStruct:
+        """Pairs, labels and scores of this evaluation."""
+        users, items, scores = (torch.cat(parts).numpy() for parts in zip(*self.batches, strict=True))
+        self.batches = []
+        labels = [self.loader.labels[pair] for pair in zip(users.tolist(), items.tolist(), strict=True)]
+        collected = DataStruct()
+        for name, value in (("user", users), ("item", items), ("label", np.array(labels)), ("score", scores)):
+            collected.set(f"pair.{name}", value)
+        collected.set("phase", self.loader.phase)
+        return collected
+
+
+_LEAST_YES = 0.1  # share of either answer below which a model has collapsed (docs/metrics.md)
+
+
+class AnswerEvaluator(KeepingEvaluator):
+    """The host's evaluator over answers; the threshold comes from the latest validation."""
+
+    threshold: float = float("nan")
+    histories: Histories | None = None
+
+    def learn(self, users: IntArray, items: IntArray, item_count: int) -> None:
+        """Stereotypes from the training interactions, where a metric asks for them."""
+        asked = any(metric.startswith("sf") for metric in self.metrics)
+        users_by = [groups for groups in self.groups.values() if groups.kind == "user"]
+        if asked and not users_by:
+            raise UsageError("metrics: SF compares groups of users; name one with user_groups=gender")
+        if asked:
+            self.histories = histories(self.config, users_by[0], users, items, item_count)
+
+    def _table(self, judged: DataStruct) -> Any:
+        scores, labels = judged.get("pair.score").astype(float), judged.get("pair.label")
+        if judged.get("phase") == "valid":
+            self.threshold = choose_threshold(self.config["yes_threshold"], scores, labels)
+        if isnan(self.threshold):
+            raise UsageError("eval_protocol=labeled: judge validation first; the threshold of a Yes is chosen there")
+        users, rows = np.unique(judged.get("pair.user"), return_inverse=True)
+        answered = {NO_ATTRIBUTES: scores}
+        return AnswerTable(
+            users, rows, judged.get("pair.item"), labels, answered, self.threshold, self.groups, self.histories
+        )
+
+    def collapse(self) -> str | None:
+        """Nearly always the same answer: it is the same for every group, and fair to nobody."""
+        share = float(self.table.terms("yes_share").value()[0])
+        if _LEAST_YES <= share <= 1 - _LEAST_YES:
+            return None
+        return f"collapsed: {share:.1%} of the answers are Yes, so GD, Rate and their kin say nothing of fairness"

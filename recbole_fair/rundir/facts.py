@@ -1,0 +1,64 @@
+"""What a result says of its circumstances: versions, device, data."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+import recbole_fair
+from recbole_fair.data.load import Data
+from recbole_fair.rundir.result import Result
+
+_PACKAGES = ("recbole", "torch", "numpy", "scipy", "pandas", "transformers", "sentence-transformers", "ray")
+
+
+def bars_wanted(quiet: bool) -> bool:
+    """Progress bars only for someone who watches a terminal."""
+    return not quiet and sys.stderr.isatty()
+
+
+def describe(result: Result, config: Mapping[str, Any]) -> None:
+    """Versions and the machine."""
+    result.versions = {"recbole_fair": recbole_fair.__version__, "python": sys.version.split()[0]}
+    for package in _PACKAGES:
+        try:
+            result.versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    result.environment = {"device": str(config["device"]), "threads": torch.get_num_threads()}
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: of the GPU where one was used, else of the process since it started."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def data_facts(loaded: Data, fingerprint: str) -> dict[str, Any]:
+    """What result.json says of the data."""
+    return {
+        "fingerprint": fingerprint,
+        "split": loaded.split_digest(),
+        "candidates": loaded.asked,
+        "users": loaded.dataset.user_num - 1,
+        "items": loaded.dataset.item_num - 1,
+        "interactions": sum(len(loaded.pairs(phase)[0]) for phase in loaded.parts),
+    }
+
+
+def data_warnings(loaded: Data) -> list[str]:
+    """Interactions that RecBole left out without a word (trap 10)."""
+    dropped = loaded.rows_read - len(loaded.dataset.inter_feat)
+    if not dropped:
+        return []
+    return [
+        f"{dropped} of {loaded.rows_read} interactions are not used: a filter (val_interval, ..._inter_num_interval)"
+        " left them out, or their user or item has no row in .user or .item"
+    ]
