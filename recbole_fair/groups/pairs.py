@@ -46,6 +46,7 @@ class PairGroups:
 def of_pairs(field: str, parts: Sequence[Groups], users: int, items: int) -> PairGroups:
     """User and item groupings crossed into groups of pairs; names are user*item.
 
+    >>> from recbole_fair.groups.membership import by_value
     >>> gender = by_value("user", "gender", [(), ("F",), ("M",)])
     >>> genre = by_value("item", "genre", [(), ("a",), ("b",), ("a", "b")])
     >>> crossed = of_pairs("gender*genre", [gender, genre], 3, 4)

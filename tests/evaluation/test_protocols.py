@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from planted import run_planted
 from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score
 
-from recbole_fair.data import candidates, labeled, load
+from recbole_fair.data import candidates, load
 from recbole_fair.errors import TrainingError, UsageError
 from recbole_fair.rundir.result import Result
 from recbole_fair.runner import open_run, run
@@ -357,7 +357,7 @@ def test_labels_of_test_do_not_move_the_threshold(rule: str, toy: Toy, toy_root:
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=25))
 def test_the_best_f1_is_found_among_ties(pairs: list[tuple[int, bool]]) -> None:
     scores, labels = np.array([float(score) for score, _ in pairs]), np.array([label for _, label in pairs])
-    found = labeled.choose_threshold("f1", scores, labels)
+    found = choose_threshold("f1", scores, labels)
     reached = {cut: f1_score(labels, scores >= cut, zero_division=0.0) for cut in set(scores.tolist())}
     assert reached[found] == max(reached.values())
 

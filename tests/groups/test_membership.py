@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from recbole_fair.data import load
 from recbole_fair.errors import UsageError
 from recbole_fair.groups import membership, named
+from recbole_fair.groups.bins import binned
 from recbole_fair.settings.config import Config
 
 Toy = Callable[..., dict[str, Any]]
@@ -70,18 +71,18 @@ def test_products_are_intersections_and_keep_empty_ones() -> None:
     ],
 )
 def test_bins(bins: dict[str, Any], value: str, name: tuple[str, ...]) -> None:
-    assert membership.binned([(value,)], bins, "f") == ([name], tuple(bins))
+    assert binned([(value,)], bins, "f") == ([name], tuple(bins))
 
 
 def test_unknown_values_are_in_no_bin_and_bins_do_not_overlap() -> None:
-    assert membership.binned([("unknown",), ("17",)], {"a": "[0,35)"}, "age", ["unknown"])[0] == [(), ("a",)]
+    assert binned([("unknown",), ("17",)], {"a": "[0,35)"}, "age", ["unknown"])[0] == [(), ("a",)]
     with pytest.raises(UsageError, match=r"group_bins\.age: '35' is in young and in middle"):
-        membership.binned([("35",)], {"young": "[0,35]", "middle": "[35,50)"}, "age")
+        binned([("35",)], {"young": "[0,35]", "middle": "[35,50)"}, "age")
 
 
 @given(st.lists(st.lists(st.sampled_from("abcdeu"), max_size=3, unique=True), max_size=40), st.integers(1, 5))
 def test_a_number_keeps_the_largest_values(entries: list[list[str]], count: int) -> None:
-    found, names = membership.binned([tuple(entry) for entry in entries], count, "f", unknown=["u"])
+    found, names = binned([tuple(entry) for entry in entries], count, "f", unknown=["u"])
     sizes = Counter(value for entry in entries for value in entry if value != "u")
     ranked = sorted(sorted(sizes), key=lambda value: sizes[value], reverse=True)
     assert names == (*ranked[:count], *(["other"] if len(ranked) > count else []))
@@ -93,12 +94,12 @@ def test_a_number_keeps_the_largest_values(entries: list[list[str]], count: int)
 @pytest.mark.parametrize("bins", [{"a": "0-35"}, {"a": "[9,1]"}, {"a": "[x,y]"}, {"a": 5}, 0, -1, True, 2.5, ["F"]])
 def test_malformed_bins_are_refused(bins: Any) -> None:
     with pytest.raises(UsageError, match=r"group_bins\.age"):
-        membership.binned([("1",)], bins, "age")
+        binned([("1",)], bins, "age")
 
 
 def test_an_interval_over_words_is_refused() -> None:
     with pytest.raises(UsageError, match="'young' is no number"):
-        membership.binned([("young",)], {"a": "[0,9]"}, "age")
+        binned([("young",)], {"a": "[0,9]"}, "age")
 
 
 def test_numbers_are_ordered_as_numbers() -> None:

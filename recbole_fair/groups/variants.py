@@ -1,0 +1,57 @@
+"""What a prompt says of a user's sensitive attributes.
+
+NONE leaves the clause out, OWN gives the user's own values of all sensitive attributes, Variant("gender", "F") gives
+everyone this value and the other sensitive attributes as their own, Variant("gender*age", "F*young") gives several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from recbole_fair.errors import UsageError
+from recbole_fair.registry import nearest
+
+_OWN = "actual"
+_NONE = "none"
+
+
+@dataclass(frozen=True, order=True)
+class Variant:
+    """One way to put sensitive attributes into a prompt; `str` of it stands in predictions.tsv."""
+
+    attribute: str = ""
+    value: str = ""
+
+    def __str__(self) -> str:
+        if not self.attribute:
+            return _NONE
+        return f"{self.attribute}={self.value}" if self.value else _OWN
+
+    @classmethod
+    def parse(cls, text: str, known: Iterable[Variant] = ()) -> Variant:
+        """The variant that `str` wrote; one that is not among `known` (where given) is refused.
+
+        >>> Variant.parse("gender=F"), Variant.parse("none") == NONE
+        (Variant(attribute='gender', value='F'), True)
+        """
+        attribute, equals, value = text.partition("=")
+        variant = {_NONE: NONE, _OWN: OWN}.get(text) or cls(attribute, value)
+        names = [str(entry) for entry in known]
+        if (not equals and text not in {_NONE, _OWN}) or (names and text not in names):
+            raise UsageError(f"variant {text!r}: no such variant of a prompt.{nearest(text, names or [_NONE, _OWN])}")
+        return variant
+
+    def sets(self) -> dict[str, str]:
+        """Which attribute is given which value; a product sets several.
+
+        >>> Variant("gender*age", "F*young").sets()
+        {'gender': 'F', 'age': 'young'}
+        """
+        if not self.value:
+            return {}
+        return dict(zip(self.attribute.split("*"), self.value.split("*"), strict=True))
+
+
+NONE = Variant()
+OWN = Variant("*")
