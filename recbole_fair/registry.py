@@ -141,7 +141,7 @@ _strategies: dict[str, Row] = {
         _strategy_row("ITFR", "itfr"),
         Row("BiFair", "recbole_fair.strategies.bifair.method:BiFair", "strategy", "BiFair", _REFINABLE),
         Row("BiFair-Alg2", "recbole_fair.strategies.bifair.method:BiFair", "strategy", "BiFair", _REFINABLE),
-        Row("Separate", "recbole_fair.strategies.bifair.method.separate:Separate", "strategy", "BiFair", _REFINABLE),
+        Row("Separate", "recbole_fair.strategies.bifair.separate:Separate", "strategy", "BiFair", _REFINABLE),
         Row("Offset", "recbole_fair.strategies.offset:Offset", "strategy", "RecBole", "item groups", base=ITSELF),
     )
 }

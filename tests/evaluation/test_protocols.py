@@ -20,6 +20,7 @@ from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_sco
 
 from recbole_fair.data import candidates, load
 from recbole_fair.errors import TrainingError, UsageError
+from recbole_fair.metrics.answer_table import choose_threshold
 from recbole_fair.rundir.result import Result
 from recbole_fair.runner import open_run, run
 from recbole_fair.settings.config import Config

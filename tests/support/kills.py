@@ -13,7 +13,7 @@ import json, os, signal, sys
 from pathlib import Path
 scenario, keys = json.loads(sys.argv[1]), json.loads(sys.argv[2])
 from recbole_fair import runner
-from recbole_fair.trainer import FairTrainer
+from recbole_fair.training.trainer import FairTrainer
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 if scenario["kill_at"] == "checkpoint":

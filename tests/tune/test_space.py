@@ -209,7 +209,7 @@ def test_looking_at_a_configuration_leaves_the_environment(
 
 @pytest.mark.parametrize("package", ["optuna", "hyperopt"])
 def test_a_missing_package_is_named(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recbole_fair.tune.searches.algorithms.find_spec", lambda name: None)
+    monkeypatch.setattr("recbole_fair.tune.algorithms.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=f"pip install {package}"):
         How(search_algorithm=package)
 

@@ -96,7 +96,7 @@ def _amazon(name: str, **preset: str) -> Source:
 _ROWS = (
     Source(
         "ml-1m",
-        "recbole_fair.convert.sources.catalogue.movielens:read_1m",
+        "recbole_fair.convert.sources.movielens:read_1m",
         ("ratings.dat", "users.dat", "movies.dat"),
         "GroupLens Research, University of Minnesota",
         "https://grouplens.org/datasets/movielens/1m/",
@@ -114,7 +114,7 @@ _ROWS = (
     ),
     Source(
         "ml-100k",
-        "recbole_fair.convert.sources.catalogue.movielens:read_100k",
+        "recbole_fair.convert.sources.movielens:read_100k",
         ("u.data", "u.user", "u.item"),
         "GroupLens Research, University of Minnesota",
         "https://grouplens.org/datasets/movielens/100k/",
@@ -157,7 +157,7 @@ _ROWS = (
     ),
     Source(
         "book-crossing",
-        "recbole_fair.convert.sources.catalogue.book_crossing:read",
+        "recbole_fair.convert.sources.book_crossing:read",
         ("BX-Book-Ratings.csv", "BX-Users.csv", "BX-Books.csv"),
         "Cai-Nicolas Ziegler, DBIS, University of Freiburg",
         "http://www2.informatik.uni-freiburg.de/~cziegler/BX/",
@@ -174,7 +174,7 @@ _ROWS = (
     ),
     Source(
         "insurance",
-        "recbole_fair.convert.sources.catalogue.insurance:read",
+        "recbole_fair.convert.sources.insurance:read",
         ("Train.csv",),
         "Zimnat, published by Zindi",
         "https://zindi.africa/competitions/zimnat-insurance-recommendation-challenge",
@@ -184,7 +184,7 @@ _ROWS = (
     ),
     Source(
         "csv",
-        "recbole_fair.convert.sources.catalogue.csv_tables:read",
+        "recbole_fair.convert.sources.csv_tables:read",
         ("the tables that --mapping FILE names",),
         "the owner of the tables",
         "",

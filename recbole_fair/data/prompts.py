@@ -1,0 +1,166 @@
+"""What a prompt may say: titles, worded attributes, and each user's timeline strictly before a row.
+
+Pure arrays, made once a run: models turn them into text (models/llm/prompts.py, models/p5/prompts.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from recbole_fair.data.labeled import likes
+from recbole_fair.data.load import Data
+from recbole_fair.data.texts import item_texts
+from recbole_fair.errors import UsageError
+from recbole_fair.groups.membership import Groups
+from recbole_fair.groups.named import names_of, user_groups
+from recbole_fair.groups.variants import NONE, Variant
+from recbole_fair.metrics.formulas import BoolArray, IntArray
+from recbole_fair.registry import nearest
+
+PHASES = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Timelines:
+    """Every interaction, by user and time; equal times stay in the order of the file."""
+
+    starts: IntArray  # [U + 1]: the rows of user u are starts[u] .. starts[u + 1]
+    items: IntArray  # [N]
+    liked: BoolArray  # [N]
+    times: npt.NDArray[Any] | None  # [N], None where the data has none
+    phases: IntArray  # [N]: the part each interaction is in, a place in PHASES
+
+    def rows(self, user: int) -> slice:
+        """All interactions of a user, oldest first."""
+        return slice(int(self.starts[user]), int(self.starts[user + 1]))
+
+    def before(self, user: int, row: int) -> slice:
+        """The interactions of a user strictly before `row`."""
+        return slice(int(self.starts[user]), row)
+
+    def row_of(self, user: int, item: int) -> int:
+        """The latest interaction of a user with an item; the end of the timeline where there is none."""
+        rows = self.rows(user)
+        places = np.flatnonzero(self.items[rows] == item)
+        return rows.start + int(places[-1]) if len(places) else rows.stop
+
+    def known_before(self, user: int, phase: str, first_judged: int) -> IntArray:
+        """Rows that may stand in the history of a judged pair: those of earlier parts, as for every other model.
+
+        A user who is new (split by users) has none there: then those before the first of the user's judged rows.
+        """
+        rows = np.arange(*self.rows(user).indices(len(self.items)))
+        earlier = rows[self.phases[rows] < PHASES.index(phase)]
+        return earlier if len(earlier) else rows[rows < first_judged]
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A sensitive attribute: its values, whose they are, and one or several words for each."""
+
+    name: str
+    values: tuple[str, ...]
+    of_user: IntArray  # [U], -1 where unknown
+    wordings: tuple[tuple[str, ...], ...]  # of each value
+
+    def worded(self, value: str, wording: int) -> str:
+        """The word for a value; a value with fewer wordings repeats its last."""
+        words = self.wordings[self.values.index(value)]
+        return words[min(wording, len(words) - 1)]
+
+
+@dataclass(frozen=True)
+class PromptInputs:
+    """All that prompts are made from."""
+
+    titles: Sequence[str]  # by item id
+    attributes: Mapping[str, Attribute]  # of every user grouping that a prompt may name
+    sensitive: tuple[str, ...]  # those that OWN gives
+    timelines: Timelines
+
+    def clause(self, user: int, variant: Variant, wording: int = 0) -> list[tuple[str, str]]:
+        """Attributes and words that a prompt for this user gives under a variant; unknown values are left out."""
+        if variant == NONE:
+            return []
+        values = {name: self.own(user, name) for name in self.sensitive} | dict(variant.sets())
+        return [
+            (name, self.attributes[name].worded(value, wording)) for name, value in values.items() if value is not None
+        ]
+
+    def own(self, user: int, name: str) -> str | None:
+        """A user's own value of an attribute, None where it is unknown."""
+        attribute = self.attributes[name]
+        place = int(attribute.of_user[user])
+        return attribute.values[place] if place >= 0 else None
+
+
+def prompt_inputs(config: Any, data: Data) -> PromptInputs:
+    """Titles, attributes and timelines of a run's data."""
+    fields = config["item_text"] or ()
+    fields = [fields] if isinstance(fields, str) else list(fields)
+    if not fields:
+        raise UsageError(
+            f"item_text: {config.name} needs item texts; set item_text to item fields of {config['dataset']}"
+        )
+    sensitive = tuple(names_of(config, "sensitive_attribute"))
+    if product := next((name for name in sensitive if "*" in name), None):
+        raise UsageError(f"sensitive_attribute={product!r}: name single attributes, as in {product.split('*')}")
+    reported = [part for name in names_of(config, "user_groups") for part in name.split("*")]
+    names = dict.fromkeys([*sensitive, *reported])
+    _check_words(config, names)
+    return PromptInputs(
+        titles=item_texts([data.values(field, "item_text") for field in fields]),
+        attributes={name: _attribute(config, user_groups(config, data, name)) for name in names},
+        sensitive=sensitive,
+        timelines=timelines(config, data),
+    )
+
+
+def _attribute(config: Any, groups: Groups) -> Attribute:
+    single = groups.membership.sum(axis=1) == 1
+    words = (config["attribute_words"] or {}).get(groups.field, {})
+    if unknown := next((value for value in words if str(value) not in groups.names), None):
+        raise UsageError(
+            f"attribute_words.{groups.field}.{unknown}: no such value.{nearest(unknown, groups.names)}"
+            f" It has {list(groups.names)}"
+        )
+    by_name = {str(value): word for value, word in words.items()}
+    wordings = tuple(_wordings(by_name.get(name, name)) for name in groups.names)
+    return Attribute(groups.field, groups.names, np.where(single, groups.membership.argmax(axis=1), -1), wordings)
+
+
+def _wordings(words: Any) -> tuple[str, ...]:
+    return tuple(map(str, words)) if isinstance(words, (list, tuple)) and words else (str(words),)
+
+
+def _check_words(config: Any, names: Mapping[str, None]) -> None:
+    for name in config["attribute_words"] or {}:
+        if name not in names and name not in (config["group_bins"] or {}):
+            raise UsageError(f"attribute_words.{name}: no such attribute.{nearest(name, names)} Known: {list(names)}")
+
+
+def timelines(config: Any, data: Data) -> Timelines:
+    """The interactions of all parts in one line a user."""
+    users, items = (np.concatenate(ids) for ids in zip(*(data.pairs(phase) for phase in PHASES), strict=True))
+    phases = np.repeat(np.arange(len(PHASES)), [len(data.parts[phase]) for phase in PHASES])
+    times = _times(data)
+    order = np.lexsort((phases, times, users)) if times is not None else np.lexsort((phases, users))
+    liked = (
+        np.concatenate([likes(config, data.parts[phase]) for phase in PHASES])
+        if config["likes"] is not None
+        else np.ones(len(users), dtype=bool)
+    )
+    starts = np.searchsorted(users[order], np.arange(data.dataset.user_num + 1))
+    return Timelines(starts, items[order], liked[order], None if times is None else times[order], phases[order])
+
+
+def _times(data: Data) -> npt.NDArray[Any] | None:
+    field = data.dataset.time_field
+    if any(field not in data.parts[phase].inter_feat for phase in PHASES):
+        return None
+    return np.concatenate([data.parts[phase].inter_feat[field].numpy() for phase in PHASES])

@@ -1,0 +1,75 @@
+"""A model that answers or ranks by itself is asked for exactly what is judged; the others score every item.
+
+On ML-100K the full pass asks a prompt model for 943 x 1,682 pairs where 9,430 are wanted, times every variant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from tqdm import tqdm
+
+from recbole_fair.data.labeled import LabeledLoader
+from recbole_fair.groups.variants import Variant
+from recbole_fair.host import Collector
+from recbole_fair.metrics.formulas import FloatArray, IntArray
+
+
+@runtime_checkable
+class Answers(Protocol):
+    """A model that says how likely a user likes an item, under what its prompt tells of the user."""
+
+    def answer(self, users: Tensor, items: Tensor, variant: Variant) -> Tensor:
+        """Scores [P] of the pairs users [P], items [P], in any order."""
+
+
+@runtime_checkable
+class Ranks(Protocol):
+    """A model that scores each user's own candidates."""
+
+    def rank(self, users: Tensor, candidates: Tensor) -> Tensor:
+        """Scores [B, C] of candidates [B, C]; item 0 fills rows with fewer, and its scores are not read."""
+
+
+@torch.no_grad()
+def answered(
+    model: Answers, loader: LabeledLoader, variants: Sequence[Variant]
+) -> tuple[IntArray, IntArray, dict[Variant, FloatArray]]:
+    """Users [P], items [P] and, for each variant, the scores [P] of the judged pairs; each pair is asked once."""
+    users, items = np.array(list(loader.labels), dtype=np.int64).T
+    pairs = torch.from_numpy(users), torch.from_numpy(items)
+    scores = {variant: model.answer(*pairs, variant).double().cpu().numpy() for variant in variants}
+    return users, items, scores
+
+
+@torch.no_grad()
+def ranked(model: Ranks, loader: Any, collector: Collector, progress: bool) -> None:
+    """Hand the scores of each user's candidates to the collector, which sees all other items as excluded."""
+    for users, hidden, positive_u, positive_i in _batches(loader, progress):
+        allowed = torch.ones(len(users), loader._dataset.item_num, dtype=torch.bool)
+        allowed[hidden] = False
+        allowed[:, 0] = False
+        candidates = _candidates(allowed)
+        scores = torch.full(allowed.shape, -torch.inf)
+        asked = model.rank(users[loader.uid_field], candidates).float().cpu()
+        scores.scatter_(1, candidates, asked)
+        scores[:, 0] = -torch.inf
+        collector.eval_batch_collect(scores, users, positive_u, positive_i)
+
+
+def _candidates(allowed: Tensor) -> Tensor:
+    """[B, C] of the items that are allowed in each row, filled up with 0."""
+    rows = [row.nonzero().squeeze(1) for row in allowed]
+    return pad_sequence(rows, batch_first=True, padding_value=0)
+
+
+def _batches(loader: Iterable[Any], progress: bool) -> Iterator[Any]:
+    yield from tqdm(loader, ncols=100, desc="Evaluate   ") if progress else loader
+
+
+Ask = Callable[[bool], None]
