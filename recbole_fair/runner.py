@@ -16,11 +16,15 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from recbole_fair import registry, storage
 from recbole_fair.data import identity, load
+from recbole_fair.data.inputs import Inputs
 from recbole_fair.data.load import Data
+from recbole_fair.data.prompts import prompt_inputs
 from recbole_fair.errors import StorageError, UsageError
 from recbole_fair.evaluation.protocols import PROTOCOLS
 from recbole_fair.evaluation.ranked import KeepingEvaluator
@@ -292,7 +296,7 @@ class _Run:
         self.result.data = facts.data_facts(loaded, self.fingerprint)
         self.result.warnings += facts.data_warnings(loaded)
         with self._timed("encode"):
-            self._prepare_vectors(loaded)
+            load.give_inputs(self.config, loaded, self._inputs(loaded))
         init_seed(self.config["seed"], self.config["reproducibility"])
         trainer = self._trainer(loaded)
         if self.config["probe"]:
@@ -320,15 +324,23 @@ class _Run:
             trainer.evaluate(loaded.test, load_best_model=False)
             files.write_lists(self.folder, loaded, trainer.evaluator.table)
 
-    def _prepare_vectors(self, loaded: Data) -> None:
+    def _inputs(self, loaded: Data) -> Inputs:
+        """What the model is given beside the data set, as far as it reads it."""
+        prompts = (
+            prompt_inputs(self.config, loaded) if getattr(self.config.model_class, "reads_prompts", False) else None
+        )
+        bases = {"": Path(self.base.run_dir)} if self.base else {}
+        return Inputs(self._item_vectors(loaded), prompts, bases)
+
+    def _item_vectors(self, loaded: Data) -> npt.NDArray[np.float32] | None:
         if self.config["item_encoder"] is None:
-            return
+            return None
         from recbole_fair.encoding import items as vectors
 
         matrix, source = vectors.for_items(self.config, loaded, self._encoder(), self.bars)
-        self.config["item_vectors"] = matrix
         self.result.environment["item_encoder"] = source
         logger.info("item vectors: %s, %d x %d", source, *matrix.shape)
+        return matrix
 
     def _save_vectors(self, loaded: Data, trainer: FairTrainer) -> None:
         from recbole_fair.encoding import items as vectors
@@ -337,7 +349,6 @@ class _Run:
 
     def _trainer(self, loaded: Data) -> FairTrainer:
         config = self.config
-        config["base_dir"] = self.base.run_dir if self.base else None
         model = config.model_class(config, loaded.train.dataset).to(config["device"])
         logger.info("%s", model)
         strategy = self._strategy(loaded)

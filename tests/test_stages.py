@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from recbole_fair import registry, runner, storage
+from recbole_fair.data.inputs import inputs_of
 from recbole_fair.errors import UsageError
 from recbole_fair.host import BPR, GeneralRecommender, InputType
 from recbole_fair.strategies.base import Strategy
@@ -32,8 +33,8 @@ class Child(BPR):
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
-        if config["base_dir"]:
-            state, _ = storage.read_tensors(Path(config["base_dir"]) / "model.safetensors")
+        if folder := inputs_of(dataset).bases.get(""):
+            state, _ = storage.read_tensors(folder / "model.safetensors")
             self.item_embedding.weight.data.copy_(state["item_embedding.weight"])
         self.item_embedding.weight.requires_grad_(False)
 

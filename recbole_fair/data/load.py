@@ -17,6 +17,7 @@ import torch
 
 from recbole_fair.data.headers import check_headers, count_rows
 from recbole_fair.data.identity import split_digest
+from recbole_fair.data.inputs import Inputs
 from recbole_fair.data.judged import JUDGED
 from recbole_fair.data.labeled import likes
 from recbole_fair.data.sequences import last_items
@@ -180,10 +181,25 @@ def _training_loader(config: Config, part: Dataset, sampler: Any) -> Any:
     A model whose batches are no rows of interactions (prompts by token budget) has a class method
     `train_loader(config, part)`. If its loader draws from a `generator`, resume keeps that too.
     """
+    if hasattr(config.model_class, "train_loader"):
+        return _Unread(part)
+    return get_dataloader(config, "train")(config, part, sampler, shuffle=config["shuffle"])
+
+
+@dataclass
+class _Unread:
+    """Holds the training part until a model's own loader takes its place, which needs the inputs."""
+
+    dataset: Dataset
+
+
+def give_inputs(config: Config, data: Data, inputs: Inputs) -> None:
+    """Hang the inputs on the data set that the model is built on; a model's own training loader is made of them."""
+    part = data.train.dataset
+    part.inputs = inputs
     own = getattr(config.model_class, "train_loader", None)
     if own is not None:
-        return own(config, part)
-    return get_dataloader(config, "train")(config, part, sampler, shuffle=config["shuffle"])
+        data.train = own(config, part)
 
 
 def _dataset_class(config: Config) -> type[Dataset]:

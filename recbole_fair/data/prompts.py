@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from recbole_fair.data.labeled import likes
-from recbole_fair.data.load import Data
 from recbole_fair.data.texts import item_texts
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
@@ -21,6 +20,9 @@ from recbole_fair.groups.named import names_of, user_groups
 from recbole_fair.groups.variants import NONE, Variant
 from recbole_fair.metrics.formulas import BoolArray, IntArray
 from recbole_fair.registry import nearest
+
+if TYPE_CHECKING:
+    from recbole_fair.data.load import Data
 
 PHASES = ("train", "valid", "test")
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from recbole_fair.data.inputs import inputs_of
 from recbole_fair.host import GeneralRecommender, InputType
 from recbole_fair.models.contrastive import Contrastive
 from recbole_fair.models.graph import normalised_adjacency, product, propagate, sparse_tensor
@@ -38,7 +39,9 @@ class TextRecommender(Contrastive, GeneralRecommender):
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.interactions = dataset.inter_matrix(form="csr")
-        vectors = torch.from_numpy(config["item_vectors"])  # [I, W], row 0 (padding) zero; runner.py encodes them
+        item_vectors = inputs_of(dataset).item_vectors
+        assert item_vectors is not None, "a row that reads item texts has an item_encoder"
+        vectors = torch.from_numpy(item_vectors)  # [I, W]
         # Not persistent: the vectors are an input, found again in the encoder's cache; only what is trained is saved.
         self.register_buffer("item_vectors", vectors, persistent=False)
         mean = mean_over_history(self.interactions)
