@@ -66,7 +66,8 @@ def naive(folder: Path, group: str) -> Callable[[], None]:
 
     def step() -> None:
         trainer.optimizer.zero_grad()
-        means, present = group_means(model.calculate_loss(batch), strategy.view.batch_membership(batch))
+        membership = strategy.view.membership(batch["user_id"], batch["item_id"])
+        means, present = group_means(model.calculate_loss(batch), membership)
         for mean in means[present]:
             torch.autograd.grad(mean, strategy.parameters, retain_graph=True)
         means.sum().backward(inputs=strategy.parameters)

@@ -55,12 +55,15 @@ class Contrastive:
 
     def draw(self, interaction: Any) -> Rows:
         """The batch's users [B] and positives [B], and fresh negatives [B, n]; all that is random in a loss."""
+        users, items = interaction[self.USER_ID], interaction[self.ITEM_ID]
         if self.uniform_users:
-            # In place, so that a strategy which looks at the batch sees the rows that are trained on.
-            drawn = self.sampler.pairs(len(interaction))
-            interaction.interaction[self.USER_ID], interaction.interaction[self.ITEM_ID] = drawn
-        users = interaction[self.USER_ID]
-        return users, interaction[self.ITEM_ID], self.sampler.negatives(users, self.negatives)
+            users, items = self.sampler.pairs(len(interaction))
+        self._drawn = users, items
+        return users, items, self.sampler.negatives(users, self.negatives)
+
+    def sample_ids(self) -> tuple[Tensor, Tensor]:
+        """Whose the losses of the latest draw are: users [B] and positives [B]."""
+        return self._drawn
 
     def pair_losses(self, rows: Rows, user_vectors: Tensor, item_vectors: Tensor) -> Tensor:
         """InfoNCE of drawn rows under vectors of length 1, reduced as `self.loss` does."""

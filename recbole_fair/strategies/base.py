@@ -11,18 +11,18 @@ items, of users, or of both (`fair_group: gender*genre`, as in ITFR).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from recbole_fair.errors import UsageError
+from recbole_fair.groups.membership import Groups
 from recbole_fair.groups.pairs import PairGroups
 from recbole_fair.strategies.gradients import flat_gradient, trained
-from recbole_fair.strategies.samples import KeptLoss, keep_sample_losses
+from recbole_fair.strategies.samples import Ids, KeptLoss, Samples, keep_sample_losses
 
 __all__ = ["Batch", "GroupStrategy", "Strategy", "TrainingView", "group_means", "keep_sample_losses", "sample_weights"]
 
@@ -31,20 +31,28 @@ Batch = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class TrainingView:
-    """What a strategy may know of the data: groups, training interactions and field names; nothing it is judged by.
+    """What a strategy may know of the data: groups, training interactions, attributes; nothing it is judged by.
 
-    `item_field` carries the positive item of a row, in sequential models too (their histories have other fields).
-    `label_field` is set where negatives are rows of their own (pointwise models): these belong to no group.
+    Groups are made when a strategy first asks for them: one that works on attributes needs no `fair_group`.
     """
 
     config: Any
-    groups: PairGroups
+    make_groups: Callable[[], PairGroups]
     users: Tensor  # [N] of the training interactions
     items: Tensor  # [N]
     times: Tensor | None = None  # [N], None where the data has none
-    user_field: str = "user_id"
-    item_field: str = "item_id"
-    label_field: str | None = None
+    ids: Callable[[Any], Ids] = field(default=lambda batch: (batch["user_id"], batch["item_id"]))
+    make_attributes: Callable[[], Sequence[Groups]] = tuple
+
+    @cached_property
+    def groups(self) -> PairGroups:
+        """The groups named by `fair_group`."""
+        return self.make_groups()
+
+    @cached_property
+    def attributes(self) -> Mapping[str, Groups]:
+        """User groups by each name of `sensitive_attribute`."""
+        return {groups.field: groups for groups in self.make_attributes()}
 
     @cached_property
     def item_counts(self) -> Tensor:
@@ -62,17 +70,11 @@ class TrainingView:
         user, item, columns = (torch.from_numpy(part).to(self.config["device"]) for part in parts)
         return user.float(), item.float(), columns
 
-    def batch_membership(self, batch: Batch) -> Tensor:
-        """Which groups each row of a batch is in, 0 or 1, [B, G].
-
-        Read it after the model has computed its loss: a model may draw the rows of a batch itself (contrastive.py).
-        """
+    def membership(self, users: Tensor, items: Tensor) -> Tensor:
+        """Which groups each sample is in, 0 or 1, [B, G]; none for the ids of padding."""
         user, item, columns = self._sides
-        cells = user[batch[self.user_field]].unsqueeze(2) * item[batch[self.item_field]].unsqueeze(1)  # [B, Gu, Gi]
-        membership = cells.flatten(1)[:, columns]
-        if self.label_field is not None:
-            membership = membership * (batch[self.label_field] > 0).unsqueeze(1)
-        return membership
+        cells = user[users].unsqueeze(2) * item[items].unsqueeze(1)  # [B, Gu, Gi]
+        return cells.flatten(1)[:, columns]
 
 
 class Strategy:
@@ -81,15 +83,25 @@ class Strategy:
     def __init__(self, view: TrainingView) -> None:
         self.view = view
         self.config = view.config
+        self.device = torch.device(self.config["device"])
 
     def prepare(self, model: nn.Module) -> None:
         """Look at the model, refuse it or attach to it, before its optimiser exists."""
 
     def backward(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Leave the gradients of one batch in the parameters; return the losses to log."""
-        loss = total(model.calculate_loss(batch))  # type: ignore[operator]
-        loss.backward()  # type: ignore[no-untyped-call]
-        return {"loss": loss.detach()}
+        logged: dict[str, Tensor] = {}
+        for part, share in micro_batches(batch):
+            loss, named = self.loss(model, part)
+            (share * loss).backward()  # type: ignore[no-untyped-call]
+            for name, value in {**named, "loss": loss}.items():
+                logged[name] = logged.get(name, 0) + share * value.detach()
+        return logged
+
+    def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The model's loss and its named parts; only this much is computed in the precision of `enable_amp`."""
+        with torch.autocast(self.device.type, enabled=bool(self.config["enable_amp"])):
+            return total(model.calculate_loss(batch))  # type: ignore[operator]
 
     def blame(self, model: nn.Module, batch: Batch) -> str:
         """Whose gradient is not finite, asked once such a gradient was found; empty where nothing can be said."""
@@ -111,9 +123,23 @@ class Strategy:
         """Take `state_dict` back."""
 
 
-def total(loss: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """RecBole's models return a loss or a tuple of parts."""
-    return sum(loss[1:], loss[0]) if isinstance(loss, tuple) else loss
+def total(loss: Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    """The sum of what a model returns, and its parts where they have names: RecBole's models give a tensor or a tuple.
+
+    >>> total({"rec": torch.tensor(1.0), "fair": torch.tensor(2.0)})
+    (tensor(3.), {'rec': tensor(1.), 'fair': tensor(2.)})
+    """
+    if isinstance(loss, Mapping):
+        return sum(loss.values(), torch.zeros(())), dict(loss)
+    return (sum(loss[1:], loss[0]) if isinstance(loss, tuple) else loss), {}
+
+
+def micro_batches(batch: Any) -> list[tuple[Any, float]]:
+    """The parts of a batch that memory takes at once, each with its share of the rows; most batches have one part."""
+    if not isinstance(batch, list):
+        return [(batch, 1.0)]
+    rows = sum(map(len, batch))
+    return [(part, len(part) / rows) for part in batch]
 
 
 def group_means(samples: Tensor, membership: Tensor) -> tuple[Tensor, Tensor]:
@@ -168,40 +194,30 @@ class GroupStrategy(Strategy):
 
     def prepare(self, model: nn.Module) -> None:
         """Take over the reduction of the model's loss."""
-        self.kept: KeptLoss = keep_sample_losses(model, self.reduce)
+        self.kept: KeptLoss = keep_sample_losses(model, self.reduce, self.view.ids)
         self.parameters = trained(model)
 
-    def backward(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Plain backward of the loss with our reduction inside."""
-        self.batch = batch
-        return super().backward(model, batch)
-
-    def reduce(self, samples: Tensor) -> Tensor:
+    def reduce(self, samples: Samples) -> Tensor:
         """The objective, mixed with the plain mean."""
-        fair = self.objective(samples, self.membership(samples))
-        return fair if self.mix == 1 else self.mix * fair + (1 - self.mix) * samples.mean()
+        fair = self.objective(samples.losses, self.membership(samples))
+        return fair if self.mix == 1 else self.mix * fair + (1 - self.mix) * samples.losses.mean()
 
-    def membership(self, samples: Tensor) -> Tensor:
-        """Groups of the samples of the present batch, [B, G]."""
-        membership = self.view.batch_membership(self.batch)
-        if self.kept.leading:
-            membership = membership[: len(samples)]
-        if len(membership) != len(samples):
-            raise UsageError(
-                f"{len(samples)} losses for a batch of {len(membership)} rows: this model's losses belong to something"
-                " other than single interactions; a strategy on samples cannot train it"
-            )
-        return membership
+    def membership(self, samples: Samples) -> Tensor:
+        """Groups of the samples, [B, G]."""
+        return self.view.membership(samples.users, samples.items)
+
+    def samples_of(self, model: nn.Module, batch: Batch) -> Samples:
+        """The samples of a batch under the plain loss, computed once more."""
+        with self.kept.plainly():
+            self.loss(model, batch)
+        assert self.kept.samples is not None
+        return self.kept.samples
 
     def blame(self, model: nn.Module, batch: Batch) -> str:
         """Compute the batch once more, plainly, and look at each group's own loss, then at its gradient."""
-        self.batch = batch
-        with self.kept.plainly():
-            total(model.calculate_loss(batch))  # type: ignore[operator]
-        assert self.kept.samples is not None
-        membership = self.membership(self.kept.samples) > 0
-        pairs = zip(self.names, membership.T, strict=True)
-        means = {name: self.kept.samples[member].mean() for name, member in pairs if member.any()}
+        samples = self.samples_of(model, batch)
+        pairs = zip(self.names, self.membership(samples).T > 0, strict=True)
+        means = {name: samples.losses[member].mean() for name, member in pairs if member.any()}
         # Losses first: where one is NaN, NaN times 0 is in the gradients of the others.
         wrong = [name for name, mean in means.items() if not torch.isfinite(mean)] or [
             name for name, mean in means.items() if not torch.isfinite(flat_gradient(mean, self.parameters)).all()

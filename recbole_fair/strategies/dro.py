@@ -20,6 +20,7 @@ from torch.nn.functional import one_hot
 from recbole_fair.strategies.base import GroupStrategy, TrainingView, group_means, sample_weights, weights_among
 from recbole_fair.strategies.gradients import flat_gradient
 from recbole_fair.strategies.running import RunningMean
+from recbole_fair.strategies.samples import Samples
 
 
 class DRORec(GroupStrategy):
@@ -105,10 +106,9 @@ class PopDRO(DRORec):
         self.period_of = PairPeriods(view.users, view.items, period, len(view.groups.item), device)
         self.recency = torch.softmax((torch.arange(self.periods) - self.periods).exp(), 0).to(device)  # [E] b_t
 
-    def membership(self, samples: Tensor) -> Tensor:
+    def membership(self, samples: Samples) -> Tensor:
         """Memberships times the emphasis of the item: within a group, a popular item counts for more."""
-        items = self.batch[self.view.item_field][: len(samples)]
-        return super().membership(samples) * self.emphasis[items].unsqueeze(1)
+        return super().membership(samples) * self.emphasis[samples.items].unsqueeze(1)
 
     def signal(self, samples: Tensor, membership: Tensor, means: Tensor) -> Tensor:
         """R_g, [G]: the loss, and how far descending on the group descends on the trend."""
@@ -123,8 +123,8 @@ class PopDRO(DRORec):
 
     def trend_loss(self, samples: Tensor, membership: Tensor) -> Tensor:
         """Sum_t b_t L_t over the periods of this batch, of the samples that are in a group."""
-        fields = (self.view.user_field, self.view.item_field)
-        period = self.period_of(*(self.batch[field][: len(samples)] for field in fields))  # [B]
+        assert self.kept.samples is not None
+        period = self.period_of(*self.kept.samples.ids())  # [B]
         grouped = (membership.sum(1, keepdim=True) > 0).to(samples)
         means, present = group_means(samples, grouped * one_hot(period, self.periods))
         weight = self.recency * present

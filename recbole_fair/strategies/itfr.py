@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recbole_fair.strategies.base import Batch, GroupStrategy, TrainingView, group_means, total, weights_among
+from recbole_fair.strategies.base import Batch, GroupStrategy, TrainingView, group_means, weights_among
 from recbole_fair.strategies.gradients import flat_gradient, moved, parts_of, refuse_too_many_groups
 
 
@@ -86,10 +86,9 @@ class ITFR(GroupStrategy):
         """L'_g and its gradient s_g [P], at theta + r g / ||g||; theta is put back exactly."""
         direction = self.ascent[group]
         towards, length = parts_of(direction, self.parameters), self.radius / float(direction.norm().clamp(min=1e-12))
-        with moved(self.parameters, towards, length), self.kept.plainly():
-            total(model.calculate_loss(batch))  # type: ignore[operator]
-            assert self.kept.samples is not None
-            means, _ = group_means(self.kept.samples, self.membership(self.kept.samples))
+        with moved(self.parameters, towards, length):
+            samples = self.samples_of(model, batch)
+            means, _ = group_means(samples.losses, self.membership(samples))
             gradient = flat_gradient(means[group], self.parameters)
         return means[group].detach(), gradient
 

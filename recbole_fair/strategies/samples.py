@@ -10,26 +10,57 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from recbole_fair.errors import UsageError
 from recbole_fair.models import losses
 
-Reduction = Callable[[Tensor], Tensor]
 PerSample = Callable[..., Tensor]
+Ids = tuple[Tensor, Tensor]  # users [B] and items [B]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The losses of one batch, and whose they are: each sample is a user with an item.
+
+    The ids are those of padding, 0, where a row speaks for nobody: a negative that has a row of its own.
+    """
+
+    losses: Tensor  # [B]
+    ids: Callable[[], Ids]
+
+    @property
+    def users(self) -> Tensor:
+        """[B]."""
+        return self.ids()[0]
+
+    @property
+    def items(self) -> Tensor:
+        """[B]."""
+        return self.ids()[1]
+
+
+Reduction = Callable[[Samples], Tensor]
+
+
+def mean(samples: Samples) -> Tensor:
+    """Plain training."""
+    return samples.losses.mean()
 
 
 class KeptLoss(nn.Module):
-    """Stands in for a model's loss module: keeps the per-sample losses and reduces them as the strategy says.
+    """Stands in for a model's loss module: keeps the samples of the latest batch and reduces them as a strategy says.
 
     A strategy's reduction is of the size of a mean; where the host sums (`summed`) it is multiplied by the rows, so
     that the host's other terms keep their weight against it. `leading`: the host trains on the first rows of a batch
     only (SimpleX: the others repeat them with further negatives).
     """
+
+    ids: Callable[[], Ids]  # of the rows of the latest batch
 
     def __init__(
         self, per_sample: PerSample, reduction: Reduction, *, summed: bool = False, leading: bool = False
@@ -39,23 +70,33 @@ class KeptLoss(nn.Module):
         self.reduction = reduction
         self.summed = summed
         self.leading = leading
-        self.samples: Tensor | None = None  # [B] of the latest batch
+        self.samples: Samples | None = None  # of the latest batch
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Per-sample losses of the host's arguments, reduced."""
-        self.samples = self.per_sample(*inputs).flatten()
+        losses = self.per_sample(*inputs).flatten()
+        self.samples = Samples(losses, lambda: self._ids(len(losses)))
         return self.scale * self.reduction(self.samples)
+
+    def _ids(self, count: int) -> Ids:
+        users, items = self.ids()
+        if count != len(users) and not (self.leading and count < len(users)):
+            raise UsageError(
+                f"{count} losses for a batch of {len(users)} rows: this model's losses belong to something"
+                " other than single interactions; a strategy on samples cannot train it"
+            )
+        return users[:count], items[:count]
 
     @property
     def scale(self) -> float:
         """What one unit of the reduction is worth in the host's loss for the latest batch."""
         assert self.samples is not None
-        return float(len(self.samples)) if self.summed else 1.0
+        return float(len(self.samples.losses)) if self.summed else 1.0
 
     @contextmanager
     def plainly(self) -> Iterator[None]:
         """The plain mean for a while, for whoever wants the samples only."""
-        reduction, self.reduction = self.reduction, torch.mean
+        reduction, self.reduction = self.reduction, mean
         try:
             yield
         finally:
@@ -65,7 +106,7 @@ class KeptLoss(nn.Module):
         """What to add to a host's total so that the strategy's reduction stands in place of the host's."""
         reduced = self(*inputs)
         assert self.samples is not None
-        return reduced - (self.samples.sum() if self.summed else self.samples.mean())
+        return reduced - (self.samples.losses.sum() if self.summed else self.samples.losses.mean())
 
 
 def bpr_by_softplus(positive: Tensor, negative: Tensor) -> Tensor:
@@ -90,8 +131,22 @@ _MODULES: dict[str, tuple[PerSample, bool]] = {
 _ATTRIBUTES = ("loss", "mf_loss", "loss_fct", "bpr_loss", "bce_loss", "bceloss")
 
 
-def keep_sample_losses(model: nn.Module, reduction: Reduction) -> KeptLoss:
-    """Let `reduction` reduce the model's losses; refuse a model whose loss has no per-sample form here."""
+def keep_sample_losses(model: nn.Module, reduction: Reduction, ids_of: Callable[[Any], Ids]) -> KeptLoss:
+    """Let `reduction` reduce the model's losses; refuse a model whose loss has no per-sample form here.
+
+    `ids_of` a batch says whose its rows are; a model that draws its rows itself (contrastive.py) says it by `sample_ids`.
+    """
+    kept, host = _kept(model, reduction), model.calculate_loss
+
+    def calculate_loss(batch: Any) -> Any:
+        kept.ids = getattr(model, "sample_ids", None) or (lambda: ids_of(batch))
+        return host(batch)  # type: ignore[operator]
+
+    model.calculate_loss = calculate_loss  # type: ignore[assignment]
+    return kept
+
+
+def _kept(model: nn.Module, reduction: Reduction) -> KeptLoss:
     for attribute in _ATTRIBUTES:
         per_sample, summed = _MODULES.get(type(getattr(model, attribute, None)).__name__, (None, False))
         if per_sample is not None:

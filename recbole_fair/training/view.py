@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 
 from recbole_fair.data.load import Data
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
-from recbole_fair.groups.named import item_groups, names_of, user_groups
+from recbole_fair.groups.named import item_groups, names_of, sensitive_groups, user_groups
 from recbole_fair.groups.pairs import PairGroups, of_pairs
 from recbole_fair.host import InputType
 from recbole_fair.settings.config import Config
 from recbole_fair.strategies.base import TrainingView
+from recbole_fair.strategies.samples import Ids
 
 
 def fair_group(config: Config, data: Data) -> PairGroups:
@@ -46,17 +50,29 @@ def training_view(config: Config, data: Data) -> TrainingView:
     """What a strategy may know of this run's data."""
     dataset = data.dataset
     users, items = (torch.from_numpy(ids) for ids in data.pairs("train"))
-    rows = data.parts["train"].inter_feat
     return TrainingView(
         config,
-        fair_group(config, data),
+        lambda: fair_group(config, data),
         users,
         items,
-        times=rows.interaction.get(dataset.time_field),
-        user_field=dataset.uid_field,
-        item_field=dataset.iid_field,
-        label_field=config["LABEL_FIELD"] if _draws_negative_rows(config) else None,
+        times=data.parts["train"].inter_feat.interaction.get(dataset.time_field),
+        ids=_ids_of_rows(config, dataset.uid_field, dataset.iid_field),
+        make_attributes=lambda: sensitive_groups(config, data),
     )
+
+
+def _ids_of_rows(config: Config, user_field: str, item_field: str) -> Callable[[Any], Ids]:
+    """Whose the rows of a batch are; `item_field` is the positive item, in sequential models too."""
+    label_field = config["LABEL_FIELD"] if _draws_negative_rows(config) else None
+
+    def ids(batch: Any) -> Ids:
+        users, items = batch[user_field], batch[item_field]
+        if label_field is None:
+            return users, items
+        positive = batch[label_field] > 0
+        return users * positive, items * positive
+
+    return ids
 
 
 def _draws_negative_rows(config: Config) -> bool:

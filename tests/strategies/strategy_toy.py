@@ -39,8 +39,8 @@ def view(*parts: Groups, times: Any = None, **config: Any) -> TrainingView:
 def seen(groups: PairGroups, *, times: Any = None, **config: Any) -> TrainingView:
     """The same for groups made elsewhere."""
     users, items = torch.tensor(PAIRS).T
-    keys = {"fair_weight": 1.0, "device": torch.device("cpu"), **config}
-    return TrainingView(keys, groups, users, items, None if times is None else torch.tensor(times))
+    keys = {"fair_weight": 1.0, "device": torch.device("cpu"), "enable_amp": False, **config}
+    return TrainingView(keys, lambda: groups, users, items, None if times is None else torch.tensor(times))
 
 
 class Tiny(torch.nn.Module):

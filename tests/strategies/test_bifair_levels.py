@@ -12,7 +12,6 @@ from strategy_toy import EVERY, GENDER, GENRE, view
 
 from recbole_fair.errors import TrainingError, UsageError
 from recbole_fair.models.losses import info_nce
-from recbole_fair.strategies import memory
 from recbole_fair.strategies.bifair import refining
 from recbole_fair.strategies.bifair.hypergradient import hypergradient
 from recbole_fair.strategies.bifair.method import BiFair, distance
@@ -62,7 +61,7 @@ def test_column_gradients_are_those_of_a_backward_pass_each(by: str) -> None:
     strategy, model = prepared(GENRE)
     rows = batch()
     targets = strategy.parameters if by == "theta" else [strategy.vectors]
-    membership = strategy.view.batch_membership(rows)
+    membership = strategy.view.membership(rows["user_id"], rows["item_id"])
     assert (membership.sum(1) == 0).any() and (membership.sum(1) > 1).any(), "rows of no genre, and of two"
     rest = (membership.sum(1, keepdim=True) == 0).double()
     losses, found = column_gradients(
@@ -134,7 +133,7 @@ def test_solved_form_is_the_weighted_sum_of_naive_gradients(weights: str, mix: f
     naive = naive_gradients(model, rows, strategy.parameters)
     losses = group_losses(model, rows).detach()
     found = torch.from_numpy(strategy.balance.solver((naive @ naive.T).numpy(), losses.numpy()))
-    grouped = strategy.view.batch_membership(rows).any(1)
+    grouped = strategy.view.membership(rows["user_id"], rows["item_id"]).any(1)
     each = samples(model, rows)
     objective = grouped.double().mean() * (found @ group_losses(model, rows)) + each[~grouped].sum() / len(each)
     objective = mix * objective + (1 - mix) * each.mean()
@@ -151,7 +150,7 @@ def test_weights_from_the_vectors_gradients_combine_those_of_the_parameters() ->
     strategy.backward(model, rows)
     vectors = [part.detach().requires_grad_() for part in model.unit_vectors()]
     each = model.pair_losses(model.draw(rows), *vectors)
-    membership = strategy.view.batch_membership(rows)
+    membership = strategy.view.membership(rows["user_id"], rows["item_id"])
     naive = []
     for group in range(3):
         mean = each[membership[:, group] > 0].mean()
@@ -232,7 +231,7 @@ def unrolled(strategy: Any, model: TinyText, rows: Any, objective: Any, xi: floa
 def test_hypergradient_against_unrolled_autograd(weights: str, implicit: str, tolerance: float) -> None:
     strategy, model = prepared(GENRE, weights=weights, implicit=implicit, xi=0.7, fair_weight=0.5, epsilon=1e-4)
     rows = model.draw(batch())
-    balanced = strategy.balanced(model, batch(), rows, strategy.parameters)
+    balanced = strategy.balanced(model, rows, strategy.parameters)
     exact = unrolled(strategy, model, rows, balanced.objective, 0.7)
     found = strategy.outer_gradient(model, rows, balanced)
     first_order = unrolled(strategy, model, rows, balanced.objective, 0.0)
@@ -246,7 +245,7 @@ def test_the_finite_difference_errs_by_the_square_of_its_step() -> None:
     for epsilon in (0.02, 0.01):
         strategy, model = prepared(GENRE, xi=0.7, epsilon=epsilon)
         rows = model.draw(batch())
-        balanced = strategy.balanced(model, batch(), rows, strategy.parameters)
+        balanced = strategy.balanced(model, rows, strategy.parameters)
         exact = unrolled(strategy, model, rows, balanced.objective, 0.7)
         errors.append(float((strategy.outer_gradient(model, rows, balanced) - exact).norm() / exact.norm()))
     assert errors[1] < 1e-2
@@ -257,7 +256,7 @@ def test_hypergradient_leaves_everything_as_it_was() -> None:
     strategy, model = prepared(GENRE)
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
     rows = model.draw(batch())
-    balanced = strategy.balanced(model, batch(), rows, strategy.parameters)
+    balanced = strategy.balanced(model, rows, strategy.parameters)
     strategy.outer_gradient(model, rows, balanced)
     for name, value in model.named_parameters():
         assert torch.equal(value, before[name]) and value.grad is None
@@ -359,7 +358,7 @@ def test_separate_goes_on_in_the_part_where_it_stopped() -> None:
 
 def test_more_groups_than_memory_are_refused_with_how_many_fit(monkeypatch: Any) -> None:
     size = sum(parameter.numel() for parameter in TinyText().parameters()) * 8
-    monkeypatch.setattr(memory, "usable_memory", lambda device: 3.5 * size)
+    monkeypatch.setattr("recbole_fair.strategies.gradients.usable_memory", lambda device: 3.5 * size)
     with pytest.raises(UsageError, match=r"at most 2 do.*weights=entropy"):
         prepared(GENRE, weights="frank_wolfe")
     prepared(GENDER, weights="frank_wolfe")
@@ -371,7 +370,7 @@ def test_more_groups_than_memory_are_refused_with_how_many_fit(monkeypatch: Any)
 def test_others_that_keep_gradients_of_groups_are_refused_too(kind: Any, each: int, monkeypatch: Any) -> None:
     model = TinyText()
     size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
-    monkeypatch.setattr(memory, "usable_memory", lambda device: 2 * each * size)
+    monkeypatch.setattr("recbole_fair.strategies.gradients.usable_memory", lambda device: 2 * each * size)
     keys = {"solver_steps": 10, "sharpness_radius": 0.1, "group_step": 0.1, "loss_power": 0.5}
     with pytest.raises(UsageError, match="do not fit in"):
         kind(view(GENRE, **{**KEYS, **keys})).prepare(model)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,14 +11,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from strategy_toy import GENDER, GENRE, ITEMS, PAIRS, USERS, batch, names_of, view
+from strategy_toy import EVERY, GENDER, GENRE, ITEMS, PAIRS, USERS, batch, names_of, view
 
 from recbole_fair.data import load
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.pairs import of_pairs
+from recbole_fair.host import InputType
 from recbole_fair.settings.config import Config
 from recbole_fair.strategies.base import group_means, sample_weights
 from recbole_fair.training import view as training_view
+from recbole_fair.training.view import _ids_of_rows
 
 Toy = Callable[..., dict[str, Any]]
 
@@ -43,16 +44,20 @@ def test_membership_of_a_batch_against_a_loop() -> None:
     seen, rows = view(GENDER, GENRE), batch(40)
     for (user, item), found in zip(
         zip(rows["user_id"].tolist(), rows["item_id"].tolist(), strict=True),
-        seen.batch_membership(rows).tolist(),
+        seen.membership(rows["user_id"], rows["item_id"]).tolist(),
         strict=True,
     ):
         assert found == [float(name in crossed(user, item)) for name in seen.groups.names]
 
 
 def test_rows_that_are_negatives_belong_to_no_group() -> None:
-    seen, rows = replace(view(GENDER), label_field="label"), batch(6)
+    config = {"LABEL_FIELD": "label", "train_neg_sample_args": {"distribution": "uniform"},
+              "MODEL_INPUT_TYPE": InputType.POINTWISE}  # fmt: skip
+    rows = batch(6)
     rows["label"] = torch.tensor([1.0, 0, 1, 0, 0, 1])
-    assert (seen.batch_membership(rows).sum(1) == rows["label"]).all()
+    ids = _ids_of_rows(config, "user_id", "item_id")(rows)
+    for groups in (GENDER, EVERY):
+        assert (view(groups).membership(*ids).sum(1) == rows["label"]).all()
 
 
 def test_absent_groups_leave_by_name_and_keep_the_others_in_place() -> None:

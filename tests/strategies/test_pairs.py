@@ -16,7 +16,7 @@ from recbole_fair.errors import TrainingError, UsageError
 from recbole_fair.runner import _Run
 from recbole_fair.settings.config import Config
 from recbole_fair.strategies.base import total
-from recbole_fair.strategies.samples import keep_sample_losses
+from recbole_fair.strategies.samples import keep_sample_losses, mean
 from recbole_fair.training.trainer import FairTrainer
 
 Toy = Callable[..., dict[str, Any]]
@@ -88,16 +88,16 @@ def test_the_mean_of_the_samples_is_the_hosts_own_loss(model: str, toy: Toy) -> 
         np.random.seed(1)
         random.seed(1)
         trainer.model.zero_grad()
-        loss = total(trainer.model.calculate_loss(batch))
+        loss, _ = total(trainer.model.calculate_loss(batch))
         loss.backward()
         return [loss.detach().view(()), *(p.grad.clone() for p in trainer.model.parameters() if p.grad is not None)]
 
     untouched = loss_and_gradients()
-    kept = keep_sample_losses(trainer.model, torch.mean)
+    kept = keep_sample_losses(trainer.model, mean, lambda batch: (batch["user_id"], batch["item_id"]))
     for mine, host in zip(loss_and_gradients(), untouched, strict=True):
         torch.testing.assert_close(mine, host, rtol=1e-4, atol=1e-6)
-    assert kept.samples is not None and kept.samples.dim() == 1
-    kept.reduction = lambda samples: 2 * samples.mean()
+    assert kept.samples is not None and kept.samples.losses.dim() == 1
+    kept.reduction = lambda samples: 2 * samples.losses.mean()
     assert loss_and_gradients()[0] > untouched[0] * 1.2, "the reduction enters the loss"
 
 

@@ -50,7 +50,7 @@ class BiFair(GroupStrategy):
     def prepare(self, model: nn.Module) -> None:
         """Take Z out of the model's hands and give it an optimiser of its own (section 4.3.3)."""
         self.vectors, self.encoded = refine(model)
-        self.kept = keep_sample_losses(model, lambda samples: samples)
+        self.kept = keep_sample_losses(model, lambda samples: samples.losses, self.view.ids)
         self.parameters = trained(model)
         # Fused: else a step would allocate two more arrays of the size of Z.
         self.optimizer = torch.optim.AdamW(
@@ -72,7 +72,7 @@ class BiFair(GroupStrategy):
     def backward(self, model: Any, batch: Batch) -> dict[str, Tensor]:
         """The inner gradient into theta, to be stepped by the model's optimiser; the outer step on Z at once."""
         rows = model.draw(batch)
-        balanced = self.balanced(model, batch, rows, self.parameters)
+        balanced = self.balanced(model, rows, self.parameters)
         self.leave(balanced.gradients)
         self.batches += 1
         if self.batches % self.outer_every == 0:
@@ -84,9 +84,9 @@ class BiFair(GroupStrategy):
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
 
-    def balanced(self, model: Any, batch: Batch, rows: Sequence[Tensor], targets: Sequence[Tensor]) -> Balanced:
-        """The batch, balanced for a step on `targets`. Groups are read after the draw, which may change the pairs."""
-        found = self.balance(model, rows, self.view.batch_membership(batch), targets)
+    def balanced(self, model: Any, rows: Sequence[Tensor], targets: Sequence[Tensor]) -> Balanced:
+        """The drawn rows, balanced for a step on `targets`."""
+        found = self.balance(model, rows, self.view.membership(*rows[:2]), targets)
         self.log.batch(found)
         return found
 

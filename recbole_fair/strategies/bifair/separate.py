@@ -34,7 +34,7 @@ class Separate(BiFair):
     def backward(self, model: Any, batch: Batch) -> dict[str, Tensor]:
         """A gradient into theta, or a step on Z; theta without a gradient is left alone by its optimiser."""
         targets = self.parameters if self.epoch < self.projector_epochs else [self.vectors]
-        found = self.balanced(model, batch, model.draw(batch), targets)
+        found = self.balanced(model, model.draw(batch), targets)
         if targets is self.parameters:
             self.leave(found.gradients)
         else:
