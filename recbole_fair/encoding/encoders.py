@@ -60,9 +60,7 @@ class SentenceEncoder:
 
     per_text = True
 
-    def __init__(
-        self, model: ModelFolder, *, pooling: Pooling | None, device: str, max_length: int | None
-    ) -> None:
+    def __init__(self, model: ModelFolder, *, pooling: Pooling | None, device: str, max_length: int | None) -> None:
         self.source = f"{model.name} ({model.source})"
         self.width = _sentence_width(model, pooling)
         self.identity = _identity(model, device, pooling=pooling or "own", max_length=max_length or "own")
@@ -98,9 +96,7 @@ class LanguageModelEncoder:
     ) -> None:
         config = model.config().get_text_config()
         if config.is_encoder_decoder:
-            raise UsageError(
-                f"item_encoder={model.name!r}: encoder-decoders are not supported; use a causal model"
-            )
+            raise UsageError(f"item_encoder={model.name!r}: encoder-decoders are not supported; use a causal model")
         self.source = f"{model.name} ({model.source})"
         self.width = int(config.hidden_size)
         self._max_length = min(max_length, getattr(config, "max_position_embeddings", None) or max_length)

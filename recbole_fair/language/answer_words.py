@@ -25,22 +25,28 @@ def answer_tokens(tokenizer: PreTrainedTokenizerBase, yes: str = " Yes", no: str
 
 
 def _only_token(tokenizer: PreTrainedTokenizerBase, word: str) -> int:
-    ids = _encoded(tokenizer, word)
-    if len(ids) != 1 or ids[0] == tokenizer.unk_token_id:
+    if not _is_one_token(tokenizer, word):
+        tokens = _spelt(tokenizer, word)
         raise UsageError(
-            f"answer word {word!r} becomes {_count(len(ids))} {_spelt(tokenizer, word)}, and must be one known token; "
-            + _remedy(tokenizer, word)
+            f"answer word {word!r} becomes {len(tokens)} token{'s' * (len(tokens) != 1)} {tokens}, and must be one "
+            f"known token; {_remedy(tokenizer, word)}"
         )
-    return ids[0]
+    return _encoded(tokenizer, word)[0]
+
+
+def _is_one_token(tokenizer: PreTrainedTokenizerBase, word: str) -> bool:
+    ids = _encoded(tokenizer, word)
+    return len(ids) == 1 and ids[0] != tokenizer.unk_token_id
 
 
 def _remedy(tokenizer: PreTrainedTokenizerBase, word: str) -> str:
     """Name those ways of writing the word that would do."""
     stem = word.strip()
-    ways = {stem, f" {stem}", stem.lower(), f" {stem.lower()}"} - {word, "", " "}
-    usable = [repr(way) for way in sorted(ways) if len(_encoded(tokenizer, way)) == 1]
-    usable = [way for way in usable if _encoded(tokenizer, way[1:-1])[0] != tokenizer.unk_token_id]
-    return f"this tokenizer has {', '.join(usable)}" if usable else "choose a shorter word, or train the tokenizer on it"
+    ways = (stem, f" {stem}", stem.lower(), f" {stem.lower()}") if stem else ()
+    usable = [repr(way) for way in dict.fromkeys(ways) if _is_one_token(tokenizer, way)]
+    return (
+        f"this tokenizer has {', '.join(usable)}" if usable else "choose a shorter word, or train the tokenizer on it"
+    )
 
 
 def _encoded(tokenizer: PreTrainedTokenizerBase, word: str) -> list[int]:
@@ -51,7 +57,3 @@ def _encoded(tokenizer: PreTrainedTokenizerBase, word: str) -> list[int]:
 def _spelt(tokenizer: PreTrainedTokenizerBase, word: str) -> list[str]:
     tokens: list[str] = tokenizer.convert_ids_to_tokens(_encoded(tokenizer, word))  # type: ignore[assignment]
     return tokens
-
-
-def _count(tokens: int) -> str:
-    return "1 token" if tokens == 1 else f"{tokens} tokens"

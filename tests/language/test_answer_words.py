@@ -32,7 +32,10 @@ def word_tokenizer(words: list[str]) -> Any:
 
 def test_the_ids_are_those_that_the_answers_have_in_a_prompt(tokenizer: Any) -> None:
     yes, no = answer_tokens(tokenizer)
-    assert (tokenizer("Heat? Answer: Yes")["input_ids"][-1], tokenizer("Heat? Answer: No")["input_ids"][-1]) == (yes, no)
+    assert (tokenizer("Heat? Answer: Yes")["input_ids"][-1], tokenizer("Heat? Answer: No")["input_ids"][-1]) == (
+        yes,
+        no,
+    )
 
 
 def test_with_and_without_a_blank_are_different_words(tokenizer: Any) -> None:
@@ -49,7 +52,7 @@ def test_a_word_of_several_tokens_is_spelt_out_and_others_are_named(tokenizer: A
     with pytest.raises(UsageError) as refusal:
         answer_tokens(tokenizer, " YES")
     assert "answer word ' YES' becomes 4 tokens ['Ġ', 'Y', 'E', 'S']" in str(refusal.value)
-    with pytest.raises(UsageError, match=r"this tokenizer has ' Yes', 'Yes'"):
+    with pytest.raises(UsageError, match=r"this tokenizer has 'Yes', ' Yes', 'yes', ' yes'"):
         answer_tokens(tokenizer, "Yes ")
 
 
@@ -74,5 +77,5 @@ def test_unknown_words() -> None:
     assert answer_tokens(word_tokenizer(["<unk>", "Yes", "No"])) == (1, 2)
     with pytest.raises(UsageError, match=r"' No' becomes 1 token \['<unk>'\], and must be one known token"):
         answer_tokens(word_tokenizer(["<unk>", "Yes"]))
-    with pytest.raises(UsageError, match="this tokenizer has 'no'"):
+    with pytest.raises(UsageError, match="this tokenizer has 'no', ' no'"):
         answer_tokens(word_tokenizer(["<unk>", "Yes", "no"]), " Yes", "No")

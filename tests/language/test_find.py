@@ -75,9 +75,9 @@ def test_a_dtype_that_is_none(dtype: str, causal: ModelFolder) -> None:
 
 
 def test_a_kind_that_the_model_is_not(causal: ModelFolder, seq2seq: ModelFolder) -> None:
-    with pytest.raises(UsageError, match="'causal' is a decoder without an encoder .qwen2.; name an encoder-decoder"):
+    with pytest.raises(UsageError, match=r"'causal' is a decoder without an encoder .qwen2.; name an encoder-decoder"):
         causal.model("seq2seq", device="cpu", dtype="float32")
-    with pytest.raises(UsageError, match="'seq2seq' is an encoder-decoder .t5.; name a causal model"):
+    with pytest.raises(UsageError, match=r"'seq2seq' is an encoder-decoder .t5.; name a causal model"):
         seq2seq.model("causal", device="cpu", dtype="float32")
     wrong: Any = "encoder"
     with pytest.raises(UsageError, match="kind='encoder': choose causal, seq2seq, backbone"):
@@ -85,9 +85,7 @@ def test_a_kind_that_the_model_is_not(causal: ModelFolder, seq2seq: ModelFolder)
 
 
 @pytest.mark.parametrize("name", ["flash_attention_2", "flash_attention_3"])
-def test_flash_attention_without_its_package(
-    name: str, causal: ModelFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_flash_attention_without_its_package(name: str, causal: ModelFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("transformers.utils.is_flash_attn_2_available", lambda: False)
     monkeypatch.setattr("transformers.utils.is_flash_attn_3_available", lambda: False)
     with pytest.raises(UsageError, match=rf"attention='{name}': needs a CUDA device and the package flash-attn"):
@@ -205,4 +203,5 @@ def test_loading_never_trusts_a_models_code(causal: ModelFolder, monkeypatch: py
         monkeypatch.setattr(getattr(transformers, name), "from_pretrained", recorded)
     causal.tokenizer()
     loading.load_model(causal, "causal", "cpu", "float32", None)
-    assert asked == [False, False, False]
+    assert len(asked) >= 3
+    assert set(asked) == {False}
