@@ -118,7 +118,7 @@ def _check_kind(model: ModelFolder, kind: ModelKind, config: Any) -> None:
 def _check_attention(attention: str | None) -> None:
     """Refuse what transformers would fetch code from the hub for, or complain about at the first forward pass."""
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-    from transformers.utils import is_flash_attn_2_available, is_flash_attn_3_available
+    from transformers.utils.import_utils import is_flash_attn_2_available, is_flash_attn_3_available
 
     names = {"eager", *ALL_ATTENTION_FUNCTIONS.valid_keys()}
     if attention is not None and attention not in names:

@@ -77,7 +77,7 @@ def _read_tokenizer(gguf: Path) -> PreTrainedTokenizerBase:
     # one's, `smollm`, takes digits one by one before anything else. It matters for several blanks before a digit.
     digits, words = pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, words])
-    return tokenizer  # type: ignore[no-any-return]
+    return tokenizer
 
 
 def _read_model(gguf: Path) -> PreTrainedModel:

@@ -42,5 +42,5 @@ def _rename_pieces(tokenizer: PreTrainedTokenizerBase) -> None:
 
 
 def _encoded(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
-    rows: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []  # type: ignore[assignment]
+    rows: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
     return rows

@@ -75,7 +75,8 @@ def _tokenizer(
         from tokenizers.processors import TemplateProcessing
 
         words.post_processor = TemplateProcessing(single=f"$A {EOS}", special_tokens=[(EOS, special.index(EOS))])
-    return PreTrainedTokenizerFast(
+    wrapper: Any = PreTrainedTokenizerFast  # untyped in some releases
+    return wrapper(
         tokenizer_object=words,
         pad_token=PAD,
         eos_token=EOS,
@@ -151,16 +152,16 @@ def _qwen2(tokens: int, width: int, layers: int, heads: int, positions: int) -> 
 def _t5(tokens: int, width: int, layers: int, heads: int, positions: int) -> PreTrainedModel:
     from transformers import T5Config, T5ForConditionalGeneration
 
-    config = T5Config(
-        vocab_size=tokens,
-        d_model=width,
-        d_kv=width // heads,
-        d_ff=4 * width,
-        num_layers=layers,
-        num_heads=heads,
-        n_positions=positions,
-        pad_token_id=0,
-        eos_token_id=1,
-        decoder_start_token_id=0,
-    )
-    return T5ForConditionalGeneration(config)
+    settings: dict[str, Any] = {
+        "vocab_size": tokens,
+        "d_model": width,
+        "d_kv": width // heads,
+        "d_ff": 4 * width,
+        "num_layers": layers,
+        "num_heads": heads,
+        "n_positions": positions,
+        "pad_token_id": 0,
+        "eos_token_id": 1,
+        "decoder_start_token_id": 0,
+    }
+    return T5ForConditionalGeneration(T5Config(**settings))

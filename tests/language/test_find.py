@@ -86,8 +86,8 @@ def test_a_kind_that_the_model_is_not(causal: ModelFolder, seq2seq: ModelFolder)
 
 @pytest.mark.parametrize("name", ["flash_attention_2", "flash_attention_3"])
 def test_flash_attention_without_its_package(name: str, causal: ModelFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transformers.utils.is_flash_attn_2_available", lambda: False)
-    monkeypatch.setattr("transformers.utils.is_flash_attn_3_available", lambda: False)
+    monkeypatch.setattr("transformers.utils.import_utils.is_flash_attn_2_available", lambda: False)
+    monkeypatch.setattr("transformers.utils.import_utils.is_flash_attn_3_available", lambda: False)
     with pytest.raises(UsageError, match=rf"attention='{name}': needs a CUDA device and the package flash-attn"):
         causal.model("causal", device="cpu", dtype="float32", attention=name)
 
