@@ -24,7 +24,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's client is imported
 
 from recbole_fair.encoding.cache import item_vectors
 from recbole_fair.encoding.encoders import make_encoder
-from recbole_fair.language import checkpoints
+from recbole_fair.language.checkpoints import find
+from recbole_fair.language.packaged import MINILM
 
 
 def main() -> None:
@@ -59,20 +60,20 @@ def film_titles() -> tuple[list[str], list[str]]:
 
 def ours() -> Callable[[list[str]], object]:
     """The encoder as a run uses it."""
-    return make_encoder(checkpoints.MINILM).encode
+    return make_encoder(MINILM.name).encode
 
 
 def bare_library() -> Callable[[list[str]], object]:
     """The same weights without us."""
     from sentence_transformers import SentenceTransformer
 
-    return SentenceTransformer(str(checkpoints.resolve(checkpoints.MINILM).folder), device="cpu").encode
+    return SentenceTransformer(str(find(MINILM.name).folder), device="cpu").encode
 
 
 def from_cache(tokens: list[str], texts: list[str], folder: str) -> Callable[[list[str]], object]:
     """A later run's way to the vectors: hash the texts, check the file's hash, map its rows and read them."""
-    item_vectors(make_encoder(checkpoints.MINILM), tokens, texts, folder)
-    later = make_encoder(checkpoints.MINILM)  # as on the other side, finding the model is not part of it
+    item_vectors(make_encoder(MINILM.name), tokens, texts, folder)
+    later = make_encoder(MINILM.name)  # as on the other side, finding the model is not part of it
     return lambda titles: item_vectors(later, tokens, titles, folder).sum()
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,39 @@ from recbole_fair.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
     import torch
+
+
+def default_cache() -> Path:
+    """The user's cache folder, by the XDG rule."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recbole_fair"
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yield a folder to be filled, which becomes `path` at the end; after an error nothing of it is left.
+
+    A folder that somebody else put there meanwhile stays, and what was written is thrown away.
+    """
+    from safetensors import SafetensorError
+
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had our number
+        partial.mkdir(parents=True)
+        yield partial
+        _settle(partial, path)
+    except (OSError, SafetensorError) as error:
+        raise StorageError(f"{path}: cannot be written ({error}); free space or choose another folder") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _settle(partial: Path, path: Path) -> None:
+    try:
+        partial.rename(path)
+    except OSError:
+        if not path.is_dir() or not any(path.iterdir()):
+            raise
 
 
 def write_bytes(path: Path, content: bytes) -> None:

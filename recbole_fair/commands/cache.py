@@ -10,7 +10,7 @@ from recbole_fair.commands.arguments import Arguments
 def main(arguments: Arguments) -> int:
     """List the cached vectors, or remove them with --clear."""
     from recbole_fair.encoding import cache
-    from recbole_fair.encoding.items import default_cache
+    from recbole_fair.storage import default_cache
 
     folder = Path(arguments.take("cache_dir") or default_cache())
     arguments.refuse_rest("cache")

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from recbole_fair.errors import UsageError
-from recbole_fair.language import checkpoints, loading
+from recbole_fair.language.checkpoints import ModelFolder, find
+from recbole_fair.language.sentence_modules import module_kind
 
 if TYPE_CHECKING:
     import torch
@@ -59,13 +60,11 @@ class SentenceEncoder:
 
     per_text = True
 
-    def __init__(
-        self, checkpoint: checkpoints.Checkpoint, *, pooling: Pooling | None, device: str, max_length: int | None
-    ) -> None:
-        self.source = f"{checkpoint.name} ({checkpoint.source})"
-        self.width = _sentence_width(checkpoint, pooling)
-        self.identity = _identity(checkpoint, device, pooling=pooling or "own", max_length=max_length or "own")
-        self._checkpoint, self._device = checkpoint, device
+    def __init__(self, model: ModelFolder, *, pooling: Pooling | None, device: str, max_length: int | None) -> None:
+        self.source = f"{model.name} ({model.source})"
+        self.width = _sentence_width(model, pooling)
+        self.identity = _identity(model, device, pooling=pooling or "own", max_length=max_length or "own")
+        self._folder, self._device = model, device
         self._pooling, self._max_length = pooling, max_length
 
     def encode(self, texts: Sequence[str], progress: bool = False) -> Vectors:
@@ -75,11 +74,11 @@ class SentenceEncoder:
 
     @cached_property
     def _model(self) -> SentenceTransformer:
-        model = loading.load_sentence_transformer(self._checkpoint, device=self._device, dtype=_dtype(self._device))
+        model = self._folder.sentence_transformer(device=self._device, dtype=_dtype(self._device))
         if self._max_length is not None:
             model.max_seq_length = self._max_length
         if self._pooling is not None:
-            _replace_pooling(model, self._pooling, _token_width(self._checkpoint))
+            _replace_pooling(model, self._pooling, _token_width(self._folder))
         return model
 
 
@@ -93,19 +92,17 @@ class LanguageModelEncoder:
     per_text = True
 
     def __init__(
-        self, checkpoint: checkpoints.Checkpoint, *, pooling: Pooling, device: str, max_length: int, batch_tokens: int
+        self, model: ModelFolder, *, pooling: Pooling, device: str, max_length: int, batch_tokens: int
     ) -> None:
-        config = loading.load_config(str(checkpoint.folder)).get_text_config()
+        config = model.config().get_text_config()
         if config.is_encoder_decoder:
-            raise UsageError(
-                f"item_encoder={checkpoint.name!r}: encoder-decoders are not supported; use a causal model"
-            )
-        self.source = f"{checkpoint.name} ({checkpoint.source})"
+            raise UsageError(f"item_encoder={model.name!r}: encoder-decoders are not supported; use a causal model")
+        self.source = f"{model.name} ({model.source})"
         self.width = int(config.hidden_size)
         self._max_length = min(max_length, getattr(config, "max_position_embeddings", None) or max_length)
-        self._folder, self._pooling, self._device = str(checkpoint.folder), pooling, device
+        self._folder, self._pooling, self._device = model, pooling, device
         self._batch_tokens = batch_tokens
-        self.identity = _identity(checkpoint, device, pooling=pooling, max_length=self._max_length)
+        self.identity = _identity(model, device, pooling=pooling, max_length=self._max_length)
 
     def encode(self, texts: Sequence[str], progress: bool = False) -> Vectors:
         """Pooled last hidden states; longest texts first, so that too large a batch fails at once."""
@@ -143,11 +140,11 @@ class LanguageModelEncoder:
 
     @cached_property
     def _tokenizer(self) -> PreTrainedTokenizerBase:
-        return loading.load_tokenizer(self._folder)
+        return self._folder.tokenizer(parse_special=True)  # what vectors in the caches were made with
 
     @cached_property
     def _model(self) -> PreTrainedModel:
-        return loading.load_backbone(self._folder, device=self._device, dtype=_dtype(self._device))
+        return self._folder.model("backbone", device=self._device, dtype=_dtype(self._device))
 
 
 class TfidfEncoder:
@@ -207,6 +204,7 @@ def make_encoder(
     width: int = 384,
     batch_tokens: int = DEFAULT_BATCH_TOKENS,
     max_length: int | None = None,
+    cache: Path | None = None,
 ) -> Encoder:
     """The encoder behind the key `item_encoder`.
 
@@ -220,11 +218,11 @@ def make_encoder(
     if pooling not in (None, "mean", "last"):
         raise UsageError(f"encoder_pooling={pooling!r}: choose mean or last")
     chosen: Any = pooling
-    checkpoint = checkpoints.resolve(name, revision)
-    if checkpoint.modules:
-        return SentenceEncoder(checkpoint, pooling=chosen, device=device, max_length=max_length)
+    model = find(name, revision, cache=cache)
+    if model.modules:
+        return SentenceEncoder(model, pooling=chosen, device=device, max_length=max_length)
     return LanguageModelEncoder(
-        checkpoint,
+        model,
         pooling=chosen or "mean",
         device=device,
         max_length=max_length or DEFAULT_MAX_LENGTH,
@@ -237,45 +235,45 @@ def _dtype(device: str) -> str:
     return "float32" if device == "cpu" else "auto"
 
 
-def _identity(checkpoint: checkpoints.Checkpoint, device: str, **settings: object) -> str:
-    parts = [checkpoint.name, checkpoint.version, *(f"{key}={value}" for key, value in settings.items())]
+def _identity(model: ModelFolder, device: str, **settings: object) -> str:
+    parts = [model.name, model.version, *(f"{key}={value}" for key, value in settings.items())]
     return "|".join([*parts, f"dtype={_dtype(device)}"])
 
 
-def _sentence_width(checkpoint: checkpoints.Checkpoint, pooling: Pooling | None) -> int:
+def _sentence_width(model: ModelFolder, pooling: Pooling | None) -> int:
     """The width that the configuration files state: the last projection's, else the pooling's."""
-    projections = [stated["out_features"] for stated in _stated(checkpoint, "Dense") if "out_features" in stated]
+    projections = [stated["out_features"] for stated in _stated(model, "Dense") if "out_features" in stated]
     if projections:
-        return _positive(projections[-1], checkpoint)
-    return _token_width(checkpoint) * (1 if pooling else _ways_of_pooling(checkpoint))
+        return _positive(projections[-1], model)
+    return _token_width(model) * (1 if pooling else _ways_of_pooling(model))
 
 
-def _token_width(checkpoint: checkpoints.Checkpoint) -> int:
+def _token_width(model: ModelFolder) -> int:
     widths = [
         stated.get("embedding_dimension") or stated.get("word_embedding_dimension")
-        for stated in _stated(checkpoint, "Pooling")
+        for stated in _stated(model, "Pooling")
     ]
-    return _positive(widths[-1] if widths else None, checkpoint)
+    return _positive(widths[-1] if widths else None, model)
 
 
-def _ways_of_pooling(checkpoint: checkpoints.Checkpoint) -> int:
+def _ways_of_pooling(model: ModelFolder) -> int:
     """A model that pools in several ways at once concatenates the results."""
-    stated = _stated(checkpoint, "Pooling")[-1]
+    stated = _stated(model, "Pooling")[-1]
     older = [key for key, chosen in stated.items() if key.startswith("pooling_mode_") and chosen is True]
     modes = stated.get("pooling_mode", older)
     return 1 if isinstance(modes, str) else max(1, len(modes))
 
 
-def _positive(width: object, checkpoint: checkpoints.Checkpoint) -> int:
+def _positive(width: object, model: ModelFolder) -> int:
     if not isinstance(width, int) or width < 1:
-        raise UsageError(f"item_encoder={checkpoint.name!r}: {checkpoint.folder} states no width of its vectors")
+        raise UsageError(f"item_encoder={model.name!r}: {model.folder} states no width of its vectors")
     return width
 
 
-def _stated(checkpoint: checkpoints.Checkpoint, kind: str) -> list[dict[str, Any]]:
+def _stated(model: ModelFolder, kind: str) -> list[dict[str, Any]]:
     """The configuration files of all modules of one kind, in order."""
-    places = [module["path"] for module in checkpoint.modules if checkpoints.module_kind(module) == kind]
-    return [_read_json(checkpoint.folder / place / "config.json") for place in places]
+    places = [module["path"] for module in model.modules if module_kind(module) == kind]
+    return [_read_json(model.folder / place / "config.json") for place in places]
 
 
 def _read_json(path: Path) -> dict[str, Any]:

