@@ -308,17 +308,6 @@ def test_trained_parameters_at_the_shape_of_t5_base(keys: dict[str, Any], count:
     assert sum(parameter.numel() for parameter in made.parameters()) == count
 
 
-def test_the_share_is_the_paper_s() -> None:
-    with torch.device("meta"):
-        base = T5ForConditionalGeneration(
-            T5Config(d_model=768, d_kv=64, d_ff=3072, num_layers=12, num_heads=12, vocab_size=32128)
-        )
-        made = MixtureOfStereotypes(768)
-    trained = sum(parameter.numel() for parameter in made.parameters())
-    everything = sum(parameter.numel() for parameter in base.parameters()) + trained
-    assert f"{100 * trained / everything:.4f}" == "0.0331"
-
-
 def test_expert_shares_by_group() -> None:
     shares = ExpertShares(("F", "M"), 3)
     assert all(math.isnan(share) for share in shares.by_group()["F"])
