@@ -68,8 +68,8 @@ def flip(answers: BoolArray, users: IntArray, user_count: int) -> Terms:
     0.5
     """
     differ = np.asarray(answers, dtype=bool).any(1) & ~np.asarray(answers, dtype=bool).all(1)
-    pairs = np.bincount(users, minlength=user_count).astype(float)
-    return Terms(np.bincount(users, weights=differ, minlength=user_count), pairs)
+    differing, pairs = (np.bincount(users[rows], minlength=user_count) for rows in (differ, slice(None)))
+    return Terms(differing.astype(float), pairs.astype(float))
 
 
 def auc(scores: FloatArray, labels: BoolArray, weights: npt.NDArray[Any] | None = None) -> FloatArray:

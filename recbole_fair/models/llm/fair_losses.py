@@ -62,7 +62,7 @@ class RunningSF(nn.Module):
     def forward(self, yes: Tensor, above: Tensor, below: Tensor, kinds: Tensor | None = None) -> Tensor:
         """Of p(Yes) [B] and the pairs' rows [B, G]; kinds [B] says which kind of prompt each pair was asked with."""
         kinds = torch.zeros(len(yes), dtype=torch.long, device=yes.device) if kinds is None else kinds
-        terms = [self._of_kind(kind, kinds == kind, yes, above, below) for kind in kinds.unique().tolist()]
+        terms = [self._of_kind(kind, kinds == kind, yes, above, below) for kind in sorted(set(kinds.tolist()))]
         return torch.stack(terms).mean()
 
     def _of_kind(self, kind: int, rows: Tensor, yes: Tensor, above: Tensor, below: Tensor) -> Tensor:
