@@ -1,4 +1,4 @@
-"""Figures of yes/no answers and scores: F1, AUC, hits among candidates, GD and Rate.
+"""Figures of yes/no answers and scores: F1, AUC, flips between prompts, GD and Rate.
 
 Pairs are rows [P]: a label (liked or not), an answer (Yes or not) or a score, and the row number of the user. Counts
 are kept by user, so that every figure can be resampled over users and split by user group. Symbols in `functions`.
@@ -59,6 +59,17 @@ def recall(counts: Confusion) -> Terms:
 def yes_share(counts: Confusion) -> Terms:
     """Share of pairs answered "Yes" = (TP + FP) / (TP + FP + FN + TN); near 0 or 1 the model has collapsed."""
     return Terms(counts.tp + counts.fp, counts.tp + counts.fp + counts.fn + counts.tn)
+
+
+def flip(answers: BoolArray, users: IntArray, user_count: int) -> Terms:
+    """Share of pairs whose answers [P, V] differ between V prompts for the same pair, terms [U].
+
+    >>> float(flip(np.array([[True, False], [True, True]]), np.array([0, 0]), 1).value())
+    0.5
+    """
+    differ = np.asarray(answers, dtype=bool).any(1) & ~np.asarray(answers, dtype=bool).all(1)
+    differing, pairs = (np.bincount(users[rows], minlength=user_count) for rows in (differ, slice(None)))
+    return Terms(differing.astype(float), pairs.astype(float))
 
 
 def auc(scores: FloatArray, labels: BoolArray, weights: npt.NDArray[Any] | None = None) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Stereotype-aware fairness SF and the stereotypes it stands on (MoS, Eq. 1-4).
+"""Stereotype-aware fairness SF, the stereotypes it stands on (MoS, Eq. 1-4), and the pull of a word.
 
 Items get their stereotypes from training interactions alone; SF then compares, group by group, how much of G a user's
 history holds with how much of G is recommended. Arrays follow RecBole's ids: row 0 is padding and belongs to nobody.
@@ -6,7 +6,8 @@ history holds with how much of G is recommended. Arrays follow RecBole's ids: ro
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,16 @@ import numpy.typing as npt
 
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
-from recbole_fair.metrics.formulas import BoolArray, FloatArray, IntArray, Terms, deviation, divide, present_mean
+from recbole_fair.metrics.formulas import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    Terms,
+    deviation,
+    disparity,
+    divide,
+    present_mean,
+)
 
 
 @dataclass(frozen=True)
@@ -41,13 +51,25 @@ def stereotypes(
     if d not in ("signed", "largest"):
         raise UsageError(f"sf_d={d!r}: signed (each group's own degree) or largest (an item's largest degree only)")
     degree = _degrees(users, items, membership, item_count)
-    if d == "largest":
-        strongest = np.where(np.isnan(degree), -np.inf, degree).max(1, keepdims=True)
-        kept = np.where(degree == strongest, degree, np.nan)
-        threshold = np.repeat(_threshold(np.where(np.isinf(strongest), np.nan, strongest), z), degree.shape[1])
-    else:
-        kept, threshold = degree, _threshold(degree, z)
-    return Stereotypes(degree, threshold, kept >= threshold)
+    compared = _compared(degree, d)
+    threshold = present_mean(compared.T) + z * deviation(compared.T)  # [G], or [1] for all of them
+    member = (degree == compared) & (degree >= threshold)
+    return Stereotypes(degree, np.broadcast_to(threshold, degree.shape[1:]), member)
+
+
+def _compared(degree: FloatArray, d: str) -> FloatArray:
+    """The degrees that a threshold is taken over: every group's own [I, G], or an item's largest [I, 1]."""
+    if d == "signed":
+        return degree
+    strongest = np.where(np.isnan(degree), -np.inf, degree).max(1, keepdims=True)
+    return np.where(np.isinf(strongest), np.nan, strongest)
+
+
+def largest_z(degree: FloatArray, d: str = "signed") -> float:
+    """The largest z at which some item is a stereotype of some group; nan if no two items can be compared."""
+    compared = _compared(degree, d)
+    standard = divide(compared - present_mean(compared.T), deviation(compared.T))
+    return max(standard[~np.isnan(standard)].tolist(), default=math.nan)
 
 
 def _degrees(users: IntArray, items: IntArray, membership: BoolArray, item_count: int) -> FloatArray:
@@ -58,10 +80,6 @@ def _degrees(users: IntArray, items: IntArray, membership: BoolArray, item_count
     share = divide(_sums(membership[users], items, item_count), size)  # [I, G] p_G(v)
     share[np.bincount(items, minlength=item_count) == 0] = np.nan
     return 2 * share - np.nansum(share, axis=1, keepdims=True)
-
-
-def _threshold(degree: FloatArray, z: float) -> FloatArray:
-    return present_mean(degree.T) + z * deviation(degree.T)
 
 
 def history_share(users: IntArray, items: IntArray, member: BoolArray, user_count: int) -> FloatArray:
@@ -87,13 +105,23 @@ def sf_terms(
     pairs of S belong to a group: "in_group" takes those whose user is in G (h is defined for such users), "out_group"
     those whose user is in another group, "all" every pair. Pairs of users without history have no h and are left out.
     """
-    if pairs not in ("in_group", "out_group", "all"):
+    adding = pair_terms(users, items, shares, membership, member, pairs)
+    return _by_user(adding, users, recommended, len(shares))
+
+
+def pair_terms(
+    users: IntArray, items: IntArray, shares: FloatArray, membership: BoolArray, member: BoolArray, pairs: str
+) -> Terms:
+    """What each pair adds to the two sums of Eq. 4 once it is recommended, terms [P, G].
+
+    A loss that recommends by probability weighs these rows (models/llm/fair_losses.py); `sf_terms` adds up those of
+    the recommended pairs, and says what the arguments are.
+    """
+    own = membership[users]
+    readings = {"in_group": own, "out_group": ~own & own.any(1, keepdims=True), "all": np.ones_like(own)}
+    if pairs not in readings:
         raise UsageError(f"sf_pairs={pairs!r}: in_group, out_group or all")
-    users, items = _recommended(users, items, recommended, shares)
-    own = membership[users]  # [S, G]
-    counted = {"in_group": own, "out_group": ~own & own.any(1, keepdims=True), "all": np.ones_like(own)}[pairs]
-    above, below = counted * shares[users], counted * member[items]
-    return Terms(_sums(above, users, len(shares)), _sums(below, users, len(shares)))
+    return _adding(users, items, shares, member, readings[pairs])
 
 
 def sf_in_terms(
@@ -108,9 +136,19 @@ def sf_in_terms(
 
     1 minus it has the size of the figures the paper prints (.55-.84), so this is probably its reading.
     """
-    users, items = _recommended(users, items, recommended, shares)
-    both = membership[users] & member[items]  # [S, G]
-    return Terms(_sums(both * shares[users], users, len(shares)), _sums(both, users, len(shares)))
+    adding = _adding(users, items, shares, member, membership[users] & member[items])
+    return _by_user(adding, users, recommended, len(shares))
+
+
+def _adding(users: IntArray, items: IntArray, shares: FloatArray, member: BoolArray, counted: BoolArray) -> Terms:
+    """h_{u in G} and 1(d_{v in G}) of the pairs counted [P, G]; a user without history has no h and adds nothing."""
+    counted = counted & ~np.isnan(shares[users]).any(1, keepdims=True)
+    return Terms(np.where(counted, shares[users], 0.0), (counted & member[items]).astype(float))
+
+
+def _by_user(adding: Terms, users: IntArray, recommended: BoolArray, user_count: int) -> Terms:
+    yes = np.asarray(recommended, dtype=bool)
+    return Terms(*(_sums(part[yes], users[yes], user_count) for part in adding))
 
 
 def sf(fractions: npt.NDArray[Any]) -> FloatArray:
@@ -121,18 +159,30 @@ def sf(fractions: npt.NDArray[Any]) -> FloatArray:
     return 1 - present_mean(fractions)
 
 
-def sf_and_left_out(terms: Terms, names: Sequence[str]) -> tuple[float, list[str]]:
-    """SF over all users, and the names of the groups that had to be left out."""
-    fractions = terms.value()
-    left_out = [name for name, fraction in zip(names, fractions, strict=True) if np.isnan(fraction)]
-    return float(sf(fractions)), left_out
+def left_out(fractions: FloatArray, names: Sequence[str]) -> list[str]:
+    """The names of the groups without a fraction [G], which SF is not over."""
+    return [name for name, fraction in zip(names, fractions, strict=True) if np.isnan(fraction)]
 
 
-def _recommended(
-    users: IntArray, items: IntArray, recommended: BoolArray, shares: FloatArray
-) -> tuple[IntArray, IntArray]:
-    counted = np.asarray(recommended, dtype=bool) & ~np.isnan(shares[users]).any(1)
-    return users[counted], items[counted]
+def pull_terms(users: IntArray, items: IntArray, scores: FloatArray, member: BoolArray, user_count: int) -> Terms:
+    """How much a group's word raises the Yes to its stereotypes, by the item's group, terms [U, G].
+
+    scores [P, G]: column g holds p(Yes) of the pairs (users [P], items [P]) when the prompt carries the word of group
+    g. A pair adds p(Yes | the word of the item's group) - p(Yes | the other word) to the groups that its item is a
+    stereotype of (member [I, G]); with more than two words the others are averaged.
+    """
+    others = (scores.sum(1, keepdims=True) - scores) / (scores.shape[1] - 1)
+    counted = member[items]
+    return Terms(_sums(counted * (scores - others), users, user_count), _sums(counted, users, user_count))
+
+
+def pull(by_group: npt.NDArray[Any]) -> FloatArray:
+    """The mean of the groups' pulls, [..., G] -> [...]; nan unless two groups have one.
+
+    A mean over pairs would count a word that moves the answers to all items alike as a stereotype of the group with
+    more items; here, with two words, such a shift cancels.
+    """
+    return disparity(present_mean(by_group), by_group)
 
 
 def _distinct(users: IntArray, items: IntArray, item_count: int) -> tuple[IntArray, IntArray]:
@@ -152,15 +202,53 @@ class Histories:
     """For SF over one user grouping (MoS, Eq. 1-4)."""
 
     groups: Groups
-    member: BoolArray  # [I, G] 1(d_{v in G})
+    stereotypes: Stereotypes
     shares: FloatArray  # [U, G] h_{u in G}
-    pairs: str  # which recommended pairs speak for a group
+    pairs: str  # which recommended pairs belong to a group
+
+    @property
+    def member(self) -> BoolArray:
+        """[I, G] 1(d_{v in G})."""
+        return self.stereotypes.member
+
+    def pair_terms(self, users: IntArray, items: IntArray) -> Terms:
+        """What each pair adds to the two sums of Eq. 4 once it is recommended, terms [P, G]."""
+        return pair_terms(users, items, self.shares, self.groups.membership, self.member, self.pairs)
 
 
 def histories(
     config: Mapping[str, Any], groups: Groups, users: IntArray, items: IntArray, item_count: int
 ) -> Histories:
     """From training interactions [N] alone, as the keys sf_z, sf_d and sf_pairs say."""
-    found = stereotypes(users, items, groups.membership, item_count, float(config["sf_z"]), config["sf_d"])
-    shares = history_share(users, items, found.member, len(groups.membership))
-    return Histories(groups, found.member, shares, config["sf_pairs"])
+    z, d = float(config["sf_z"]), config["sf_d"]
+    decided = stereotypes(users, items, groups.membership, item_count, z, d)
+    if not decided.member.any():
+        raise UsageError(f"sf_z={z:g}: no item is a stereotype of a group of {groups.field}; {_remedy(decided, d)}")
+    shares = history_share(users, items, decided.member, len(groups.membership))
+    return Histories(groups, decided, shares, config["sf_pairs"])
+
+
+def _remedy(decided: Stereotypes, d: str) -> str:
+    largest = largest_z(decided.degree, d)
+    if math.isnan(largest):
+        return "SF needs training interactions with two items"
+    return f"give sf_z={math.floor(100 * largest) / 100:g} or less"
+
+
+COLUMNS = ("item_id", "group", "d", "threshold", "stereotype", "in_group_pairs", "recommended_pairs")
+
+
+def stereotype_rows(
+    known: Histories, item_names: Sequence[str], users: IntArray, items: IntArray, recommended: BoolArray
+) -> Iterator[tuple[str, str, float, float, int, int, int]]:
+    """The rows of stereotypes.csv under COLUMNS: every item with training interactions, once for each group.
+
+    in_group_pairs counts the judged pairs (ids users [P], items [P]) of the item whose user is in the group, and
+    recommended_pairs those of them that the model recommends.
+    """
+    member, decided = known.groups.membership[users], known.stereotypes
+    in_group = _sums(member, items, len(decided.degree))
+    yes = _sums(member & np.asarray(recommended, dtype=bool)[:, None], items, len(decided.degree))
+    for item, g in zip(*np.nonzero(~np.isnan(decided.degree)), strict=True):
+        figures = float(decided.degree[item, g]), float(decided.threshold[g]), int(decided.member[item, g])
+        yield str(item_names[item]), known.groups.names[g], *figures, int(in_group[item, g]), int(yes[item, g])

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from sklearn import metrics as sklearn
 
 from recbole_fair.metrics import answers as formulas
-from recbole_fair.metrics.answers import auc, auc_draws, confusion, gd, gd_gap, rate, rate_sq
+from recbole_fair.metrics.answers import auc, auc_draws, confusion, flip, gd, gd_gap, rate, rate_sq
 
 pytestmark = pytest.mark.newest
 fast = settings(max_examples=80, deadline=None)
@@ -190,3 +190,16 @@ def test_rate_sq_is_what_the_paper_prints() -> None:
     assert float(gd(given_figures, base)) == pytest.approx(6.02e-3)
     assert float(rate_sq(given_figures, base)) == pytest.approx(6.0e-5, rel=1e-2)
     assert float(rate(given_figures, base)) == pytest.approx(7.7e-3, rel=1e-2)
+
+
+@fast
+@given(PAIRS, st.integers(1, 4))
+def test_flips_against_a_loop(pairs: tuple[np.ndarray, np.ndarray, np.ndarray], prompts: int) -> None:
+    answers = np.random.default_rng(len(pairs[0])).random((len(pairs[0]), prompts)) < 0.5
+    differing = [len(set(line.tolist())) > 1 for line in answers]
+    terms = flip(answers, pairs[2], 7)
+    assert float(terms.value()) == pytest.approx(sum(differing) / len(differing))
+    for user in range(7):
+        assert terms.numerator[user] == sum(d for d, u in zip(differing, pairs[2], strict=True) if u == user)
+    if prompts == 1:
+        assert terms.value() == 0, "one prompt cannot disagree with itself"

@@ -12,8 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_fair.errors import UsageError
+from recbole_fair.groups.membership import Groups
 from recbole_fair.metrics.formulas import divide
-from recbole_fair.metrics.stereotypes import history_share, sf, sf_and_left_out, sf_in_terms, sf_terms, stereotypes
+from recbole_fair.metrics.stereotypes import (
+    COLUMNS,
+    histories,
+    history_share,
+    largest_z,
+    left_out,
+    pull,
+    pull_terms,
+    sf,
+    sf_in_terms,
+    sf_terms,
+    stereotype_rows,
+    stereotypes,
+)
 
 pytestmark = pytest.mark.newest
 fast = settings(max_examples=60, deadline=None)
@@ -45,7 +59,7 @@ def world(seed: int, groups: int) -> World:
 WORLDS = st.builds(world, st.integers(0, 10_000), st.integers(2, 4))
 
 
-def histories(trained: tuple[np.ndarray, np.ndarray]) -> dict[int, set[int]]:
+def items_read(trained: tuple[np.ndarray, np.ndarray]) -> dict[int, set[int]]:
     read: dict[int, set[int]] = defaultdict(set)
     for user, item in zip(*trained, strict=True):
         read[int(user)].add(int(item))
@@ -53,7 +67,7 @@ def histories(trained: tuple[np.ndarray, np.ndarray]) -> dict[int, set[int]]:
 
 
 def slow_degrees(case: World) -> np.ndarray:
-    read = histories(case.trained)
+    read = items_read(case.trained)
     groups = range(case.membership.shape[1])
     people = {g: [u for u in read if case.membership[u, g]] for g in groups}
     degrees = np.full((ITEMS, len(groups)), math.nan)
@@ -134,7 +148,7 @@ def test_what_is_judged_or_repeated_does_not_move_the_stereotypes() -> None:
 def test_history_shares_against_a_loop(case: World) -> None:
     member = stereotypes(*case.trained, case.membership, ITEMS).member
     found = history_share(*case.trained, member, USERS)
-    read = histories(case.trained)
+    read = items_read(case.trained)
     for user in range(USERS):
         for g in range(member.shape[1]):
             counts = sum(member[item, g] for item in read[user])
@@ -176,10 +190,10 @@ def test_sf_against_a_loop(pairs: str, case: World) -> None:
     groups = range(member.shape[1])
     fractions = [slow_fraction(case, shares, member, g, pairs) for g in groups]
     np.testing.assert_allclose(found.value(), fractions, atol=1e-12)
-    value, left_out = sf_and_left_out(found, [f"g{g}" for g in groups])
     present = [fraction for fraction in fractions if not math.isnan(fraction)]
+    value = float(sf(found.value()))
     assert value == pytest.approx(1 - sum(present) / len(present) if present else math.nan, nan_ok=True)
-    assert left_out == [f"g{g}" for g in groups if math.isnan(fractions[g])]
+    assert left_out(found.value(), [f"g{g}" for g in groups]) == [f"g{g}" for g in groups if math.isnan(fractions[g])]
 
 
 @fast
@@ -224,8 +238,7 @@ def test_nothing_recommended_leaves_every_group_out() -> None:
     member = stereotypes(*case.trained, case.membership, ITEMS, z=0).member
     shares = history_share(*case.trained, member, USERS)
     nothing = sf_terms(*case.judged[:2], np.zeros(40, dtype=bool), shares, case.membership, member)
-    value, left_out = sf_and_left_out(nothing, ["F", "M"])
-    assert math.isnan(value) and left_out == ["F", "M"]
+    assert math.isnan(sf(nothing.value())) and left_out(nothing.value(), ["F", "M"]) == ["F", "M"]
 
 
 def test_a_group_without_training_users_is_absent() -> None:
@@ -247,3 +260,101 @@ def test_refusals() -> None:
     member = np.zeros((ITEMS, 2), dtype=bool)
     with pytest.raises(UsageError, match="sf_pairs='own'"):
         sf_terms(*case.judged, np.zeros((USERS, 2)), case.membership, member, "own")
+
+
+KEYS: dict[str, Any] = {"sf_z": 0.5, "sf_d": "signed", "sf_pairs": "in_group"}
+
+
+def gendered(case: World) -> Groups:
+    return Groups("user", "gender", ("F", "M", "X", "Y")[: case.membership.shape[1]], case.membership)
+
+
+@pytest.mark.parametrize("d", ["signed", "largest"])
+@fast
+@given(WORLDS)
+def test_the_largest_z_is_where_the_last_stereotype_goes(d: str, case: World) -> None:
+    limit = largest_z(stereotypes(*case.trained, case.membership, ITEMS).degree, d)
+    if math.isnan(limit):
+        return
+    at, above = (stereotypes(*case.trained, case.membership, ITEMS, limit + step, d) for step in (-1e-6, 1e-6))
+    assert at.member.any() and not above.member.any()
+
+
+def test_a_threshold_above_every_item_is_refused_with_a_z_that_works() -> None:
+    case = world(4, 2)
+    with pytest.raises(
+        UsageError, match=r"sf_z=9: no item is a stereotype of a group of gender; give sf_z=\S+ or"
+    ) as no:
+        histories({**KEYS, "sf_z": 9}, gendered(case), *case.trained, ITEMS)
+    z = float(str(no.value).partition("give sf_z=")[2].split()[0])
+    assert histories({**KEYS, "sf_z": z}, gendered(case), *case.trained, ITEMS).member.any()
+    with pytest.raises(UsageError, match="two items"):
+        histories(KEYS, gendered(case), np.array([1, 2]), np.array([1, 1]), ITEMS)
+
+
+@fast
+@given(WORLDS)
+def test_rows_of_stereotypes_against_a_loop(case: World) -> None:
+    try:
+        known = histories(KEYS, gendered(case), *case.trained, ITEMS)
+    except UsageError:
+        return
+    names = [f"i{item}" for item in range(ITEMS)]
+    rows = {(row[0], row[1]): dict(zip(COLUMNS, row, strict=True))
+            for row in stereotype_rows(known, names, *case.judged)}  # fmt: skip
+    degrees = slow_degrees(case)
+    expected = [(item, g) for item in range(ITEMS) for g in range(degrees.shape[1]) if not np.isnan(degrees[item, g])]
+    assert set(rows) == {(names[item], known.groups.names[g]) for item, g in expected}
+    for item, g in expected:
+        row = rows[names[item], known.groups.names[g]]
+        pairs = zip(*case.judged, strict=True)
+        answers = [yes for user, judged, yes in pairs if judged == item and case.membership[user, g]]
+        assert row["in_group_pairs"] == len(answers) and row["recommended_pairs"] == sum(answers)
+        assert row["d"] == pytest.approx(degrees[item, g], abs=1e-12)
+        assert row["threshold"] == known.stereotypes.threshold[g] and row["stereotype"] == known.member[item, g]
+
+
+@fast
+@given(WORLDS)
+def test_what_pairs_add_sums_to_sf_over_the_recommended_ones(case: World) -> None:
+    try:
+        known = histories({**KEYS, "sf_pairs": "all"}, gendered(case), *case.trained, ITEMS)
+    except UsageError:
+        return
+    users, items, yes = case.judged
+    adding = known.pair_terms(users, items)
+    whole = sf_terms(*case.judged, known.shares, case.membership, known.member, "all")
+    for part, expected in zip(adding, whole, strict=True):
+        np.testing.assert_allclose(part[yes].sum(0), expected.sum(0))
+
+
+@fast
+@given(WORLDS)
+def test_pull_against_a_loop(case: World) -> None:
+    member = stereotypes(*case.trained, case.membership, ITEMS, z=0.5).member
+    users, items, _ = case.judged
+    groups = member.shape[1]
+    scores = np.random.default_rng(0).random((len(users), groups))
+    expected = []
+    for g in range(groups):
+        others = [[s for o, s in enumerate(line) if o != g] for line in scores]
+        raised = [scores[p, g] - sum(others[p]) / len(others[p]) for p, item in enumerate(items) if member[item, g]]
+        expected.append(sum(raised) / len(raised) if raised else math.nan)
+    terms_of_pull = pull_terms(users, items, scores, member, USERS)
+    np.testing.assert_allclose(terms_of_pull.value(), expected, atol=1e-12)
+    np.testing.assert_array_equal(terms_of_pull.denominator.sum(0), [member[items, g].sum() for g in range(groups)])
+
+
+def test_a_word_that_moves_all_items_alike_pulls_nothing() -> None:
+    member = np.array([[0, 0], [1, 0], [1, 0], [0, 1]], dtype=bool)
+    users, items = np.array([1, 1, 2]), np.array([1, 2, 3])
+    shifted = np.array([[0.9, 0.6], [0.7, 0.4], [0.8, 0.5]])  # the first word adds .3 everywhere
+    assert float(pull(pull_terms(users, items, shifted, member, 3).value())) == pytest.approx(0)
+    drawn = np.array([[0.9, 0.6], [0.7, 0.4], [0.5, 0.8]])  # each word adds .3 to its own items
+    assert float(pull(pull_terms(users, items, drawn, member, 3).value())) == pytest.approx(0.3)
+
+
+def test_pull_needs_stereotypes_of_two_groups() -> None:
+    member = np.array([[0, 0], [1, 0]], dtype=bool)
+    one_sided = pull_terms(np.array([1]), np.array([1]), np.array([[0.9, 0.1]]), member, 2).value()
+    assert one_sided[0] == pytest.approx(0.8) and math.isnan(pull(one_sided))
