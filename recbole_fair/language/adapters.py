@@ -70,7 +70,7 @@ def lora(
     model: nn.Module,
     *,
     rank: int,
-    alpha: float,
+    alpha: int,
     dropout: float = 0.0,
     targets: Sequence[str],
     layer: Callable[..., LoraLinear] | None = None,
@@ -175,7 +175,7 @@ def base_digest(model: PeftModel) -> str:
         if ".lora_" not in name:
             value = parameter.detach().cpu().contiguous()
             total.update(f"{name.replace('.base_layer', '')} {value.dtype} {tuple(value.shape)}\n".encode())
-            total.update(value.reshape(-1).view(torch.uint8).numpy())
+            total.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()
 
 

@@ -17,7 +17,7 @@ from recbole_fair.language import adapters
 from recbole_fair.storage import read_tensors, write_tensors
 
 IDS = torch.arange(10).reshape(2, 5)
-LORA = {"rank": 4, "alpha": 8.0, "targets": ("q_proj", "v_proj")}
+LORA = {"rank": 4, "alpha": 8, "targets": ("q_proj", "v_proj")}
 
 
 def train(model: PeftModel, steps: int = 3) -> None:

@@ -79,13 +79,13 @@ class ExpertLinear(LoraLinear):
         """Make the adapter's router, then A and B as PEFT does: PEFT moves and freezes what it finds at the end."""
         if not hasattr(self, "lora_router"):
             self.lora_router = nn.ModuleDict()
-        width = self.in_features if self.attributes is None else self.attributes
+        width: Any = self.in_features if self.attributes is None else self.attributes
         self.lora_router[adapter_name] = nn.Linear(width, self.experts, bias=False)
         super().update_layer(adapter_name, r, *args, **kwargs)
 
     def gate(self, x: Tensor, adapter: str = "default") -> Tensor:
         """Eq. (11): one weight an expert, [P, T, N] for tokens, [P, 1, N] for attributes; they sum to 1."""
-        router = self.lora_router[adapter]
+        router: Any = self.lora_router[adapter]
         if self.involved is not None:
             x = self.involved.indicators(len(x)).unsqueeze(1)
         return torch.softmax(router(x.to(router.weight)), dim=-1)
@@ -104,7 +104,8 @@ class ExpertLinear(LoraLinear):
         return result.to(dtype)
 
     def _mixture(self, x: Tensor, adapter: str) -> Tensor:
-        down, up = self.lora_A[adapter], self.lora_B[adapter]
+        down: Any = self.lora_A[adapter]
+        up: Any = self.lora_B[adapter]
         x = self._cast_input_dtype(x, down.weight.dtype)
         inner = down(self.lora_dropout[adapter](x)).unflatten(-1, (self.experts, -1))
         gated = inner * self.gate(x, adapter).unsqueeze(-1)
@@ -129,7 +130,7 @@ def mixture_of_experts(
     *,
     experts: int,
     rank: int,
-    alpha: float,
+    alpha: int,
     dropout: float = 0.0,
     targets: Sequence[str] = FFN,
     router: Literal["token", "attribute"] = "token",
@@ -146,15 +147,14 @@ def mixture_of_experts(
     involved = Involved() if router == "attribute" else None
     width = attributes if involved is not None else None
     layer = partial(ExpertLinear, experts=experts, attributes=width, involved=involved)
-    # A LoRA of rank N r scales by its alpha over N r, hence N alpha.
-    sizes = {"rank": experts * rank, "alpha": experts * alpha}
     adapted = lora(
         model,
-        **sizes,
+        rank=experts * rank,
+        alpha=experts * alpha,  # a LoRA of rank N r scales by its alpha over N r
         dropout=dropout,
         targets=targets,
         layer=layer,
-        full_precision=full_precision,  # type: ignore[arg-type]
+        full_precision=full_precision,
     )
     only_layers_of(adapted, ExpertLinear)
     return adapted, involved
@@ -165,4 +165,5 @@ def checkpoint_activations(model: PeftModel, involved: Involved | None = None) -
     options: dict[str, Any] = {"use_reentrant": False}
     if involved is not None:
         options["context_fn"] = involved.again_in_backward
-    model.get_base_model().activation_checkpointing_enable(options)
+    base: Any = model.get_base_model()
+    base.activation_checkpointing_enable(options)

@@ -101,7 +101,7 @@ def check_head(model: nn.Module, answers: AnswerTokens) -> None:
     """
     base = base_of(model)
     batch = pad([[answers.yes, answers.no, answers.yes]], base.get_input_embeddings().weight.device)
-    bare = model.disable_adapter() if hasattr(model, "disable_adapter") else nullcontext()
+    bare: AbstractContextManager[Any] = getattr(model, "disable_adapter", nullcontext)()
     with evaluating(model), torch.no_grad(), bare:
         theirs = base(input_ids=batch.ids, use_cache=False).logits[:, -1, [answers.yes, answers.no]].float()
         ours = answer_logits(model, answer_states(model, batch), answers)
@@ -139,9 +139,10 @@ def common_prefix(prompts: Sequence[Tokens]) -> int:
     >>> common_prefix([[5, 6, 7, 8], [5, 6, 9]]), common_prefix([[1, 2], [1, 2]])
     (2, 1)
     """
-    shortest, longest = min(prompts), max(prompts)  # in lexical order: what these two share, all share
     limit = min(map(len, prompts)) - 1
-    equal = (a == b for a, b in zip(shortest[:limit], longest[:limit], strict=True))
+    heads = [tuple(prompt[:limit]) for prompt in prompts]
+    # What the first and the last in lexical order share, all share.
+    equal = (a == b for a, b in zip(min(heads), max(heads), strict=True))
     return next((position for position, same in enumerate(equal) if not same), limit)
 
 

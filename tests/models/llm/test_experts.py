@@ -21,7 +21,7 @@ from recbole_fair.models.llm.experts import (
 )
 
 IDS = torch.arange(18).reshape(3, 6)
-SIZES: dict[str, Any] = {"experts": 3, "rank": 4, "alpha": 8.0}
+SIZES: dict[str, Any] = {"experts": 3, "rank": 4, "alpha": 8}
 INDICATORS = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
 
 
@@ -74,8 +74,8 @@ def test_an_attribute_router_equals_the_loop_with_indicators_as_its_input() -> N
 
 
 def test_one_expert_is_the_lora_of_peft() -> None:
-    mixture, _ = mixture_of_experts(tiny_qwen2(), experts=1, rank=4, alpha=8.0)
-    plain = adapters.lora(tiny_qwen2(), rank=4, alpha=8.0, targets=("gate_proj", "up_proj", "down_proj"))
+    mixture, _ = mixture_of_experts(tiny_qwen2(), experts=1, rank=4, alpha=8)
+    plain = adapters.lora(tiny_qwen2(), rank=4, alpha=8, targets=("gate_proj", "up_proj", "down_proj"))
     filled(mixture)
     state = {name: value for name, value in mixture.state_dict().items() if "lora_router" not in name}
     plain.load_state_dict(state)
@@ -142,7 +142,7 @@ def test_training_leaves_the_base_bit_identical_and_a_folder_reloads_to_equal_ou
     again, _ = mixture_of_experts(tiny_qwen2(), **SIZES)
     adapters.load_adapter(again, tmp_path, base="tiny", version="1")
     assert torch.equal(again(input_ids=IDS).logits, model(input_ids=IDS).logits)
-    fewer, _ = mixture_of_experts(tiny_qwen2(), experts=2, rank=6, alpha=12.0)
+    fewer, _ = mixture_of_experts(tiny_qwen2(), experts=2, rank=6, alpha=12)
     with pytest.raises(UsageError, match=r"lora_(router|alpha)"):
         adapters.load_adapter(fewer, tmp_path, base="tiny", version="1")
 
@@ -205,7 +205,7 @@ def test_merging_is_refused_and_leaves_the_base_alone() -> None:
 
 def test_a_layer_that_would_become_a_plain_lora_is_refused() -> None:
     model = tiny_qwen2()
-    plain = adapters.lora(model, rank=2, alpha=2.0, targets=["up_proj"])
+    plain = adapters.lora(model, rank=2, alpha=2, targets=["up_proj"])
     with pytest.raises(UsageError, match="not a ExpertLinear"):
         adapters.only_layers_of(plain, ExpertLinear)
 

@@ -48,7 +48,7 @@ def one_at_a_time(model, prompts) -> torch.Tensor:
 
 def adapted(model):
     torch.manual_seed(3)
-    model, _ = mixture_of_experts(model, experts=2, rank=2, alpha=4.0)
+    model, _ = mixture_of_experts(model, experts=2, rank=2, alpha=4)
     for name, value in model.named_parameters():
         if "lora_" in name:
             value.data = torch.randn(value.shape) * 0.2
@@ -111,7 +111,7 @@ def test_bf16_stays_near_float32(users) -> None:
 
 def test_states_with_gradients_are_those_of_the_hidden_layer_and_train_an_adapter(users) -> None:
     prompts, _ = users
-    model = adapters.lora(tiny_qwen2(), rank=2, alpha=2.0, targets=["q_proj"])
+    model = adapters.lora(tiny_qwen2(), rank=2, alpha=2, targets=["q_proj"])
     batch = pad(prompts[:4])
     states = answer_states(model, batch)
     for row, prompt in enumerate(prompts[:4]):
@@ -126,7 +126,7 @@ def test_states_with_gradients_are_those_of_the_hidden_layer_and_train_an_adapte
 
 def test_attribute_routers_get_the_indicators_of_each_pass(users) -> None:
     prompts, owners = users
-    model, involved = mixture_of_experts(tiny_qwen2(), experts=2, rank=2, alpha=4.0, router="attribute", attributes=2)
+    model, involved = mixture_of_experts(tiny_qwen2(), experts=2, rank=2, alpha=4, router="attribute", attributes=2)
     for name, value in model.named_parameters():
         if "lora_" in name:
             value.data = torch.randn(value.shape) * 0.5
@@ -141,7 +141,7 @@ def test_attribute_routers_get_the_indicators_of_each_pass(users) -> None:
 
 def test_a_training_model_is_scored_without_dropout_and_left_in_training(users) -> None:
     prompts, owners = users
-    model = adapters.lora(tiny_qwen2(attention_dropout=0.5), rank=2, alpha=2.0, targets=["q_proj"], dropout=0.5).train()
+    model = adapters.lora(tiny_qwen2(attention_dropout=0.5), rank=2, alpha=2, targets=["q_proj"], dropout=0.5).train()
     scorer = PairScorer(model, ANSWERS)
     assert torch.equal(scorer.scores(prompts, owners), scorer.scores(prompts, owners))
     assert model.training
