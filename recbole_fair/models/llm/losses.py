@@ -1,0 +1,92 @@
+"""CF-Diff's loss (CL-MoE's Eq. 4-7): the copies of a sample answer right, and their states are as without attributes.
+
+    L_diff,j = mean over values A_i of || h_j^{A_i, B} - h_j^B ||_2          Eq. (4)-(6)
+    L_j      = answer_weight * L_LLM,j + diff_weight * L_diff,j              Eq. (7), both weights 1 there
+
+h is the last layer's state at the answer position. Copies and attribute-free states come as aligned rows, so the caller
+decides which h^B is meant: live, detached, or that of the untuned base. Losses stay one value an instance, as the
+curriculum weighs instances; the mean over them is Eq. (6) and (7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from recbole_fair.errors import UsageError
+
+# Sums over all processes of a data-parallel run; of one process by default.
+Total = Callable[[Tensor], Tensor]
+
+
+def _alone(value: Tensor) -> Tensor:
+    return value
+
+
+def distances(
+    copies: Tensor,
+    plain: Tensor,
+    *,
+    spread: Tensor | None = None,
+    detach_plain: bool = False,
+) -> Tensor:
+    """Eq. (4): the Euclidean distance of each copy's state [C, d] from its sample's without attributes [C, d].
+
+    `spread` divides it (`distance: spread`, ours): else a model can lower the distance by contracting all states, up to
+    one answer for everybody, and with weights above about .1 it does. `detach_plain` holds h^B fixed.
+    """
+    target = plain.detach() if detach_plain else plain
+    # Equal rows have distance 0, where the norm's slope is not defined; vector_norm takes 0.
+    raw = torch.linalg.vector_norm(copies.float() - target.float(), dim=-1)
+    return raw if spread is None else raw / spread
+
+
+def spread_of(plain: Tensor, total: Total = _alone) -> Tensor:
+    """Compute how far attribute-free states [S, d] lie apart: the root of their mean squared distance from their mean.
+
+    The gradient is kept, so that contracting all states gains nothing. `total` sums over the processes of a
+    data-parallel run; its gradient must be that of the sum.
+    """
+    states = plain.float()
+    count = total(states.new_tensor(float(len(states))))
+    centred = states - total(states.sum(0)) / count
+    squared = total(centred.square().sum()) / count
+    if count < 2 or not squared > 0:
+        raise UsageError(
+            f"distance: spread needs two samples that differ in a batch, here {int(count)} without a difference; "
+            "raise the batch size or take distance: raw"
+        )
+    return squared.sqrt()
+
+
+def difference(
+    copies: Tensor,
+    plain: Tensor,
+    of_copy: Tensor,
+    *,
+    distance: Literal["spread", "raw"] = "spread",
+    detach_plain: bool = False,
+    total: Total = _alone,
+) -> Tensor:
+    """Compute the distance of each copy [C, d] from the state of its sample `of_copy` [C] among `plain` [S, d]."""
+    if distance not in ("spread", "raw"):
+        raise UsageError(f"distance: {distance!r} must be spread or raw")
+    scale = spread_of(plain, total) if distance == "spread" else None
+    return distances(copies, plain[of_copy], spread=scale, detach_plain=detach_plain)
+
+
+def instance_means(values: Tensor, instance: Tensor, instances: int) -> Tensor:
+    """Average the values of each instance's copies: [C] to [instances], Eq. (6)'s 1 / |G|."""
+    sums = values.new_zeros(instances).index_add(0, instance, values)
+    return sums / torch.bincount(instance, minlength=instances)
+
+
+def combined(
+    answer: Tensor, difference: Tensor | None, *, answer_weight: float = 1.0, diff_weight: float = 1.0
+) -> Tensor:
+    """Eq. (7), one value an instance; without a difference (Ins-Tuning, CF) the answers' loss alone."""
+    loss = answer_weight * answer
+    return loss if difference is None else loss + diff_weight * difference
