@@ -48,8 +48,10 @@ class Job:
     def config(self) -> Config:
         """The configuration that the run will have; refuses what cannot be run."""
         from recbole_fair import runner
+        from recbole_fair.settings.config import Config
 
-        return runner.configured(self.model, self.dataset, self.config_files, self.keys)
+        with runner.restoring_process_state():
+            return Config(self.model, self.dataset, self.config_files, self.keys)
 
     def folder(self) -> Path:
         """The folder that this job's hash and seed name."""
@@ -67,12 +69,7 @@ class Job:
         return runner.run(self.model, self.dataset, config_files=self.config_files, on_epoch=on_epoch, **given)
 
     def known(self) -> Result | None:
-        """What a finished run of this job says; a run that stands on another is not looked for before its base is."""
-        from recbole_fair.rundir.result import Result
-
-        choice = self.config().choice
-        if choice.model.base or choice.stands_on_itself:
-            return None
+        """What a finished run of this job says."""
         folder = self.folder()
         return Result.read(folder) if finished(folder) else None
 

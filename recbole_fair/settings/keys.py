@@ -36,6 +36,12 @@ def hashed(key: str) -> bool:
     return bool(declared().get(key, {}).get("hash", True))
 
 
+def handed_down(key: str) -> bool | None:
+    """Whether a run's base takes a key over: True any base, False none, None one of the same model only."""
+    mark: bool | None = declared().get(key, {}).get("base")
+    return mark
+
+
 def check_names(keys: Iterable[str], known: Iterable[str]) -> None:
     """Refuse a key nobody reads: RecBole would take it without a word."""
     known = {*known, *declared()}
