@@ -231,7 +231,9 @@ def test_names_that_could_be_read_in_two_ways_are_refused(name: str, family: str
 def test_the_rows_of_the_package_could_be_registered() -> None:
     pairs = [(s, m) for s in registry.STRATEGIES for m in (*registry.MODELS, *registry.ALIASES)]
     assert [(s, m) for s, m in pairs if m.startswith(s)] == []
-    assert [(s, m) for s, m in pairs if s.startswith(m)] == [("PopDRO", "Pop")], "its paper calls it so; read in one way"
+    assert [(s, m) for s, m in pairs if s.startswith(m)] == [("PopDRO", "Pop")], (
+        "its paper calls it so; read in one way"
+    )
 
 
 def test_a_configuration_file_may_name_what_a_run_goes_on_with(toy: Toy, tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_a_disparity_with_a_sign_is_compared_by_its_size() -> None:
     ],
 )  # fmt: skip
 def test_refused_limits(wrong: Any) -> None:
-    with pytest.raises(UsageError, match="best_under"):
+    with pytest.raises(UsageError, match="constraint"):
         objectives.parse_limit(wrong, BOTH)
 
 
