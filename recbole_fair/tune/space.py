@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import isfinite, prod
+from math import isclose, isfinite, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,6 +119,8 @@ def _check_interval(where: str, word: str, arguments: Sequence[Any]) -> None:
         raise UsageError(f"{where}: {word} {list(arguments)}: a logarithm needs a lower bound above 0")
     if step and not 0 < step[0] <= high - low:
         raise UsageError(f"{where}: {word} {list(arguments)}: the step must be above 0 and fit between the bounds")
+    if step and not all(isclose(bound / step[0], round(bound / step[0])) for bound in (low, high)):
+        raise UsageError(f"{where}: {word} {list(arguments)}: the bounds must be multiples of the step")
 
 
 def as_grid(space: Space, where: str) -> Space:

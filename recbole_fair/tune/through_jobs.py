@@ -8,6 +8,7 @@ from typing import Any
 
 from recbole_fair.errors import UsageError
 from recbole_fair.jobs import many
+from recbole_fair.jobs.job import Job
 from recbole_fair.jobs.many import Outcome
 from recbole_fair.rundir.result import Result
 from recbole_fair.tune.planning import SearchPlan
@@ -30,7 +31,7 @@ def run_trials(plan: SearchPlan, record: Record) -> None:
     many.run_all([jobs[number] for number in missing], plan.room, ends, starts)
 
 
-def _read(plan: SearchPlan, record: Record, number: int, values: dict[str, Any], job: many.Job) -> bool:
+def _read(plan: SearchPlan, record: Record, number: int, values: dict[str, Any], job: Job) -> bool:
     """Enter a finished run without a worker; False where there is none, or it cannot even be named."""
     with suppress(UsageError):
         if (result := job.finished_result()) is not None:

@@ -48,6 +48,8 @@ def job(options: dict[str, Any], model: str = "MF", **more: Any) -> Job:
         ({"lograndint": [-1, 5]}, "logarithm"),
         ({"quniform": [0, 1, 0]}, "the step"),
         ({"quniform": [0, 1, 2]}, "the step"),
+        ({"quniform": [0.1, 1, 0.25]}, "multiples of the step"),
+        ({"quniform": [0, 1, 0.3]}, "multiples of the step"),
     ],
 )
 def test_refused_domains(domain: Any, expected: str) -> None:
@@ -132,21 +134,24 @@ def test_what_ray_draws_lies_between_the_probes(domain: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("samples", [1, 4])
 def test_draws_are_those_of_ray_tune_from_the_same_seed(samples: int) -> None:
+    from ray.tune.search.variant_generator import generate_variants
+
     from recbole_fair.jobs.rays import BasicVariantGenerator
 
     domains = space.parse(
         {
             "z": {"uniform": [0.5, 2]}, "b": {"loguniform": [1e-4, 1e-1]}, "grid b": {"grid_search": [1, 2, 3]},
-            "c": {"quniform": [0.1, 0.9, 0.25]}, "d": {"randint": [2, 70]}, "grid a": {"grid_search": ["x", None]},
+            "c": {"quniform": [0.3, 0.9, 0.1]}, "d": {"randint": [2, 70]}, "grid a": {"grid_search": ["x", None]},
             "e": {"lograndint": [1, 1000]}, "f": {"choice": ["a", None, 3, {"g": 1}]},
             "h": {"qloguniform": [0.1, 10, 0.1]}, "i": {"quniform": [1, 9, 1]},
         },
         "x",
     )  # fmt: skip
-    generator = BasicVariantGenerator(random_state=2020)
+    # what BasicVariantGenerator does for each sample (its own method wants a trial class and a running Ray)
+    state = BasicVariantGenerator(random_state=2020)._random_state
     param_space = {key: domain.for_ray() for key, domain in domains.items()}
-    generator.add_configurations({"x": {"run": "x", "config": param_space, "num_samples": samples}})
-    expected = [trial.config for _ in range(6 * samples) if (trial := generator.next_trial())]
+    spec = {"config": param_space, "num_samples": samples}
+    expected = [found["config"] for _ in range(samples) for _, found in generate_variants(spec, random_state=state)]
     drawn = space.drawn(domains, 2020, samples)
     assert drawn == expected and len(drawn) == 6 * samples
     assert [list(row) for row in drawn] == [list(domains)] * len(drawn)
