@@ -22,10 +22,13 @@ ITSELF = "*"
 class Row:
     """One name of the table.
 
-    `target` is "module:Class"; `host` names the RecBole model whose own yaml is loaded first; `base` the row
-    that `base: auto` trains beneath it, ITSELF for a strategy that works on the trained model; `variants` maps
+    `target` is "module:Class"; `host` names the RecBole model whose own yaml is loaded first; `variants` maps
     "key=value" of the configuration to another target (MF with `rec_loss=infonce`); `cite` is a key of
     properties/references.yaml.
+
+    `base` says which trained runs it stands on (bases.py): a row's name; ITSELF for a strategy that works on the
+    trained model; several as {name: row's name}; or "module:function" of a function that is given the configuration
+    and answers {name: row's name, or a mapping of keys with `model` among them}.
     """
 
     name: str
@@ -34,7 +37,7 @@ class Row:
     cite: str
     needs: str = ""
     host: str = ""
-    base: str = ""
+    base: str | Mapping[str, str] = ""
     variants: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def under(self, settings: Mapping[str, Any]) -> tuple[str, str]:
@@ -149,9 +152,17 @@ STRATEGIES: Mapping[str, Row] = MappingProxyType(_strategies)
 
 
 def add(row: Row) -> None:
-    """Add a row of your own for this process; a name that is taken is refused (docs/authoring.md)."""
-    if row.name in MODELS or row.name in STRATEGIES:
+    """Add a row of your own for this process; a name that is taken or unclear is refused (docs/authoring.md)."""
+    if row.name in MODELS or row.name in STRATEGIES or row.name in ALIASES:
         raise UsageError(f"{row.name!r}: is taken; choose another name")
+    models, strategies = [*MODELS, *ALIASES], [*STRATEGIES]
+    pairs = [(row.name, model) for model in models] if row.family == "strategy" else [(s, row.name) for s in strategies]
+    for strategy, model in pairs:
+        if model.startswith(strategy) or strategy.startswith(model):
+            raise UsageError(
+                f"{row.name!r}: of strategy {strategy} and model {model} one begins the other, so {strategy + model}"
+                " could be read in two ways; choose another name"
+            )
     (_strategies if row.family == "strategy" else _models)[row.name] = row
 
 

@@ -1,6 +1,6 @@
 """The life of one run, from a configuration to a result; the only place that assembles one.
 
-    configuration -> run directory -> data and split -> groups -> item vectors -> model -> training -> test -> files
+    configuration, bases -> run directory -> data, split -> groups -> item vectors -> model -> training -> test -> files
 
 `run()` is an ordinary function: it may be called again and again in one process, by a tuner or a comparison, and
 leaves logging, random states and the environment as it found them.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import perf_counter
@@ -20,23 +20,21 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from recbole_fair import registry, storage
+from recbole_fair import bases, registry
 from recbole_fair.data import identity, load
 from recbole_fair.data.inputs import Inputs
 from recbole_fair.data.load import Data
 from recbole_fair.data.prompts import prompt_inputs
-from recbole_fair.errors import StorageError, UsageError
+from recbole_fair.errors import StorageError, TrainingError, UsageError
 from recbole_fair.evaluation.protocols import PROTOCOLS
 from recbole_fair.evaluation.ranked import KeepingEvaluator
 from recbole_fair.groups import named as grouping
 from recbole_fair.host import init_seed
 from recbole_fair.metrics.intervals import resampling
 from recbole_fair.metrics.judging import judge
-from recbole_fair.registry import ITSELF, STRATEGIES
 from recbole_fair.rundir import facts, files, logs
 from recbole_fair.rundir import folder as rundir
 from recbole_fair.rundir.result import Result, finished
-from recbole_fair.settings import yamls
 from recbole_fair.settings.config import Config
 from recbole_fair.strategies.base import Strategy
 from recbole_fair.strategies.offset import Offset
@@ -62,39 +60,10 @@ def run(
     A finished run of the same configuration and seed is not computed again. `on_epoch(epoch, valid score)` is called
     after every judged epoch.
     """
-    with _process_left_as_found():
-        work = _Run(_configured(model, dataset, config_files, keys), quiet, on_epoch)
+    with restoring_process_state():
+        work = _Run(Config(model, dataset, config_files, keys), quiet, on_epoch)
         with rundir.locked(work.folder):
             return _claimed(work, quiet)
-
-
-def configured(
-    model: str | None, dataset: str | None, config_files: Sequence[str | Path], keys: Mapping[str, Any]
-) -> Config:
-    """The configuration of a run of these arguments; RecBole's choice of a GPU is not left in the environment."""
-    with _process_left_as_found():
-        return _configured(model, dataset, config_files, keys)
-
-
-def _configured(
-    model: str | None, dataset: str | None, config_files: Sequence[str | Path], keys: Mapping[str, Any]
-) -> Config:
-    if beneath := _continued(model, keys):
-        config_files = [beneath / "config.yaml", *config_files]
-    return Config(model, dataset, config_files, keys)
-
-
-def _continued(model: str | None, given: Mapping[str, Any]) -> Path | None:
-    """The run whose configuration this one goes on with: the weights it judges, or the trained model it works on."""
-    if given.get("load"):
-        return Path(given["load"])
-    base = given.get("base")
-    named = [
-        STRATEGIES.get(str(given.get("strategy"))),
-        *(row for row in STRATEGIES.values() if str(model).startswith(row.name)),
-    ]
-    works_on_it = any(row is not None and row.base == ITSELF for row in named)
-    return Path(base) if works_on_it and base not in (None, "auto") else None
 
 
 def _claimed(work: _Run, quiet: bool) -> Result:
@@ -117,56 +86,31 @@ def folder_of(
     dataset: str | None = None,
     *,
     config_files: Sequence[str | Path] = (),
-    root: Path = Path("runs"),
+    root: Path = bases.ROOT,
     **keys: Any,
 ) -> Path:
-    """Where below `root` a run of these arguments belongs: the same keys, data and base give the same folder."""
-    with _process_left_as_found():
-        work = _Run(_configured(model, dataset, config_files, keys), quiet=True, on_epoch=None)
-        return rundir.folder_for(work.config, work.digest, root)
+    """Where below `root` a run of these arguments belongs: the same keys, data and bases give the same folder.
+
+    Nothing is trained, whatever the run stands on.
+    """
+    with restoring_process_state():
+        return bases.folder_of(Config(model, dataset, config_files, keys), root)
 
 
 def open_run(folder: Path) -> tuple[Config, Data, FairTrainer]:
     """A finished run's configuration, data and trainer with its best weights loaded, to score or probe with."""
     if not finished(folder):
         raise UsageError(f"{folder}: no finished run; give the folder that holds its result.json")
-    given = {"base": Result.read(folder).base, "run_dir": str(folder)}
-    with _process_left_as_found():
+    result = Result.read(folder)
+    given = {"base": result.base, "bases": result.bases or None, "run_dir": str(folder)}
+    with restoring_process_state():
         work = _Run(Config(config_files=[folder / "config.yaml"], overrides=given), quiet=True, on_epoch=None)
         return work.config, *work.restored()
 
 
-def _base_run(config: Config, quiet: bool) -> Result | None:
-    """The run that this one stands on: a folder, or the row's own kind of base, found by hash or made."""
-    row = config.choice.model
-    if config["base"] not in (None, "auto"):
-        folder = Path(config["base"])
-        if not finished(folder):
-            raise UsageError(f"base={folder}: no finished run; give a run's folder or base=auto")
-        return Result.read(folder)
-    if config.choice.stands_on_itself:
-        own = yamls.packaged(f"strategy/{config.choice.strategies[-1].name}.yaml")
-        given = {key: value for key, value in config.external_config_dict.items() if key not in {*own, *_NOT_OF_BASE}}
-        return run(config.choice.base_name, config["dataset"], quiet=quiet, resume=True, **given)
-    if not row.base:
-        return None
-    given = {key: value for key, value in config.external_config_dict.items() if key in _BASE_KEYS}
-    return run(row.base, config["dataset"], quiet=quiet, resume=True, **given)
-
-
-# What a strategy after training does not hand down to the run of the model itself.
-_NOT_OF_BASE = frozenset({"model", "dataset", "strategy", "base", "run_dir", "resume", "load", "save_recommendations"})
-# What a base made by `base: auto` takes over from the run that asks for it.
-_BASE_KEYS = frozenset(
-    {"seed", "split_seed", "epochs", "max_train_prompts", "max_eval_prompts", "eval_args", "load_col",
-     "val_interval", "user_inter_num_interval", "item_inter_num_interval", "data_path", "group_bins",
-     "sensitive_attribute", "cache_dir"}
-)  # fmt: skip
-
-
 @contextmanager
-def _process_left_as_found() -> Iterator[None]:
-    """Random states, switches of torch and CUDA_VISIBLE_DEVICES are the caller's; RecBole sets them all."""
+def restoring_process_state() -> Iterator[None]:
+    """Give random states, switches of torch and CUDA_VISIBLE_DEVICES back afterwards; RecBole sets them all."""
     tensors, states = checkpoint.random_state()
     anomaly = torch.is_anomaly_enabled()
     switches = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
@@ -181,41 +125,30 @@ def _process_left_as_found() -> Iterator[None]:
             os.environ.pop("CUDA_VISIBLE_DEVICES", None)
 
 
+@contextmanager
+def _named_in_refusals(base: bases.Request) -> Iterator[None]:
+    """Say of which run a refusal or a breakdown is, where another was asked for."""
+    try:
+        yield
+    except (UsageError, TrainingError) as error:
+        raise type(error)(f"{base}: {error}") from error
+
+
 class _Run:
     """One run's state while it works; each stage is timed and a failure is recorded before it is raised."""
 
     def __init__(self, config: Config, quiet: bool, on_epoch: EpochCallback | None) -> None:
         self.config, self.on_epoch = config, on_epoch
         self.fingerprint = identity.fingerprint(config.folder, config["dataset"])
-        self.base = _base_run(config, quiet)
-        self.digest = config.hash(self.fingerprint, self._parents())
+        self.bases, self.quiet = bases.bases_of(config), quiet
+        self.digest = bases.digest_of(config, self.bases)
         self.folder = rundir.folder_for(config, self.digest)
         self.bars = facts.bars_wanted(quiet) and bool(config["show_progress"])
         strategy = config.choice.strategy.name if config.choice.strategy else None
         self.result = Result(config.name, strategy, config["dataset"], config["seed"], self.digest)
-        self.result.run_dir, self.result.base = str(self.folder), self.base.run_dir if self.base else None
-
-    def _parents(self) -> list[str]:
-        """Digests of what else the figures depend on: the run beneath, weights to judge, the text encoder."""
-        parents = [f"base {self._identity(self.base)}"] if self.base else []
-        if self.config["load"]:
-            source = Path(self.config["load"])
-            known = self._identity(Result.read(source)) if finished(source) else None
-            parents.append(f"weights {known or storage.read_json(source / 'model.json').get('sha256')}")
-        if self.config["item_encoder"]:
-            parents.append(f"encoder {self._encoder().identity}")
-        return parents
-
-    def _identity(self, parent: Result) -> str:
-        """Of a finished run; a seed that is ours goes without saying, so the seeds of a comparison share one hash."""
-        return f"{parent.config_hash}{'' if parent.seed == self.config['seed'] else f' s{parent.seed}'}"
-
-    def _encoder(self) -> Any:
-        from recbole_fair.encoding import (
-            items as vectors,  # sentence-transformers and its kin only for models that read texts
-        )
-
-        return vectors.encoder_of(self.config)
+        folders = {base.name: str(base.folder) for base in self.bases}
+        self.result.run_dir, self.result.base = str(self.folder), folders.pop("", None)
+        self.result.bases = folders
 
     def execute(self) -> Result:
         """All stages; the result is written whether they succeed or fail."""
@@ -233,12 +166,21 @@ class _Run:
         (self.folder / "resume.safetensors").unlink(missing_ok=True)
         return result
 
+    def _make_bases(self) -> None:
+        """Train what this run stands on and is not there yet."""
+        for base in self.bases:
+            if isinstance(base, bases.Request) and not finished(base.folder):
+                logger.info("%s is made first, in %s", base, base.folder)
+                with self._timed("bases"), _named_in_refusals(base):
+                    run(base.model, base.dataset, quiet=self.quiet, resume=True, **base.keys)
+
     def _record_failure(self, error: Exception) -> None:
         self.result.status, self.result.error = "failed", f"{type(error).__name__}: {error}"
         with suppress(StorageError):  # where the disk is full, the error itself is all that can be said
             self.result.save(self.folder)
 
     def _stages(self) -> None:
+        self._make_bases()
         loaded, trainer = self.prepare()
         with self._timed("train"):
             about = self._train(trainer, loaded)
@@ -307,6 +249,9 @@ class _Run:
 
     def restored(self) -> tuple[Data, FairTrainer]:
         """The finished run of this folder, ready to score."""
+        for base in self.bases:
+            if not finished(base.folder):
+                raise UsageError(f"{self.folder}: the run it stands on, {base.folder}, is not there; make it again")
         with logs.host_warnings_silenced():
             loaded, trainer = self.prepare()
             trainer.eval_collector.data_collect(loaded.train)
@@ -329,15 +274,15 @@ class _Run:
         prompts = (
             prompt_inputs(self.config, loaded) if getattr(self.config.model_class, "reads_prompts", False) else None
         )
-        bases = {"": Path(self.base.run_dir)} if self.base else {}
-        return Inputs(self._item_vectors(loaded), prompts, bases)
+        return Inputs(self._item_vectors(loaded), prompts, {base.name: base.folder for base in self.bases})
 
     def _item_vectors(self, loaded: Data) -> npt.NDArray[np.float32] | None:
         if self.config["item_encoder"] is None:
             return None
         from recbole_fair.encoding import items as vectors
 
-        matrix, source = vectors.for_items(self.config, loaded, self._encoder(), self.bars)
+        encoder = vectors.encoder_of(self.config)
+        matrix, source = vectors.for_items(self.config, loaded, encoder, self.bars)
         self.result.environment["item_encoder"] = source
         logger.info("item vectors: %s, %d x %d", source, *matrix.shape)
         return matrix
@@ -392,11 +337,11 @@ class _Run:
 
     def _fit(self, strategy: Offset, trainer: FairTrainer, loaded: Data) -> dict[str, Any]:
         """Instead of training: the base's weights, offsets by validation, and the way as frontier.csv."""
-        assert self.base is not None
+        assert self.result.base is not None
         trainer.eval_collector.data_collect(loaded.train)
         # Whatever the base has changed is stored here too, BiFair's item vectors among it.
         trainer.initial_buffers = {name: value.detach().clone() for name, value in trainer.model.named_buffers()}
-        trainer.load_best(Path(self.base.run_dir), {"model": self.config.choice.base_name, "data": self.fingerprint})
+        trainer.load_best(Path(self.result.base), {"model": self.config.choice.base_name, "data": self.fingerprint})
         rows = shift_scores(self.config, trainer, loaded, strategy)
         self.result.warnings += strategy.notes()
         files.write_table(self.folder / "frontier.csv", rows[0], rows[1:])

@@ -15,7 +15,7 @@ from recbole_fair import cli, registry
 from recbole_fair.commands import table
 from recbole_fair.host import metric_register
 from recbole_fair.settings import keys
-from recbole_fair.tune.planning import How
+from recbole_fair.tune.planning import SearchOptions
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = re.split(r"^## ", (DOCS / "authoring.md").read_text(), flags=re.M)[1:]
@@ -72,7 +72,7 @@ def test_long_commands_of_a_page_are_well_formed(page: str) -> None:
         _, name, *words = shlex.split(command)
         given = table.arguments_of(name, words).options
         assert name in table.COMMANDS
-        How.taken_from(given)
+        SearchOptions.taken_from(given)
         keys.check_names(given, {"models", "seeds", "searches", "search", "model", "dataset", "run_dir", "epochs"})
 
 

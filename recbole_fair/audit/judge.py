@@ -42,12 +42,6 @@ from recbole_fair.settings import figures, keys, yamls
 from recbole_fair.settings.config import config_hash
 
 PARTS = ("train", "valid", "test")
-# Keys of a run that mean the same here.
-KEYS = frozenset(
-    {"topk", "metrics", "item_groups", "user_groups", "group_bins", "genre_field", "popular_share", "unknown_values",
-     "item_group_multi", "min_group_users", "group_utility", "group_utility_users", "interval", "bootstrap",
-     "interval_method"}
-)  # fmt: skip
 _OF_SCORES = frozenset({"rec.meanrank", "rec.score", "data.label"})  # what a metric may need beyond lists
 _LISTS = ("topk", "metrics", "item_groups", "user_groups", "unknown_values")
 
@@ -167,9 +161,10 @@ def audit(files: Files, folder: Path, system: str, dataset: str, given: Mapping[
 
 def checked(given: Mapping[str, Any]) -> dict[str, Any]:
     """Our defaults under what was given; unknown keys and metrics are refused."""
-    if unknown := next((key for key in given if key not in KEYS), None):
-        raise UsageError(f"--{unknown}: audit does not take it.{nearest(unknown, KEYS)} See audit --help")
-    defaults = {key: value for key, value in yamls.packaged("overall.yaml").items() if key in KEYS}
+    own = keys.taken_by("audit")
+    if unknown := next((key for key in given if key not in own), None):
+        raise UsageError(f"--{unknown}: audit does not take it.{nearest(unknown, own)} See audit --help")
+    defaults = {key: value for key, value in yamls.packaged("overall.yaml").items() if key in own}
     options = {**defaults, **{key: _listed(key, value) for key, value in given.items()}}
     for key, value in options.items():
         keys.check_value(key, value, defaults[key])

@@ -15,14 +15,14 @@ same command again does what is missing. Keys are those of `recbole-fair run --h
 
   --seeds=3 | [1,7]       how many (from 2020 on), or which; all of them share one split
   --searches=DIR          tune each model first, by DIR/<model>.yaml and on the first seed (docs/tune.md); takes
-                          tune's --num_samples --search_algorithm --scheduler --grace_epochs --objectives --best_under
+                          tune's --num_samples --search_algorithm --scheduler --grace_epochs --objectives --constraint
   --max_concurrent=N      runs at once; 1: one after another, in this process
   --gpus_per_trial=0.5    default: 1 where there are GPUs
   --ray_address=auto      a running Ray cluster (docs/cluster.md)
   --run_dir=ROOT          folder of compare.json, compare.csv and the runs; default: below runs/
 
 Switches: --quiet --debug --help"""
-_SEARCHING = {"num_samples", "objectives", "best_under", "search_algorithm", "scheduler", "grace_epochs"}
+_SEARCHING = {"num_samples", "objectives", "constraint", "search_algorithm", "scheduler", "grace_epochs"}
 
 
 def main(arguments: Arguments) -> int:
@@ -33,14 +33,14 @@ def main(arguments: Arguments) -> int:
         raise UsageError(f"--{given[0]}: belongs to a search; give --searches=DIR too")
     from recbole_fair.compare import seeds
 
-    how = seeds.How.taken_from(arguments.options)
+    options = seeds.SearchOptions.taken_from(arguments.options)
     named = {key: arguments.take(key) for key in ("models", "dataset")}
     if missing := [key for key, value in named.items() if value is None]:
         raise UsageError(f"compare: give --{missing[0]}=NAME{'S' if missing[0] == 'models' else ''}")
     files = str(arguments.take("config_files") or "").split()
     quiet = "quiet" in arguments.switches
     try:
-        compared = seeds.compare(**named, how=how, config_files=files, quiet=quiet, **arguments.options)
+        compared = seeds.compare(**named, options=options, config_files=files, quiet=quiet, **arguments.options)
     except KeyboardInterrupt:
         print("recbole-fair: interrupted; the same command goes on with this comparison", file=sys.stderr)
         return 130

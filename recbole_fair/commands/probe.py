@@ -12,10 +12,6 @@ from recbole_fair.settings import keys
 if TYPE_CHECKING:
     from recbole_fair.settings.config import Config
 
-_KEYS = (
-    "sensitive_attribute", "probe_attackers", "probe_average", "probe_split", "probe_folds", "probe_repeats",
-    "probe_shuffles", "min_class_users", "small_classes", "group_bins", "unknown_values",
-)  # fmt: skip
 _USAGE = """usage: recbole-fair probe RUN_DIR --sensitive_attribute=gender [--key=value ...]
 
 Trains classifiers on the frozen user states of a finished run, prints how well they tell each attribute beside what
@@ -27,7 +23,7 @@ keys (defaults: those of the run):
 
 def main(arguments: Arguments) -> int:
     """Probe, print the table, write probe.tsv."""
-    given = {key: arguments.take(key) for key in _KEYS if key in arguments.options}
+    given = {key: arguments.take(key) for key in keys.taken_by("probe") if key in arguments.options}
     if len(arguments.words) != 1:
         raise UsageError(
             "probe: give one run directory, as in `recbole-fair probe RUN_DIR --sensitive_attribute=gender`"
@@ -53,8 +49,9 @@ def main(arguments: Arguments) -> int:
 
 def usage() -> str:
     """The help text; the keys come from keys.yaml."""
-    width = max(map(len, _KEYS))
-    return _USAGE.format(keys="\n".join(f"  {key:<{width}}  {keys.declared()[key]['help']}" for key in _KEYS))
+    own = keys.taken_by("probe")
+    width = max(map(len, own))
+    return _USAGE.format(keys="\n".join(f"  {key:<{width}}  {keys.declared()[key]['help']}" for key in own))
 
 
 def _change(config: Config, given: dict[str, Any]) -> None:

@@ -14,10 +14,10 @@ same command again goes on with an interrupted search. Keys are those of `recbol
 
   --search=FILE           keys and their domains in Ray Tune's words; default: the model's in properties/search
   --num_samples=10        trials to draw (a grid has one a combination)
-  --search_algorithm=...  random, grid (every listed value), optuna, hyperopt
+  --search_algorithm=...  random, grid (every listed value), optuna
   --scheduler=asha        stop trials that fall behind; --grace_epochs=5 before that
   --objectives='{ndcg@20: max, "cv@20[pop]": min}'   several figures: their Pareto front is kept
-  --best_under='ndcg@20 >= 0.98 * best'              which point of it to take
+  --constraint='ndcg@20 >= 0.98 * best'              which point of it to take
   --max_concurrent=N      trials at once; default: as many as there are cores or GPUs for
   --gpus_per_trial=0.5    default: 1 where there are GPUs
   --ray_address=auto      a running Ray cluster (docs/cluster.md)
@@ -32,14 +32,16 @@ def main(arguments: Arguments) -> int:
         raise UsageError(f"{arguments.words[0]!r}: expected --key=value; `recbole-fair tune --help`")
     from recbole_fair.tune import searches
 
-    how = searches.How.taken_from(arguments.options)
+    options = searches.SearchOptions.taken_from(arguments.options)
     given = {key: arguments.take(key) for key in ("model", "dataset")}
     if missing := [key for key, value in given.items() if value is None]:
         raise UsageError(f"tune: give --{missing[0]}=NAME")
     files = str(arguments.take("config_files") or "").split()
     over, quiet = arguments.take("search"), "quiet" in arguments.switches
     try:
-        found = searches.search(**given, over=over, how=how, config_files=files, quiet=quiet, **arguments.options)
+        found = searches.search(
+            **given, over=over, options=options, config_files=files, quiet=quiet, **arguments.options
+        )
     except KeyboardInterrupt:
         print("recbole-fair: interrupted; the same command goes on with this search", file=sys.stderr)
         return 130

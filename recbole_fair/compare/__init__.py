@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recbole_fair.compare.seeds import How, compare
+    from recbole_fair.compare.seeds import SearchOptions, compare
 
-__all__ = ["How", "compare"]
+__all__ = ["SearchOptions", "compare"]
 
 
 def __getattr__(name: str) -> Any:

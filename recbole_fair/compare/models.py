@@ -13,7 +13,7 @@ from recbole_fair.errors import UsageError
 from recbole_fair.jobs.job import Job
 from recbole_fair.settings.config import Config
 from recbole_fair.tune import planning, space
-from recbole_fair.tune.planning import How, Plan
+from recbole_fair.tune.planning import SearchOptions, SearchPlan
 
 
 @dataclass
@@ -48,42 +48,42 @@ class Entrants:
 
 def entrants(models: tuple[str, ...], shared: Job) -> Entrants:
     """Give every model the keys that it knows; a key that no model knows is refused, and so is what none can do."""
-    found, refusals = Entrants(models), []
+    entering, refusals = Entrants(models), []
     for model in models:
         registry.resolve(model)  # a mistyped name ends the comparison before it starts
         job = replace(shared, model=model)
         try:
-            found.configs[model] = config = job.config()
+            entering.configs[model] = config = job.config
         except UsageError as error:
-            found.refuse(model, str(error))
+            entering.refuse(model, str(error))
             refusals.append(error)
             continue
-        found.jobs[model] = job.without(config.unused)
-        found.notes += [f"{key}: not used by {model}" for key in config.unused]
-    if not found.jobs:
+        entering.jobs[model] = job.without(config.unused)
+        entering.notes += [f"{key}: not used by {model}" for key in config.unused]
+    if not entering.jobs:
         raise refusals[0]
-    unknown = set.intersection(*(set(config.unused) for config in found.configs.values()))
+    unknown = set.intersection(*(set(config.unused) for config in entering.configs.values()))
     if unknown:
-        raise UsageError(f"{min(unknown)}: a key of other models; none of {', '.join(found.jobs)} reads it")
-    return found
+        raise UsageError(f"{min(unknown)}: a key of other models; none of {', '.join(entering.jobs)} reads it")
+    return entering
 
 
-def plans_for(found: Entrants, folder: Path, how: How, seed: int) -> dict[str, Plan]:
+def plans_for(entering: Entrants, folder: Path, options: SearchOptions, seed: int) -> dict[str, SearchPlan]:
     """A search for each model, on the first seed and with as many trials as every other's."""
-    plans = {model: _plan(job, found.configs[model], folder, how, seed) for model, job in found.jobs.items()}
+    plans = {model: _plan(job, entering.configs[model], folder, options, seed) for model, job in entering.jobs.items()}
     searched = {model: plan for model, plan in plans.items() if plan is not None}
     budgets = {model: plan.trials for model, plan in searched.items()}
     if len(set(budgets.values())) > 1:
         raise UsageError(
             f"searches={folder}: not the same number of trials for all ({budgets}); use choice, not grid_search"
         )
-    found.notes += [
+    entering.notes += [
         f"{model}: its search file is empty, so it runs with its defaults" for model in set(plans) - set(searched)
     ]
     return searched
 
 
-def _plan(job: Job, config: Config, folder: Path, how: How, seed: int) -> Plan | None:
+def _plan(job: Job, config: Config, folder: Path, options: SearchOptions, seed: int) -> SearchPlan | None:
     path = space.find(config, folder, str(job.model))
     if path is None:
         raise UsageError(
@@ -91,7 +91,7 @@ def _plan(job: Job, config: Config, folder: Path, how: How, seed: int) -> Plan |
         )
     if not space.read(path):
         return None
-    return planning.planned(job.over({"seed": seed}), path, how)
+    return planning.planned(job.over({"seed": seed}), path, options)
 
 
 def seeds_of(given: Any, first: int) -> tuple[int, ...]:

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from recbole_fair.errors import UsageError
 from recbole_fair.jobs.cluster import Share, settle
 from recbole_fair.jobs.job import Job, reason
-
-# What decides which vectors an item has.
-ENCODER_KEYS = frozenset({"item_encoder", "encoder_pooling", "encoder_revision", "encoder_width", "item_text"})
+from recbole_fair.settings import keys
 
 
-def fill(jobs: Iterable[Job], share: Share) -> None:
-    """Encode every corpus that these jobs read; whoever cannot read its items is refused before any run starts."""
+def encode(jobs: Iterable[Job], share: Share) -> dict[str, str]:
+    """Encode every corpus that these jobs read; the reasons, by `settings`, why some could not be."""
     from recbole_fair.jobs.rays import ray
 
-    distinct = {repr(_encoder_settings(job)): job for job in jobs if job.config()["item_encoder"] is not None}
+    distinct = {name: job for job in jobs if (name := settings(job))}
     remote = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus)(_encode)
-    for job in distinct.values():  # one after another: an encoder takes all the memory it can get
+    refusals = {}
+    for name, job in distinct.items():  # one after another: an encoder takes all the memory it can get
         if refusal := ray.get(remote.remote(job, share)):
-            raise UsageError(refusal)
+            refusals[name] = refusal
+    return refusals
 
 
-def _encoder_settings(job: Job) -> list[Any]:
-    config = job.config()
-    return [config[key] for key in sorted(ENCODER_KEYS)]
+def settings(job: Job) -> str:
+    """What decides the item vectors of a job, as text; empty where it reads none, or is refused anyway."""
+    try:
+        config = job.config
+    except UsageError:
+        return ""
+    return repr([config[key] for key in sorted(keys.marked("encoder"))]) if config["item_encoder"] is not None else ""
 
 
 def _encode(job: Job, share: Share) -> str | None:
@@ -37,9 +40,8 @@ def _encode(job: Job, share: Share) -> str | None:
 
     try:
         settle(job.cwd, share)
-        config = job.config()
         with logs.host_warnings_silenced():
-            items.for_items(config, load.load(config), items.encoder_of(config), False)
+            items.for_items(job.config, load.load(job.config), items.encoder_of(job.config), False)
     except Exception as error:
         return reason(error)
     return None

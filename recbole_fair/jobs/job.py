@@ -6,7 +6,8 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +16,7 @@ from recbole_fair.rundir.result import Result, finished
 from recbole_fair.settings import yamls
 
 if TYPE_CHECKING:
-    from recbole_fair.rundir.result import Result
+    from recbole_fair.bases import Base, Request
     from recbole_fair.settings.config import Config
     from recbole_fair.training.trainer import EpochCallback
 
@@ -34,6 +35,15 @@ class Job:
     root: str = "runs"
     cwd: str = field(default_factory=os.getcwd)  # relative paths mean the same to every worker
 
+    @classmethod
+    def of(cls, request: Request) -> Job:
+        """The job that makes a run which others stand on."""
+        return cls(request.model, request.dataset, keys=request.keys)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The arguments alone travel; a worker reads the configuration itself."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
+
     def over(self, values: Mapping[str, Any]) -> Job:
         """The same job with other values; `a.b` sets an entry of the mapping `a`."""
         keys = deepcopy(dict(self.keys))
@@ -45,19 +55,28 @@ class Job:
         """The same job without some keys."""
         return replace(self, keys={key: value for key, value in self.keys.items() if key not in keys})
 
+    @cached_property
     def config(self) -> Config:
         """The configuration that the run will have; refuses what cannot be run."""
         from recbole_fair import runner
+        from recbole_fair.settings.config import Config
 
-        return runner.configured(self.model, self.dataset, self.config_files, self.keys)
+        with runner.restoring_process_state():
+            return Config(self.model, self.dataset, self.config_files, self.keys)
+
+    @cached_property
+    def bases(self) -> tuple[Base, ...]:
+        """What the run stands on, whether it is made or not."""
+        from recbole_fair import bases
+
+        return bases.bases_of(self.config)
 
     def folder(self) -> Path:
         """The folder that this job's hash and seed name."""
-        from recbole_fair import runner
+        from recbole_fair import bases
+        from recbole_fair.rundir import folder
 
-        return runner.folder_of(
-            self.model, self.dataset, config_files=self.config_files, root=Path(self.root), **self.keys
-        )
+        return folder.folder_for(self.config, bases.digest_of(self.config, self.bases), Path(self.root))
 
     def run(self, folder: Path, on_epoch: EpochCallback | None = None) -> Result:
         """Do the job, go on where a killed process left it, or read what is finished."""
@@ -66,23 +85,18 @@ class Job:
         given = {**self.keys, "run_dir": str(folder), "resume": True}
         return runner.run(self.model, self.dataset, config_files=self.config_files, on_epoch=on_epoch, **given)
 
-    def known(self) -> Result | None:
-        """What a finished run of this job says; a run that stands on another is not looked for before its base is."""
-        from recbole_fair.rundir.result import Result
-
-        choice = self.config().choice
-        if choice.model.base or choice.stands_on_itself:
-            return None
+    def finished_result(self) -> Result | None:
+        """What a finished run of this job says."""
         folder = self.folder()
         return Result.read(folder) if finished(folder) else None
 
-    def done(self) -> Result:
+    def run_when_free(self) -> Result:
         """`run` in the folder of its own, after whoever works there is done or dead."""
-        return patiently(lambda: self.run(self.folder()))
+        return retry_while_busy(lambda: self.run(self.folder()))
 
 
-def patiently(action: Callable[[], Answer]) -> Answer:
-    """Wait for another process that works on the same run, or on the base it stands on; then find it done."""
+def retry_while_busy(action: Callable[[], Answer]) -> Answer:
+    """Wait for another process that works on the same run, or on one that it stands on; then find it done."""
     while True:
         try:
             return action()
@@ -91,6 +105,6 @@ def patiently(action: Callable[[], Answer]) -> Answer:
 
 
 def reason(error: Exception) -> str:
-    """A failure in one line: refusals and breakdowns speak for themselves, others are named."""
+    """A failure in one line: the message of a refusal or a breakdown, after its type for any other error."""
     text = " ".join(str(error).split())
     return text if isinstance(error, (UsageError, TrainingError)) else f"{type(error).__name__}: {text}"

@@ -36,6 +36,7 @@ class Result:
     data: dict[str, Any] = field(default_factory=dict)
     threshold: float | None = None  # of a Yes, in a labeled run
     base: str | None = None  # the folder of the run this one stands on
+    bases: dict[str, str] = field(default_factory=dict)  # of several: their folders by their names
     warnings: list[str] = field(default_factory=list)
     run_dir: str = ""
 

@@ -22,13 +22,14 @@ from typing import Any
 from recbole_fair import registry
 from recbole_fair.errors import UsageError
 from recbole_fair.host import HostConfig, ModelType, recbole
+from recbole_fair.registry import Choice
 from recbole_fair.settings import figures, keys, yamls
 
 _HOST_FOLDER = Path(recbole.__file__).parent
 _HOST_PROPERTIES = _HOST_FOLDER / "properties"
 _DATASET_NAME = re.compile(r"[\w][\w.+-]*")
 # How a run is called, not what it computes: never written to config.yaml, where they would be taken up again.
-_NOT_WRITTEN = frozenset({"MODEL_TYPE", "run_dir", "resume", "load", "base"})
+_NOT_WRITTEN = frozenset({"MODEL_TYPE", "run_dir", "resume", "load", "base", "bases"})
 # Read by RecBole though no yaml of its names them.
 _HOST_KEYS_WITHOUT_DEFAULT = frozenset({"encoding", "double_tower", "convert_token_to_onehot", "token_num_threshold"})
 
@@ -74,15 +75,13 @@ class Config(HostConfig):
         return {}  # argv belongs to cli.py, which reads it once
 
     def _merge_external_config_dict(self) -> None:
-        self.external_config_dict = deepcopy(self.file_config_dict)
-        merge(self.external_config_dict, deepcopy(self.variable_config_dict))
+        given = deepcopy(self.file_config_dict)
+        merge(given, deepcopy(self.variable_config_dict))
+        self.external_config_dict, self.choice = _continued(given)
 
     def _get_model_and_dataset(self, model: str | None, dataset: str | None) -> tuple[str, type, str]:
         given = self.external_config_dict
-        for key in ("model", "dataset"):
-            if not isinstance(given.get(key), str) or not given[key]:
-                raise UsageError(f"{key}={given.get(key)!r}: give --{key}=NAME")
-        self.choice = registry.resolve(given["model"], given.get("strategy"))
+        _check_word(given, "dataset")
         self.name = self.choice.name
         self.folder = data_folder(given["dataset"], Path(given.get("data_path") or "dataset_atomic"))
         target, self.family = self.choice.model.under(given)
@@ -164,6 +163,31 @@ class Config(HostConfig):
     def sequential(self) -> bool:
         """Whether the model reads the order of a user's items."""
         return self["MODEL_TYPE"] == ModelType.SEQUENTIAL
+
+
+def _continued(given: dict[str, Any]) -> tuple[dict[str, Any], Choice]:
+    """The keys, over those of a run that they go on with, and the rows that they name; only the run may name a model.
+
+    A run goes on with the weights that it judges (`load`), or with the trained model that its strategy works on.
+    """
+    choice = _choice(given) if "model" in given else None
+    row = choice.strategy if choice else registry.STRATEGIES.get(str(given.get("strategy")))
+    after_training = row is not None and row.base == registry.ITSELF
+    beneath = given.get("load") or (after_training and given.get("base") not in (None, "auto") and given["base"])
+    merged = yamls.read_mapping(Path(beneath) / "config.yaml") if beneath else {}
+    merge(merged, given)
+    return merged, choice or _choice(merged)
+
+
+def _choice(given: Mapping[str, Any]) -> Choice:
+    """The rows that these keys name."""
+    _check_word(given, "model")
+    return registry.resolve(given["model"], given.get("strategy"))
+
+
+def _check_word(given: Mapping[str, Any], key: str) -> None:
+    if not isinstance(given.get(key), str) or not given[key]:
+        raise UsageError(f"{key}={given.get(key)!r}: give --{key}=NAME")
 
 
 def config_hash(effective: Mapping[str, Any], fingerprint: str, parents: Sequence[str] = ()) -> str:

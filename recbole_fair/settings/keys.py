@@ -36,6 +36,22 @@ def hashed(key: str) -> bool:
     return bool(declared().get(key, {}).get("hash", True))
 
 
+def marked(mark: str) -> frozenset[str]:
+    """The keys that carry a mark."""
+    return frozenset(key for key, rule in declared().items() if rule.get(mark))
+
+
+def taken_by(command: str) -> tuple[str, ...]:
+    """The keys of a run that a sub-command takes as well, in the order of keys.yaml."""
+    return tuple(key for key, rule in declared().items() if command in rule.get("of", ()))
+
+
+def handed_down(key: str) -> bool | None:
+    """Whether a run's base takes a key over: True any base, False none, None one of the same model only."""
+    mark: bool | None = declared().get(key, {}).get("base")
+    return mark
+
+
 def check_names(keys: Iterable[str], known: Iterable[str]) -> None:
     """Refuse a key nobody reads: RecBole would take it without a word."""
     known = {*known, *declared()}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recbole_fair.tune.searches import How, search
+    from recbole_fair.tune.searches import SearchOptions, search
 
-__all__ = ["How", "search"]
+__all__ = ["SearchOptions", "search"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,9 +9,9 @@ from typing import Any
 from recbole_fair.errors import UsageError
 from recbole_fair.tune.objectives import Objectives
 
-ALGORITHMS = ("random", "grid", "optuna", "hyperopt")
+ALGORITHMS = ("random", "grid", "optuna")
 SCHEDULERS = ("none", "asha")
-LEARNING = ("optuna", "hyperopt")  # each is the name of the package it needs
+LEARNING = ("optuna",)  # each is the name of the package it needs
 
 
 def check_names(algorithm: str, scheduler: str) -> None:
@@ -27,22 +27,21 @@ def check_names(algorithm: str, scheduler: str) -> None:
         )
 
 
-def searcher(algorithm: str, objectives: Objectives, seed: int, at_once: int, known: Sequence[dict[str, Any]]) -> Any:
+def searcher(algorithm: str, objectives: Objectives, seed: int, at_once: int, former: Sequence[dict[str, Any]]) -> Any:
     """The object that proposes values. Random and grid repeat themselves from the seed alone.
 
-    Optuna and HyperOpt learn from figures in the order in which they come, so a search that goes on proposes what
-    it knows first; those trials are read from their run directories.
+    Optuna learns from figures in the order in which they come, so a search that goes on proposes first what `former`
+    trials had; those are read from their run directories.
     """
     from recbole_fair.jobs.rays import BasicVariantGenerator, ConcurrencyLimiter
 
     if algorithm not in LEARNING:
         return BasicVariantGenerator(random_state=seed, max_concurrent=at_once)
-    # The seed moves on with what is known: the same draws would only repeat it.
-    make = _optuna if algorithm == "optuna" else _hyperopt
-    return ConcurrencyLimiter(make(objectives, seed + len(known), list(known)), at_once)
+    # The seed moves on with the former trials: the same draws would only repeat them.
+    return ConcurrencyLimiter(_optuna(objectives, seed + len(former), list(former)), at_once)
 
 
-def _optuna(objectives: Objectives, seed: int, known: list[dict[str, Any]]) -> Any:
+def _optuna(objectives: Objectives, seed: int, former: list[dict[str, Any]]) -> Any:
     from ray.tune.search.optuna import OptunaSearch
 
     metrics, modes = list(objectives), list(objectives.values())
@@ -50,17 +49,9 @@ def _optuna(objectives: Objectives, seed: int, known: list[dict[str, Any]]) -> A
     return OptunaSearch(
         metric=metrics[0] if one else metrics,
         mode=modes[0] if one else modes,
-        points_to_evaluate=known or None,
+        points_to_evaluate=former or None,
         seed=seed,
     )
-
-
-def _hyperopt(objectives: Objectives, seed: int, known: list[dict[str, Any]]) -> Any:
-    """HyperOpt learns one figure: the first objective."""
-    from ray.tune.search.hyperopt import HyperOptSearch
-
-    metric, mode = next(iter(objectives.items()))
-    return HyperOptSearch(metric=metric, mode=mode, points_to_evaluate=known or None, random_state_seed=seed)
 
 
 def stopper(scheduler: str, mode: str, epochs: int, grace_epochs: int) -> Any:

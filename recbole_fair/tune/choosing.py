@@ -15,7 +15,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Choice:
+class Selection:
     """The front and the chosen trial by their places; `chosen` is None where no trial is within the limit."""
 
     front: tuple[int, ...]
@@ -30,13 +30,13 @@ def pareto_front(gains: FloatArray) -> npt.NDArray[np.bool_]:
     return ~(as_good & better).any(axis=0)
 
 
-def choose(figures: Figures, objectives: Objectives, limit: Limit | None = None) -> Choice:
+def choose(figures: Figures, objectives: Objectives, limit: Limit | None = None) -> Selection:
     """One objective: its best trial. Several: by the limit, else the point of the front nearest to the ideal."""
     gains = _gains(figures, objectives)
     front = tuple(np.flatnonzero(pareto_front(gains)).tolist())
     if len(objectives) == 1:
         best = int(gains[:, 0].argmax())
-        return Choice(front, best, f"{_shown(figures[best], objectives)} is the best of {_trials(len(figures))}")
+        return Selection(front, best, f"{_shown(figures[best], objectives)} is the best of {_trials(len(figures))}")
     return (
         _nearest_to_ideal(figures, objectives, gains, front)
         if limit is None
@@ -50,7 +50,7 @@ def _gains(figures: Figures, objectives: Objectives) -> FloatArray:
     return np.array([[row[metric] for metric in objectives] for row in figures]) * signs
 
 
-def _nearest_to_ideal(figures: Figures, objectives: Objectives, gains: FloatArray, front: tuple[int, ...]) -> Choice:
+def _nearest_to_ideal(figures: Figures, objectives: Objectives, gains: FloatArray, front: tuple[int, ...]) -> Selection:
     """The point p of the front with the smallest |(g_max - g_p) / (g_max - g_min)|, over the front's own ranges."""
     points = gains[list(front)]  # [F, O]
     low, high = points.min(axis=0), points.max(axis=0)
@@ -58,23 +58,25 @@ def _nearest_to_ideal(figures: Figures, objectives: Objectives, gains: FloatArra
     chosen = front[int(np.linalg.norm(missing, axis=1).argmin())]
     why = (
         f"{_shown(figures[chosen], objectives)} is nearest to the best of every objective, each scaled to its range"
-        f" over the {_points(len(front))} of the front; --best_under says what may be given up instead"
+        f" over the {_points(len(front))} of the front; --constraint says what may be given up instead"
     )
-    return Choice(front, chosen, why)
+    return Selection(front, chosen, why)
 
 
-def _under(limit: Limit, figures: Figures, objectives: Objectives, gains: FloatArray, front: tuple[int, ...]) -> Choice:
+def _under(
+    limit: Limit, figures: Figures, objectives: Objectives, gains: FloatArray, front: tuple[int, ...]
+) -> Selection:
     """The best by the other objectives, in their order, among the trials within the limit."""
     place = list(objectives).index(limit.metric)
     best = figures[int(gains[:, place].argmax())][limit.metric]
     within = [trial for trial, row in enumerate(figures) if limit.holds(row[limit.metric], best)]
     bound = f"{limit} = {limit.bound(best):.4f}" if limit.relative else str(limit)
     if not within:
-        return Choice(front, None, f"no trial has {bound}; its best is {best:.4f}")
+        return Selection(front, None, f"no trial has {bound}; its best is {best:.4f}")
     order = [column for column in range(len(objectives)) if column != place] + [place]
     chosen = max(within, key=lambda trial: (*gains[trial, order], -trial))
     why = f"{_shown(figures[chosen], objectives)} is the best of the {_trials(len(within))} with {bound}"
-    return Choice(front, chosen, why)
+    return Selection(front, chosen, why)
 
 
 def _shown(row: Mapping[str, float], objectives: Objectives) -> str:

@@ -48,11 +48,6 @@ def direction(config: Config) -> str:
     return "max" if config["valid_metric_bigger"] else "min"
 
 
-def magnitude(metric: str, value: float) -> float:
-    """The figure that is compared: of one that is best at 0 and has a sign, its size."""
-    return abs(value) if directions.best(metric) == 0 else value
-
-
 @dataclass(frozen=True)
 class Limit:
     """`ndcg@20 >= 0.98 * best`: how much of one figure may be given up for the others."""
@@ -75,19 +70,19 @@ class Limit:
 
 
 def parse_limit(text: Any, objectives: Objectives) -> Limit | None:
-    """Read `best_under` by its grammar, FIGURE >=|<= NUMBER [* best]; nothing is evaluated."""
+    """Read `constraint` by its grammar, FIGURE >=|<= NUMBER [* best]; nothing is evaluated."""
     if text is None:
         return None
     found = _LIMIT.fullmatch(str(text))
     if not found:
         raise UsageError(
-            f"best_under={text!r}: FIGURE >= NUMBER or FIGURE >= NUMBER * best, as in ndcg@20 >= 0.98 * best"
+            f"constraint={text!r}: FIGURE >= NUMBER or FIGURE >= NUMBER * best, as in ndcg@20 >= 0.98 * best"
         )
     metric, sign = figures.key_of(found["metric"]), found["sign"]
     if metric not in objectives or len(objectives) < 2:
-        raise UsageError(f"best_under={text!r}: limits one of several objectives, which are {', '.join(objectives)}")
+        raise UsageError(f"constraint={text!r}: limits one of several objectives, which are {', '.join(objectives)}")
     if sign != _SIGNS[objectives[metric]]:
         raise UsageError(
-            f"best_under={text!r}: {metric} is to be {objectives[metric]}, so its limit is {_SIGNS[objectives[metric]]}"
+            f"constraint={text!r}: {metric} is to be {objectives[metric]}, so its limit is {_SIGNS[objectives[metric]]}"
         )
     return Limit(metric, sign, float(found["number"]), found["best"] is not None)

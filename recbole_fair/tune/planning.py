@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 from recbole_fair.data import identity
 from recbole_fair.errors import UsageError
 from recbole_fair.jobs.job import Job
-from recbole_fair.settings import figures, yamls
+from recbole_fair.jobs.many import Room
+from recbole_fair.settings import figures, keys, yamls
 from recbole_fair.settings.config import Config
 from recbole_fair.tune import algorithms, objectives, space
 from recbole_fair.tune.objectives import Limit, Objectives
@@ -22,12 +23,12 @@ _SAMPLES = 10  # where a space is drawn from and nobody says how often
 
 
 @dataclass(frozen=True)
-class How:
+class SearchOptions:
     """How a search or a comparison is done; none of it changes what a single run computes."""
 
     num_samples: int | None = None
     objectives: Mapping[str, str] | None = None
-    best_under: str | None = None
+    constraint: str | None = None
     search_algorithm: str = "random"
     scheduler: str = "none"
     grace_epochs: int = 5
@@ -36,23 +37,23 @@ class How:
     ray_address: str | None = None
 
     @classmethod
-    def taken_from(cls, options: dict[str, Any]) -> How:
+    def taken_from(cls, given: dict[str, Any]) -> SearchOptions:
         """Remove from a command line's options those that are meant here."""
-        return cls(**{entry.name: options.pop(entry.name) for entry in fields(cls) if entry.name in options})
+        return cls(**{entry.name: given.pop(entry.name) for entry in fields(cls) if entry.name in given})
 
     def __post_init__(self) -> None:
         for name in ("num_samples", "grace_epochs", "max_concurrent"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-                raise UsageError(f"{name}={value!r}: a positive whole number")
+                raise UsageError(f"{name}={value!r}: must be a positive integer")
         share = self.gpus_per_trial
         if share is not None and (not isinstance(share, (int, float)) or isinstance(share, bool) or not share >= 0):
-            raise UsageError(f"gpus_per_trial={share!r}: a number of GPUs, as 0.5, or 0 for none")
+            raise UsageError(f"gpus_per_trial={share!r}: must be a number of GPUs, as 0.5, or 0 for none")
         algorithms.check_names(self.search_algorithm, self.scheduler)
 
 
 @dataclass(frozen=True)
-class Plan:
+class SearchPlan:
     """What a search does. `judged` is the figure of every epoch, `direction` its better end."""
 
     job: Job
@@ -64,14 +65,19 @@ class Plan:
     seed: int
     epochs: int
     num_samples: int
-    how: How
+    options: SearchOptions
     name: str  # of the model
     digest: str
 
     @property
-    def gpus(self) -> float | None:
-        """GPUs of one trial; None leaves it to what there is."""
-        return gpus_each(self.how, self.job.config())
+    def room(self) -> Room:
+        """How many trials run at once, and where."""
+        return room(self.options, self.job.config)
+
+    @property
+    def learns(self) -> bool:
+        """Whether figures of earlier trials or epochs decide what is run next: Ray Tune then leads the search."""
+        return self.options.search_algorithm in algorithms.LEARNING or self.options.scheduler != "none"
 
     @property
     def trials(self) -> int:
@@ -83,48 +89,57 @@ class Plan:
         job = self.job
         given = {"config_files": list(job.config_files), "keys": dict(job.keys)}
         drawn = {key: {domain.word: list(domain.arguments)} for key, domain in self.space.items()}
-        wanted = {"objectives": dict(self.objectives), "best_under": str(self.limit) if self.limit else None}
-        how = {name: value for name, value in asdict(self.how).items() if name not in wanted}
+        wanted = {"objectives": dict(self.objectives), "constraint": str(self.limit) if self.limit else None}
+        others = {name: value for name, value in asdict(self.options).items() if name not in wanted}
         about = {"model": self.name, "dataset": job.dataset, "seed": self.seed, "search": self.digest}
-        return {**about, **given, "space": drawn, **wanted, **how, "num_samples": self.num_samples}
+        return {**about, **given, "space": drawn, **wanted, **others, "num_samples": self.num_samples}
 
-    def encoded(self, names: frozenset[str]) -> Iterator[Job]:
-        """The jobs that differ in what decides their item vectors."""
-        return (self.job.over(values) for values in space.combinations(self.space, names))
+    def drawn(self) -> list[dict[str, Any]]:
+        """The values of every trial, where none depends on the figures of another."""
+        return space.drawn(self.space, self.seed, self.num_samples)
+
+    def encoders(self) -> list[Job]:
+        """Jobs that differ in what decides their item vectors."""
+        return [self.job.over(values) for values in space.combinations(self.space, keys.marked("encoder"))]
+
+    def probes(self) -> list[Job]:
+        """Jobs at the ends of every domain, one key changed at a time."""
+        return [self.job.over({key: value}) for key, domain in self.space.items() for value in domain.probes()]
 
 
-def planned(job: Job, over: str | Path | Mapping[str, Any] | None, how: How) -> Plan:
+def planned(job: Job, over: str | Path | Mapping[str, Any] | None, options: SearchOptions) -> SearchPlan:
     """Read the space and the objectives, and refuse whatever some trial would stumble over."""
-    config = job.config()
+    config = job.config
     if config["load"]:
         raise UsageError(f"load={config['load']}: judges trained weights; there is nothing to search over")
     domains, where = _space(config, over)
-    if how.search_algorithm == "grid":
+    if options.search_algorithm == "grid":
         domains = space.as_grid(domains, where)
-    samples = _samples(domains, how, where)
+    samples = _samples(domains, options, where)
     space.check(domains, job, where)
-    wanted = objectives.parse(how.objectives, config)
+    wanted = objectives.parse(options.objectives, config)
     for figure in wanted:
         figures.check_reported(config, figure)
-    return Plan(
+    return SearchPlan(
         job=job,
         space=domains,
         objectives=wanted,
-        limit=objectives.parse_limit(how.best_under, wanted),
+        limit=objectives.parse_limit(options.constraint, wanted),
         judged=objectives.judged_by(config),
         direction=objectives.direction(config),
         seed=config["seed"],
         epochs=_epochs(config, domains),
         num_samples=samples,
-        how=how,
+        options=options,
         name=config.name,
-        digest=_digest(config, domains, how.search_algorithm),
+        digest=_digest(config, domains, options.search_algorithm),
     )
 
 
-def gpus_each(how: How, config: Config) -> float | None:
-    """`gpus_per_trial`; none for runs that are told to leave GPUs alone."""
-    return 0 if how.gpus_per_trial is None and not config["use_gpu"] else how.gpus_per_trial
+def room(options: SearchOptions, config: Config) -> Room:
+    """How many runs of this configuration work at once; runs that are told to leave GPUs alone get none."""
+    gpus = 0 if options.gpus_per_trial is None and not config["use_gpu"] else options.gpus_per_trial
+    return Room(options.max_concurrent, gpus, options.ray_address)
 
 
 def _space(config: Config, over: str | Path | Mapping[str, Any] | None) -> tuple[Space, str]:
@@ -141,15 +156,15 @@ def _space(config: Config, over: str | Path | Mapping[str, Any] | None) -> tuple
     return domains, where
 
 
-def _samples(domains: Space, how: How, where: str) -> int:
+def _samples(domains: Space, options: SearchOptions, where: str) -> int:
     grid_only = all(domain.word == "grid_search" for domain in domains.values())
-    if how.search_algorithm in algorithms.LEARNING and space.grid_size(domains) > 1:
-        raise UsageError(f"{where}: {how.search_algorithm} draws by itself; write choice instead of grid_search")
-    if grid_only and (how.num_samples or 1) > 1:
+    if options.search_algorithm in algorithms.LEARNING and space.grid_size(domains) > 1:
+        raise UsageError(f"{where}: {options.search_algorithm} draws by itself; write choice instead of grid_search")
+    if grid_only and (options.num_samples or 1) > 1:
         raise UsageError(
-            f"num_samples={how.num_samples}: {where} is a grid, one trial a combination; leave num_samples out"
+            f"num_samples={options.num_samples}: {where} is a grid, one trial a combination; leave num_samples out"
         )
-    return how.num_samples or (1 if grid_only else _SAMPLES)
+    return options.num_samples or (1 if grid_only else _SAMPLES)
 
 
 def _epochs(config: Config, domains: Space) -> int:
@@ -168,7 +183,7 @@ def _digest(config: Config, domains: Space, algorithm: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def as_property_file(plan: Plan, values: Mapping[str, Any]) -> str:
+def as_property_file(plan: SearchPlan, values: Mapping[str, Any]) -> str:
     """A property file that names the chosen run: `recbole-fair --config_files=best.yaml`."""
     from recbole_fair.settings.config import merge
 

@@ -30,14 +30,14 @@ class Trial:
     seconds: float | None = None
 
     @property
-    def told(self) -> str:
+    def status_text(self) -> str:
         """The status in words: how far a stopped trial came, why a failed one failed."""
         if self.status == "stopped":
             return f"stopped after {self.epochs} epochs"
         return f"{self.status}: {self.error}" if self.error else self.status
 
 
-class Ledger:
+class Record:
     """The rows of a search and their file: read when a search goes on, written whenever a trial starts or ends."""
 
     def __init__(self, folder: Path, about: Mapping[str, Any], objectives: Objectives, quiet: bool = True) -> None:
@@ -78,7 +78,7 @@ class Ledger:
     def outcome(self, row: Trial) -> str:
         """The objectives' figures, or why there are none."""
         if row.status != "ok":
-            return row.told
+            return row.status_text
         return "  ".join(f"{metric} {row.valid[metric]:.4f}" for metric in self.objectives)
 
     @property

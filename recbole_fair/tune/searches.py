@@ -1,4 +1,4 @@
-"""A search over a model's keys: many runs through Ray Tune, one choice by validation figures.
+"""A search over a model's keys: many runs, one choice by validation figures.
 
 Every trial is an ordinary run directory that its hash names, so a search that was interrupted goes on by being asked
 for again: what is finished is read, what is not goes on where it stopped, and no test figure is looked at anywhere.
@@ -17,13 +17,13 @@ from recbole_fair.jobs import cluster
 from recbole_fair.jobs.job import Job
 from recbole_fair.rundir import folder as rundir
 from recbole_fair.screen import aligned
-from recbole_fair.tune import planning
-from recbole_fair.tune.choosing import Choice, choose
-from recbole_fair.tune.objectives import Objectives, magnitude
-from recbole_fair.tune.planning import How, Plan
-from recbole_fair.tune.record import FILE, Ledger, Trial, short
+from recbole_fair.tune import planning, through_jobs
+from recbole_fair.tune.choosing import Selection, choose
+from recbole_fair.tune.objectives import Objectives
+from recbole_fair.tune.planning import SearchOptions, SearchPlan
+from recbole_fair.tune.record import FILE, Record, Trial, short
 
-__all__ = ["How", "Search", "search"]
+__all__ = ["Search", "SearchOptions", "search"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Search:
         )
         figures = [row.valid.get(metric) for metric in self.objectives]
         shown = ["-" if figure is None else f"{figure:.4f}" for figure in figures]
-        return [mark, str(row.number), *(short(row.values.get(key, "")) for key in keys), *shown, row.told]
+        return [mark, str(row.number), *(short(row.values.get(key, "")) for key in keys), *shown, row.status_text]
 
 
 def search(
@@ -73,7 +73,7 @@ def search(
     dataset: str,
     over: str | Path | Mapping[str, Any] | None = None,
     *,
-    how: How | None = None,
+    options: SearchOptions | None = None,
     run_dir: str | Path | None = None,
     folder: str | Path | None = None,
     config_files: Sequence[str | Path] = (),
@@ -86,37 +86,37 @@ def search(
     (default: runs), tune.json in `folder` (default: `run_dir`, else beside the trials).
     """
     files = tuple(str(file) for file in config_files)
-    plan = planning.planned(Job(model, dataset, files, keys, str(run_dir or "runs")), over, how or How())
+    plan = planning.planned(Job(model, dataset, files, keys, str(run_dir or "runs")), over, options or SearchOptions())
     return carried_out(plan, _folder(plan, folder or run_dir), quiet)
 
 
-def carried_out(plan: Plan, folder: Path, quiet: bool = True) -> Search:
+def carried_out(plan: SearchPlan, folder: Path, quiet: bool = True) -> Search:
     """Run a plan's trials, those already known first, and choose."""
-    ledger = Ledger(folder, plan.about(), plan.objectives, quiet)
+    record = Record(folder, plan.about(), plan.objectives, quiet)
     with rundir.held(folder / ".search.lock", f"{folder}: another process is searching here"):
-        ledger.remember(_former(folder / FILE, plan))
-        if not ledger.complete(plan.trials):
-            _run(plan, ledger)
-        return _settled(plan, ledger)
+        record.remember(_former(folder / FILE, plan))
+        if not record.complete(plan.trials):
+            _run(plan, record)
+        return _settled(plan, record)
 
 
-def _run(plan: Plan, ledger: Ledger) -> None:
-    from recbole_fair.jobs import encode_first
+def _run(plan: SearchPlan, record: Record) -> None:
+    """Through Ray Tune where it leads the search, else as ordinary jobs: with room for one at a time, without Ray."""
+    if plan.learns:
+        with cluster.started(plan.room.ray_address) as nodes:
+            from recbole_fair.tune import through_ray
 
-    with cluster.started(plan.how.ray_address) as nodes:
-        from recbole_fair.tune.through_ray import run_trials
-
-        share = cluster.share_of(nodes, plan.trials, plan.how.max_concurrent, plan.gpus)
-        encode_first.fill(plan.encoded(encode_first.ENCODER_KEYS), share)
-        run_trials(plan, share, ledger)
+            through_ray.run_trials(plan, nodes, record)
+    else:
+        through_jobs.run_trials(plan, record)
 
 
-def _folder(plan: Plan, given: str | Path | None) -> Path:
-    beside = Path("runs") / plan.job.config()["dataset"] / plan.name / f"search-{plan.digest}"
+def _folder(plan: SearchPlan, given: str | Path | None) -> Path:
+    beside = Path("runs") / plan.job.config["dataset"] / plan.name / f"search-{plan.digest}"
     return Path(given) if given else beside
 
 
-def _former(file: Path, plan: Plan) -> list[Trial]:
+def _former(file: Path, plan: SearchPlan) -> list[Trial]:
     """The trials of an interrupted or shorter search; another search in the same folder is refused."""
     if not file.exists():
         return []
@@ -129,35 +129,35 @@ def _former(file: Path, plan: Plan) -> list[Trial]:
         raise UsageError(f"{file}: damaged ({error}); remove it: finished trials are found without it") from error
 
 
-def _settled(plan: Plan, ledger: Ledger) -> Search:
+def _settled(plan: SearchPlan, record: Record) -> Search:
     """Choose among the trials that ended well, and write it down."""
-    good = [row for row in ledger.rows if row.status == "ok"]
+    good = [row for row in record.rows if row.status == "ok"]
     if len({row.split for row in good}) > 1:
-        raise UsageError(f"{ledger.folder}: its trials saw different data or splits; choose another run_dir")
+        raise UsageError(f"{record.folder}: its trials saw different data or splits; choose another run_dir")
     choice = _choice(plan, good)
     front = tuple(good[place].number for place in choice.front)
     chosen = None if choice.chosen is None else good[choice.chosen].number
-    found = Search(ledger.folder, plan.objectives, tuple(ledger.rows), front, chosen, choice.why)
-    ledger.write(front=list(front), chosen=None if chosen is None else _described(found), why=choice.why)
+    search = Search(record.folder, plan.objectives, tuple(record.rows), front, chosen, choice.why)
+    record.write(front=list(front), chosen=None if chosen is None else _described(search), why=choice.why)
     if chosen is not None:
-        storage.write_text(ledger.folder / "best.yaml", planning.as_property_file(plan, found.values))
-    return found
+        storage.write_text(record.folder / "best.yaml", planning.as_property_file(plan, search.values))
+    return search
 
 
-def _choice(plan: Plan, good: Sequence[Trial]) -> Choice:
+def _choice(plan: SearchPlan, good: Sequence[Trial]) -> Selection:
     if not good:
-        return Choice((), None, "no trial ended well")
-    figures = [{metric: magnitude(metric, _known(row, metric)) for metric in plan.objectives} for row in good]
+        return Selection((), None, "no trial ended well")
+    figures = [{metric: _figure(row, metric) for metric in plan.objectives} for row in good]
     return choose(figures, plan.objectives, plan.limit)
 
 
-def _known(row: Trial, metric: str) -> float:
+def _figure(row: Trial, metric: str) -> float:
     value = row.valid[metric]
     assert value is not None, "a trial without this figure has failed"
     return value
 
 
-def _described(found: Search) -> dict[str, Any]:
-    assert found.chosen is not None
-    row = found.trials[found.chosen]
+def _described(search: Search) -> dict[str, Any]:
+    assert search.chosen is not None
+    row = search.trials[search.chosen]
     return {"number": row.number, "values": row.values, "valid": row.valid, "run_dir": row.run_dir}

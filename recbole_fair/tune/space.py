@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import isfinite, prod
+from math import isclose, isfinite, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from recbole_fair import registry
 from recbole_fair.errors import UsageError
@@ -29,16 +31,6 @@ _ARGUMENTS = {
     "qloguniform": "[low, high, step]", "randint": "[low, high)", "lograndint": "[low, high)",
     "choice": "[value, ...]", "grid_search": "[value, ...]",
 }  # fmt: skip
-# What every trial must share, or their validation figures could not be compared.
-_YARDSTICK = frozenset(
-    {"model", "dataset", "strategy", "split_seed", "base", "eval_args", "load_col", "val_interval", "likes", "window",
-     "user_inter_num_interval", "item_inter_num_interval", "metrics", "topk", "valid_metric", "eval_protocol",
-     "num_candidates", "targets_per_user", "yes_threshold", "item_groups", "user_groups", "genre_field", "group_bins",
-     "unknown_values", "popular_share", "item_group_multi", "min_group_users", "group_utility", "group_utility_users",
-     "sensitive_attribute", "probe", "probe_attackers", "probe_average", "probe_split", "probe_folds", "probe_repeats",
-     "min_class_users", "small_classes", "sf_z", "sf_d", "sf_pairs", "max_eval_prompts", "learn_from", "rm_dup_inter",
-     "filter_inter_by_user_or_item", "unload_col", "LABEL_FIELD", "threshold"}
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -60,12 +52,31 @@ class Domain:
         low, high = self.arguments[:2]
         return [low, high - 1] if self.word in _WHOLE else [float(low), float(high)]
 
+    def draw(self, rng: np.random.Generator) -> Any:
+        """One value: u ~ U(low, high), or base^u for logarithms, in steps of q, or rounded down to a whole number."""
+        if self.listed:
+            return self.arguments[rng.choice(np.arange(len(self.arguments)), size=1)[0]]
+        low, high, *step = self.arguments
+        if self.word == "randint":
+            return int(rng.integers(low, high, size=1)[0])
+        if step and step[0] != 1:
+            low, high = np.ceil(low / step[0]) * step[0], np.floor(high / step[0]) * step[0]
+        value = _power(rng, low, high) if self.word in _LOGARITHMIC else rng.uniform(low, high, size=1)[0]
+        if self.word in _WHOLE:
+            return int(np.floor(value))
+        return float(np.round(value / step[0]) * step[0] if step and step[0] != 1 else value)
+
     def for_ray(self) -> Any:
         """The same in Ray's objects."""
         from recbole_fair.jobs.rays import tune
 
         word = getattr(tune, self.word)
         return word(list(self.arguments)) if self.listed else word(*self.arguments)
+
+
+def _power(rng: np.random.Generator, low: float, high: float) -> Any:
+    exponent = rng.uniform(np.log(low) / np.log(10), np.log(high) / np.log(10), size=1)
+    return (10**exponent)[0]
 
 
 Space = dict[str, Domain]
@@ -108,6 +119,8 @@ def _check_interval(where: str, word: str, arguments: Sequence[Any]) -> None:
         raise UsageError(f"{where}: {word} {list(arguments)}: a logarithm needs a lower bound above 0")
     if step and not 0 < step[0] <= high - low:
         raise UsageError(f"{where}: {word} {list(arguments)}: the step must be above 0 and fit between the bounds")
+    if step and not all(isclose(bound / step[0], round(bound / step[0])) for bound in (low, high)):
+        raise UsageError(f"{where}: {word} {list(arguments)}: the bounds must be multiples of the step")
 
 
 def as_grid(space: Space, where: str) -> Space:
@@ -119,6 +132,24 @@ def as_grid(space: Space, where: str) -> Space:
     return {key: Domain("grid_search", domain.arguments) for key, domain in space.items()}
 
 
+def drawn(space: Space, seed: int, samples: int) -> list[dict[str, Any]]:
+    """The values of all trials: `samples` draws for each combination of the grid, whose first key varies fastest.
+
+    They are those that Ray Tune draws from the same seed, so that a search may change between the two.
+    """
+    rng = np.random.default_rng(seed)
+    grid = sorted(key for key, domain in space.items() if domain.word == "grid_search")
+    combinations = [
+        dict(zip(grid, reversed(values), strict=True))
+        for values in product(*(space[key].arguments for key in reversed(grid)))
+    ]
+    return [
+        {key: fixed[key] if key in fixed else domain.draw(rng) for key, domain in space.items()}
+        for _ in range(samples)
+        for fixed in combinations
+    ]
+
+
 def grid_size(space: Space) -> int:
     """Combinations of all `grid_search` values: 1 where there are none."""
     return prod(len(domain.arguments) for domain in space.values() if domain.word == "grid_search")
@@ -126,7 +157,7 @@ def grid_size(space: Space) -> int:
 
 def check(space: Space, job: Job, where: str) -> None:
     """Refuse a space that some trial would be refused for: foreign keys, wrong types, values out of bounds."""
-    job.config()  # what is wrong without any search is said first
+    job.config  # noqa: B018 (what is wrong without any search is said first)
     for key, domain in space.items():
         root = key.partition(".")[0]
         _check_key(f"{where}: {key}", root, job)
@@ -135,7 +166,7 @@ def check(space: Space, job: Job, where: str) -> None:
 
 
 def _check_key(where: str, root: str, job: Job) -> None:
-    if root in _YARDSTICK or not keys.hashed(root):
+    if root in keys.marked("yardstick") or not keys.hashed(root):
         raise UsageError(f"{where}: is not searched over; every trial has the same data, split, seed and figures")
     if root in job.keys:
         raise UsageError(f"{where}: is searched, and given as --{root} as well; keep one")
@@ -143,7 +174,7 @@ def _check_key(where: str, root: str, job: Job) -> None:
 
 def _check_probe(where: str, job: Job, root: str) -> None:
     try:
-        unused = job.config().unused
+        unused = job.config.unused
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from error
     if root in unused:

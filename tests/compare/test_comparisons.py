@@ -16,9 +16,9 @@ from recbole_fair.compare.comparison import Spread
 from recbole_fair.compare.models import models_of, seeds_of
 from recbole_fair.errors import UsageError
 from recbole_fair.jobs import cluster
-from recbole_fair.tune.planning import How
+from recbole_fair.tune.planning import SearchOptions
 
-ALONE = How(max_concurrent=1)
+ALONE = SearchOptions(max_concurrent=1)
 
 
 def arguments(options: dict[str, Any], **more: Any) -> list[str]:
@@ -99,7 +99,7 @@ def test_a_comparison_in_this_process(
 def test_what_ends_a_comparison_before_it_starts(toy_options: dict[str, Any], tmp_path: Path) -> None:
     def refusal(models: str, **more: Any) -> str:
         with pytest.raises(UsageError) as caught:
-            seeds.compare(models, "toy", how=ALONE, run_dir=tmp_path, **{**toy_options, **more})
+            seeds.compare(models, "toy", options=ALONE, run_dir=tmp_path, **{**toy_options, **more})
         return str(caught.value)
 
     assert "Did you mean 'EASE'" in refusal("MF,EASEE")
@@ -129,17 +129,19 @@ def test_search_files_give_every_model_the_same_budget(toy_options: dict[str, An
     files.mkdir()
     (files / "MF.yaml").write_text("learning_rate: {choice: [0.1, 0.01]}\n")
 
-    def refusal(how: How) -> str:
+    def refusal(options: SearchOptions) -> str:
         with pytest.raises(UsageError) as caught:
-            seeds.compare("MF,EASE", "toy", seeds=1, searches=files, how=how, run_dir=tmp_path / "root", **toy_options)
+            seeds.compare(
+                "MF,EASE", "toy", seeds=1, searches=files, options=options, run_dir=tmp_path / "root", **toy_options
+            )
         return str(caught.value)
 
     assert "no EASE.yaml; write one, or an empty file" in refusal(ALONE)
     (files / "EASE.yaml").write_text("reg_weight: {grid_search: [1.0, 10.0, 100.0]}\n")
-    assert "not the same number of trials for all ({'MF': 10, 'EASE': 3})" in refusal(How())
-    assert "EASE.yaml is a grid" in refusal(How(num_samples=2))
+    assert "not the same number of trials for all ({'MF': 10, 'EASE': 3})" in refusal(SearchOptions())
+    assert "EASE.yaml is a grid" in refusal(SearchOptions(num_samples=2))
     (files / "EASE.yaml").write_text("reg_weight: {choice: [-1.0, 10.0]}\n")
-    assert "out of bounds" in refusal(How(num_samples=2))
+    assert "out of bounds" in refusal(SearchOptions(num_samples=2))
     assert not (tmp_path / "root").exists()
 
 
@@ -153,8 +155,8 @@ def test_tuned_models_through_ray(toy_options: dict[str, Any], tmp_path: Path, m
     root = tmp_path / "root"
 
     def compared() -> seeds.Comparison:
-        how = How(num_samples=2, search_algorithm="random")
-        return seeds.compare("MF,Pop", "toy", seeds=2, searches=files, how=how, run_dir=root, **toy_options)
+        options = SearchOptions(num_samples=2, search_algorithm="random")
+        return seeds.compare("MF,Pop", "toy", seeds=2, searches=files, options=options, run_dir=root, **toy_options)
 
     found = compared()
     assert found.sound

@@ -12,7 +12,7 @@ import pytest
 from recbole_fair.errors import UsageError
 from recbole_fair.jobs import cluster
 from recbole_fair.tune import searches
-from recbole_fair.tune.planning import How
+from recbole_fair.tune.planning import SearchOptions
 
 pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("workers_find_us")]
 
@@ -29,7 +29,7 @@ def test_no_cluster_answers(address: str, monkeypatch: pytest.MonkeyPatch, tmp_p
 @pytest.mark.slow
 def test_a_node_that_dies_changes_nothing(toy_options: dict[str, Any], tmp_path: Path) -> None:
     """The same trials, the same figures and the same choice as a search that nothing disturbs."""
-    options = {**toy_options, "epochs": 150, "stopping_step": 1000}
+    keys = {**toy_options, "epochs": 150, "stopping_step": 1000}
     with cluster._environment():
         from ray.cluster_utils import Cluster
 
@@ -40,12 +40,12 @@ def test_a_node_that_dies_changes_nothing(toy_options: dict[str, Any], tmp_path:
             # The command runs on the head: joined before there is another node on this machine that it could be on.
             ray.init(address=nodes.address, log_to_driver=False, logging_level=40)
             doomed = nodes.add_node(num_cpus=1)
-            how = How(num_samples=4, ray_address=nodes.address)
+            options = SearchOptions(num_samples=4, ray_address=nodes.address)
             killer = threading.Thread(target=_kill_in_the_middle, args=(nodes, doomed, tmp_path / "disturbed"))
             killer.start()
-            disturbed = searches.search("MF", "toy", SPACE, how=how, run_dir=tmp_path / "disturbed", **options)
+            disturbed = searches.search("MF", "toy", SPACE, options=options, run_dir=tmp_path / "disturbed", **keys)
             killer.join()
-            undisturbed = searches.search("MF", "toy", SPACE, how=how, run_dir=tmp_path / "whole", **options)
+            undisturbed = searches.search("MF", "toy", SPACE, options=options, run_dir=tmp_path / "whole", **keys)
         finally:
             ray.shutdown()
             nodes.shutdown()

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from recbole_fair import registry
+from recbole_fair.commands import table
 from recbole_fair.errors import UsageError
 from recbole_fair.settings import keys, yamls
 from recbole_fair.settings.config import Config, config_hash, merge
@@ -224,7 +225,11 @@ def test_every_key_of_ours_is_declared_once_with_its_meaning() -> None:
         for key in yamls.read_mapping(file):
             assert key in keys.declared() or key in _host_keys(), f"{file}: {key}"
     for key, rule in keys.declared().items():
-        assert set(rule) <= {"type", "min", "max", "above", "below", "choices", "pattern", "hash", "help"}, key
+        assert set(rule) <= {"type", "min", "max", "above", "below", "choices", "pattern", "hash", "help", *MARKS}, key
+        assert set(rule.get("of", ())) <= set(table.COMMANDS), key
+
+
+MARKS = {"base", "yardstick", "encoder", "of"}
 
 
 def _host_keys() -> set[str]:

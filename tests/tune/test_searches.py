@@ -17,12 +17,12 @@ import pytest
 
 from recbole_fair import cli
 from recbole_fair.errors import BusyError, UsageError
-from recbole_fair.jobs import cluster
+from recbole_fair.jobs import cluster, encode_first
 from recbole_fair.jobs.job import Job
 from recbole_fair.rundir import folder
 from recbole_fair.tune import planning, searches, through_ray
-from recbole_fair.tune.planning import How
-from recbole_fair.tune.record import Ledger
+from recbole_fair.tune.planning import SearchOptions
+from recbole_fair.tune.record import Record
 
 pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("small_ray")]
 
@@ -30,11 +30,13 @@ BOTH = {"ndcg@5": "max", "cv@5[pop]": "min"}
 RATES = {"learning_rate": {"grid_search": [0.2, 0.9, 0.4]}}
 
 
-def planted(name: str, options: dict[str, Any], root: Path, how: How, space: Any = None) -> planning.Plan:
+def planted(
+    name: str, keys: dict[str, Any], root: Path, options: SearchOptions, space: Any = None
+) -> planning.SearchPlan:
     import tune_planted as jobs
 
-    job: Job = getattr(jobs, name)("MF", "toy", (), options, str(root))
-    return planning.planned(job, space or RATES, how)
+    job: Job = getattr(jobs, name)("MF", "toy", (), keys, str(root))
+    return planning.planned(job, space or RATES, options)
 
 
 def arguments(options: dict[str, Any], **more: Any) -> list[str]:
@@ -56,8 +58,8 @@ def test_nothing_of_the_test_reaches_ray_and_the_choice_ignores_it(
 
     monkeypatch.setattr(through_ray, "Watcher", Eavesdropper)
     monkeypatch.setattr(through_ray.shutil, "rmtree", lambda *_, **__: None)  # Ray's own notes are read below
-    how = How(objectives=BOTH, best_under="ndcg@5 >= 0.4 * best", scheduler="asha", grace_epochs=20)
-    plan = planted("StepwiseJob", {**toy_options, "epochs": 20}, tmp_path, how)
+    options = SearchOptions(objectives=BOTH, constraint="ndcg@5 >= 0.4 * best", scheduler="asha", grace_epochs=20)
+    plan = planted("StepwiseJob", {**toy_options, "epochs": 20}, tmp_path, options)
     found = searches.carried_out(plan, tmp_path)
     # On test .2 would be best in ndcg, and .9 worst in both figures.
     assert found.values == {"learning_rate": 0.4}
@@ -76,16 +78,13 @@ def test_nothing_of_the_test_reaches_ray_and_the_choice_ignores_it(
     assert any(struct.pack(">d", shown).hex().encode() in text or repr(shown).encode() in text for text in kept)
 
 
-@pytest.mark.parametrize("algorithm", ["optuna", "hyperopt"])
-def test_an_algorithm_that_learns_goes_on_with_what_it_knows(
-    algorithm: str, toy_options: dict[str, Any], tmp_path: Path
-) -> None:
-    pytest.importorskip(algorithm)
+def test_an_algorithm_that_learns_goes_on_with_what_it_knows(toy_options: dict[str, Any], tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
     space = {"learning_rate": {"uniform": [0.1, 1.0]}, "embedding_size": {"choice": [4, 8]}}
 
     def search(samples: int) -> list[dict[str, Any]]:
-        how = How(num_samples=samples, search_algorithm=algorithm, objectives=BOTH)
-        found = searches.carried_out(planted("FailingJob", toy_options, tmp_path, how, space), tmp_path)
+        options = SearchOptions(num_samples=samples, search_algorithm="optuna", objectives=BOTH)
+        found = searches.carried_out(planted("FailingJob", toy_options, tmp_path, options, space), tmp_path)
         assert {row.status for row in found.trials} <= {"ok", "failed"}
         return [row.values for row in found.trials]
 
@@ -95,7 +94,7 @@ def test_an_algorithm_that_learns_goes_on_with_what_it_knows(
 
 
 def test_one_trial_that_fails_is_a_row_and_stops_nobody(toy_options: dict[str, Any], tmp_path: Path) -> None:
-    found = searches.carried_out(planted("FailingJob", toy_options, tmp_path, How()), tmp_path)
+    found = searches.carried_out(planted("FailingJob", toy_options, tmp_path, SearchOptions()), tmp_path)
     assert [row.status for row in found.trials] == ["ok", "failed", "ok"]
     assert found.trials[1].error == "epoch 3: the training loss is nan at 0.9"
     assert found.values == {"learning_rate": 0.4}
@@ -103,9 +102,10 @@ def test_one_trial_that_fails_is_a_row_and_stops_nobody(toy_options: dict[str, A
 
 
 def test_a_worker_that_is_lost_is_replaced(toy_options: dict[str, Any], tmp_path: Path) -> None:
-    space = {"learning_rate": {"grid_search": [0.3]}}
-    found = searches.carried_out(planted("DyingJob", toy_options, tmp_path, How(), space), tmp_path)
+    space = {"learning_rate": {"grid_search": [0.3, 0.1]}}
+    found = searches.carried_out(planted("DyingJob", toy_options, tmp_path, SearchOptions(), space), tmp_path)
     assert found.values == {"learning_rate": 0.3}
+    assert [row.status for row in found.trials] == ["ok", "ok"]
     assert (tmp_path / "planted-0.3" / "been-here").exists()
 
 
@@ -114,28 +114,28 @@ def test_rows_keep_their_number_when_ray_reorders_its_trials(tmp_path: Path) -> 
         last = {"status": "ok", "valid": {"ndcg@5": rate}}
         return SimpleNamespace(trial_id=name, config={"learning_rate": rate}, last_result=last)
 
-    ledger = Ledger(tmp_path, {}, {"ndcg@5": "max"})
-    watcher = through_ray.Watcher(ledger, "ndcg@5")
+    record = Record(tmp_path, {}, {"ndcg@5": "max"})
+    watcher = through_ray.Watcher(record, "ndcg@5")
     first, second, third = of("a", 0.1), of("b", 0.2), of("c", 0.3)
     watcher.on_trial_start(0, [first, second], first)
     watcher.on_trial_start(0, [first, second], second)
     watcher.on_trial_start(0, [second, first, third], first)
     for ended in (second, first):
         watcher.on_trial_complete(0, [second, first, third], ended)
-    assert [(row.number, row.values["learning_rate"], row.valid["ndcg@5"]) for row in ledger.rows] == [
+    assert [(row.number, row.values["learning_rate"], row.valid["ndcg@5"]) for row in record.rows] == [
         (0, 0.1, 0.1), (1, 0.2, 0.2),
     ]  # fmt: skip
 
 
 def test_a_worker_that_is_lost_again_and_again_is_a_row(tmp_path: Path) -> None:
     (tmp_path / "error.txt").write_text("Failure # 4\nTraceback\nray.exceptions.OutOfMemoryError: too much\n\n")
-    ledger = Ledger(tmp_path, {}, {"ndcg@5": "max"})
-    watcher = through_ray.Watcher(ledger, "ndcg@5")
+    record = Record(tmp_path, {}, {"ndcg@5": "max"})
+    watcher = through_ray.Watcher(record, "ndcg@5")
     for name, file in (("a", tmp_path / "error.txt"), ("b", None)):
         lost = SimpleNamespace(trial_id=name, config={}, last_result={}, error_file=file)
         watcher.on_trial_start(0, [lost], lost)
         watcher.on_trial_error(0, [lost], lost)
-    assert [row.told for row in ledger.rows] == [
+    assert [row.status_text for row in record.rows] == [
         "failed: its worker was lost 4 times: ray.exceptions.OutOfMemoryError: too much",
         "failed: its worker was lost 4 times: Ray says no more",
     ]
@@ -144,7 +144,7 @@ def test_a_worker_that_is_lost_again_and_again_is_a_row(tmp_path: Path) -> None:
 def test_a_folder_is_searched_in_by_one_process_and_damage_is_named(
     toy_options: dict[str, Any], tmp_path: Path
 ) -> None:
-    plan = planted("PlantedJob", toy_options, tmp_path, How())
+    plan = planted("PlantedJob", toy_options, tmp_path, SearchOptions())
     with folder.held(tmp_path / ".search.lock", "mine"), pytest.raises(BusyError, match="another process is searching"):
         searches.carried_out(plan, tmp_path)
     for trials in (None, [{"number": 0, "value": 3}], [3]):
@@ -154,10 +154,10 @@ def test_a_folder_is_searched_in_by_one_process_and_damage_is_named(
 
 
 def test_asha_stops_what_falls_behind(toy_options: dict[str, Any], tmp_path: Path) -> None:
-    options = {**toy_options, "epochs": 10}
+    keys = {**toy_options, "epochs": 10}
     space = {"learning_rate": {"grid_search": [0.9, 0.1]}}
-    how = How(scheduler="asha", grace_epochs=2, max_concurrent=1)
-    found = searches.carried_out(planted("StepwiseJob", options, tmp_path, how, space), tmp_path)
+    options = SearchOptions(scheduler="asha", grace_epochs=2, max_concurrent=1)
+    found = searches.carried_out(planted("StepwiseJob", keys, tmp_path, options, space), tmp_path)
     assert [row.status for row in found.trials] == ["ok", "stopped"]
     assert found.trials[1].valid == {"ndcg@5": pytest.approx(0.02)}
     assert (found.trials[1].epochs, found.trials[1].run_dir) == (2, str(tmp_path / "planted-0.1"))
@@ -184,7 +184,7 @@ def test_a_small_real_search(
 
     # asked for again, with another rule: nothing is run, Ray is not even started
     monkeypatch.setattr(cluster, "started", lambda address: pytest.fail("nothing was left to do"))
-    rule = ["--objectives={ndcg@5: max, recall@5: max}", "--best_under=recall@5 >= 0.1 * best"]
+    rule = ["--objectives={ndcg@5: max, recall@5: max}", "--constraint=recall@5 >= 0.1 * best"]
     assert cli.main([*command, *rule, "--quiet", *arguments(toy_options)]) == 0
     assert "within" not in capsys.readouterr().err
     # the choice as a property file is the chosen run
@@ -225,14 +225,62 @@ def test_items_are_encoded_before_the_trials_start(toy_options: dict[str, Any], 
     cache = tmp_path / "cache"
     options = {**toy_options, "cache_dir": str(cache), "negatives": 8}
     space = {"item_encoder": {"choice": ["tfidf-svd", "random"]}, "learning_rate": {"uniform": [0.01, 0.1]}}
-    plan = planning.planned(Job("AlphaRec", "toy", (), options, str(tmp_path)), space, How(num_samples=1))
-    from recbole_fair.jobs import encode_first
-
-    encode_first.fill(plan.encoded(encode_first.ENCODER_KEYS), cluster.Share(1, 0, 1))
+    plan = planning.planned(Job("AlphaRec", "toy", (), options, str(tmp_path)), space, SearchOptions(num_samples=1))
+    assert encode_first.encode(plan.encoders(), cluster.Share(1, 0, 1)) == {}
     assert len(list(cache.glob("item-vectors-*.safetensors"))) == 2
-    wrong = planning.planned(Job("AlphaRec", "toy", (), {**options, "item_text": "titel"}), RATES, How())
-    with pytest.raises(UsageError, match="Did you mean 'title'"):
-        encode_first.fill(wrong.encoded(encode_first.ENCODER_KEYS), cluster.Share(1, 0, 1))
+    wrong = planning.planned(Job("AlphaRec", "toy", (), {**options, "item_text": "titel"}), RATES, SearchOptions())
+    (refusal,) = encode_first.encode([*wrong.encoders(), *plan.encoders()], cluster.Share(1, 0, 1)).values()
+    assert "Did you mean 'title'" in refusal
+
+
+def test_a_model_whose_items_cannot_be_read_fails_in_its_rows(toy_options: dict[str, Any], tmp_path: Path) -> None:
+    keys = {**toy_options, "item_encoder": "random", "item_text": "titel", "negatives": 8}
+    found = searches.search("AlphaRec", "toy", RATES, run_dir=tmp_path, **keys)
+    assert [row.status for row in found.trials] == ["failed"] * 3
+    assert all("Did you mean 'title'" in str(row.error) for row in found.trials)
+
+
+@pytest.mark.parametrize(("space", "most"), [(RATES, 1), ({"learning_rate": {"grid_search": [0.3]}}, None)])
+def test_with_room_for_one_run_there_is_no_ray(
+    space: Any, most: int | None, toy_options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "started", lambda address: pytest.fail("Ray was started"))
+    plan = planted("FailingJob", toy_options, tmp_path, SearchOptions(max_concurrent=most), space)
+    found = searches.carried_out(plan, tmp_path)
+    assert [row.status for row in found.trials] == ["ok", "failed", "ok"][: len(found.trials)]
+    assert all(row.seconds is not None for row in found.trials)
+    told = json.loads((tmp_path / "tune.json").read_text())
+    assert "777" not in (tmp_path / "tune.json").read_text(), "a test figure"
+    assert told["trials"][0]["valid"] == {
+        "ndcg@5": found.trials[0].values["learning_rate"],
+        "cv@5[pop]": found.trials[0].values["learning_rate"] ** 2,
+    }
+
+
+def test_a_search_that_goes_on_reads_what_is_finished_and_asks_for_the_rest(
+    toy_options: dict[str, Any], tmp_path: Path
+) -> None:
+    space = {"learning_rate": {"uniform": [0.1, 0.4]}}
+
+    def search(samples: int) -> searches.Search:
+        options = SearchOptions(num_samples=samples, max_concurrent=1)
+        return searches.carried_out(planted("PlantedJob", toy_options, tmp_path, options, space), tmp_path)
+
+    first = search(2)
+    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.glob("planted-*/result.json")}
+    second = search(4)
+    assert second.trials[:2] == first.trials
+    assert len(list(tmp_path.glob("planted-*/result.json"))) == 4
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
+
+
+def test_a_trial_without_the_figure_that_is_wanted_is_a_row_that_says_so(
+    toy_options: dict[str, Any], tmp_path: Path
+) -> None:
+    options = SearchOptions(objectives={"recall@5": "max"}, max_concurrent=1)
+    found = searches.carried_out(planted("PlantedJob", toy_options, tmp_path, options), tmp_path)
+    assert found.chosen is None
+    assert all("recall@5: no validation figure of that name" in str(row.error) for row in found.trials)
 
 
 _KILLED = """
@@ -240,7 +288,7 @@ import json, sys
 from recbole_fair import tune
 options, root = json.loads(sys.argv[1]), sys.argv[2]
 space = {"learning_rate": {"loguniform": [1e-4, 1e-1]}}
-tune.search("MF", "toy", space, how=tune.How(num_samples=4, max_concurrent=1), run_dir=root, **options)
+tune.search("MF", "toy", space, options=tune.SearchOptions(num_samples=4, max_concurrent=1), run_dir=root, **options)
 """
 
 
@@ -257,7 +305,7 @@ def test_a_killed_search_loses_no_finished_trial(toy_options: dict[str, Any], tm
     kept = _ended(tmp_path)
     assert 2 <= len(kept) < 4
     space = {"learning_rate": {"loguniform": [1e-4, 1e-1]}}
-    found = searches.search("MF", "toy", space, how=How(num_samples=4), run_dir=tmp_path, **toy_options)
+    found = searches.search("MF", "toy", space, options=SearchOptions(num_samples=4), run_dir=tmp_path, **toy_options)
     assert [row.status for row in found.trials] == ["ok"] * 4
     assert {row["number"]: row["values"] for row in kept}.items() <= {
         row.number: row.values for row in found.trials

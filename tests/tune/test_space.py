@@ -17,8 +17,8 @@ from recbole_fair.jobs.job import Job
 from recbole_fair.settings import yamls
 from recbole_fair.settings.config import Config
 from recbole_fair.tune import planning, space
-from recbole_fair.tune.planning import How
-from recbole_fair.tune.record import Ledger, Trial
+from recbole_fair.tune.planning import SearchOptions
+from recbole_fair.tune.record import Record, Trial
 
 
 def job(options: dict[str, Any], model: str = "MF", **more: Any) -> Job:
@@ -48,6 +48,8 @@ def job(options: dict[str, Any], model: str = "MF", **more: Any) -> Job:
         ({"lograndint": [-1, 5]}, "logarithm"),
         ({"quniform": [0, 1, 0]}, "the step"),
         ({"quniform": [0, 1, 2]}, "the step"),
+        ({"quniform": [0.1, 1, 0.25]}, "multiples of the step"),
+        ({"quniform": [0, 1, 0.3]}, "multiples of the step"),
     ],
 )
 def test_refused_domains(domain: Any, expected: str) -> None:
@@ -88,7 +90,7 @@ def test_refused_domains(domain: Any, expected: str) -> None:
 )
 def test_refused_spaces(values: dict[str, Any], expected: str, toy_options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=expected):
-        planning.planned(job(toy_options), values, How())
+        planning.planned(job(toy_options), values, SearchOptions())
 
 
 def test_a_space_that_can_be_searched(toy_options: dict[str, Any]) -> None:
@@ -98,7 +100,7 @@ def test_a_space_that_can_be_searched(toy_options: dict[str, Any]) -> None:
         "clip_grad_norm.max_norm": {"choice": [1.0, 5.0]},
         "weight_decay": {"grid_search": [0.0, 1e-5]},
     }
-    plan = planning.planned(job(toy_options), values, How(num_samples=3))
+    plan = planning.planned(job(toy_options), values, SearchOptions(num_samples=3))
     assert (plan.trials, plan.epochs, plan.judged, plan.direction) == (6, 1, "ndcg@5", "max")
     assert plan.about()["space"] == values
     assert job(toy_options).over({"clip_grad_norm.max_norm": 5.0}).keys["clip_grad_norm"] == {"max_norm": 5.0}
@@ -130,14 +132,42 @@ def test_what_ray_draws_lies_between_the_probes(domain: dict[str, Any]) -> None:
         assert all(low - 1e-9 <= value <= high + 1e-9 for value in drawn)
 
 
+@pytest.mark.parametrize("samples", [1, 4])
+def test_draws_are_those_of_ray_tune_from_the_same_seed(samples: int) -> None:
+    from ray.tune.search.variant_generator import generate_variants
+
+    from recbole_fair.jobs.rays import BasicVariantGenerator
+
+    domains = space.parse(
+        {
+            "z": {"uniform": [0.5, 2]}, "b": {"loguniform": [1e-4, 1e-1]}, "grid b": {"grid_search": [1, 2, 3]},
+            "c": {"quniform": [0.3, 0.9, 0.1]}, "d": {"randint": [2, 70]}, "grid a": {"grid_search": ["x", None]},
+            "e": {"lograndint": [1, 1000]}, "f": {"choice": ["a", None, 3, {"g": 1}]},
+            "h": {"qloguniform": [0.1, 10, 0.1]}, "i": {"quniform": [1, 9, 1]},
+        },
+        "x",
+    )  # fmt: skip
+    # what BasicVariantGenerator does for each sample (its own method wants a trial class and a running Ray)
+    state = BasicVariantGenerator(random_state=2020)._random_state
+    param_space = {key: domain.for_ray() for key, domain in domains.items()}
+    spec = {"config": param_space, "num_samples": samples}
+    expected = [found["config"] for _ in range(samples) for _, found in generate_variants(spec, random_state=state)]
+    drawn = space.drawn(domains, 2020, samples)
+    assert drawn == expected and len(drawn) == 6 * samples
+    assert [list(row) for row in drawn] == [list(domains)] * len(drawn)
+    assert [[type(value) for value in row.values()] for row in drawn] == [
+        [type(value) for value in row.values()] for row in expected
+    ]
+
+
 def test_a_grid_is_every_listed_value_once(toy_options: dict[str, Any]) -> None:
     values = {"learning_rate": {"choice": [0.1, 0.01]}, "embedding_size": {"choice": [4, 8, 16]}}
-    assert planning.planned(job(toy_options), values, How(search_algorithm="grid")).trials == 6
+    assert planning.planned(job(toy_options), values, SearchOptions(search_algorithm="grid")).trials == 6
     with pytest.raises(UsageError, match="leave num_samples out"):
-        planning.planned(job(toy_options), values, How(search_algorithm="grid", num_samples=2))
+        planning.planned(job(toy_options), values, SearchOptions(search_algorithm="grid", num_samples=2))
     with pytest.raises(UsageError, match="a grid needs listed values"):
         wide = {"learning_rate": {"uniform": [0.1, 1]}}
-        planning.planned(job(toy_options), wide, How(search_algorithm="grid"))
+        planning.planned(job(toy_options), wide, SearchOptions(search_algorithm="grid"))
 
 
 @pytest.mark.parametrize(
@@ -145,12 +175,12 @@ def test_a_grid_is_every_listed_value_once(toy_options: dict[str, Any]) -> None:
     [
         {"num_samples": 0}, {"num_samples": 2.5}, {"max_concurrent": True}, {"grace_epochs": 0},
         {"gpus_per_trial": -1}, {"gpus_per_trial": "half"}, {"gpus_per_trial": float("nan")},
-        {"search_algorithm": "best"}, {"scheduler": "ASHA!"},
+        {"search_algorithm": "best"}, {"search_algorithm": "hyperopt"}, {"scheduler": "ASHA!"},
     ],
 )  # fmt: skip
 def test_refused_ways_of_searching(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):
-        How(**wrong)
+        SearchOptions(**wrong)
 
 
 @pytest.mark.parametrize(
@@ -165,30 +195,32 @@ def test_figures_that_no_trial_would_report_are_refused_before_any_starts(
     objectives: dict[str, str], told: str, toy_options: dict[str, Any]
 ) -> None:
     with pytest.raises(UsageError, match=re.escape(told)):
-        planning.planned(job(toy_options), {"learning_rate": {"choice": [0.1]}}, How(objectives=objectives))
+        planning.planned(job(toy_options), {"learning_rate": {"choice": [0.1]}}, SearchOptions(objectives=objectives))
 
 
 def test_what_a_scheduler_stopped_has_not_ended_for_a_search_without_one(tmp_path: Path) -> None:
     row = Trial(0, {}, status="stopped")
     for scheduler, complete in (("asha", True), ("none", False)):
-        ledger = Ledger(tmp_path, {"scheduler": scheduler}, {"ndcg@5": "max"})
-        ledger.remember([row])
-        assert ledger.complete(1) is complete
+        record = Record(tmp_path, {"scheduler": scheduler}, {"ndcg@5": "max"})
+        record.remember([row])
+        assert record.complete(1) is complete
 
 
 def test_trained_weights_are_not_searched_over(toy_options: dict[str, Any], run_toy: Any) -> None:
     folder = run_toy("Pop").run_dir
     with pytest.raises(UsageError, match="nothing to search over"):
-        planning.planned(Job(None, None, (), {"load": folder}), {"learning_rate": {"choice": [0.1]}}, How())
+        planning.planned(Job(None, None, (), {"load": folder}), {"learning_rate": {"choice": [0.1]}}, SearchOptions())
 
 
 def test_runs_without_gpus_reserve_none(toy_options: dict[str, Any]) -> None:
-    def gpus(how: How, **more: Any) -> float | None:
-        return planning.planned(job({**toy_options, **more}), {"learning_rate": {"choice": [0.1]}}, how).gpus
+    def gpus(options: SearchOptions, **more: Any) -> float | None:
+        return planning.planned(
+            job({**toy_options, **more}), {"learning_rate": {"choice": [0.1]}}, options
+        ).room.gpus_per_trial
 
-    assert gpus(How()) == 0  # the toy data's keys say use_gpu: False
-    assert gpus(How(), use_gpu=True) is None
-    assert gpus(How(gpus_per_trial=0.5), use_gpu=True) == 0.5
+    assert gpus(SearchOptions()) == 0  # the toy data's keys say use_gpu: False
+    assert gpus(SearchOptions(), use_gpu=True) is None
+    assert gpus(SearchOptions(gpus_per_trial=0.5), use_gpu=True) == 0.5
 
 
 def test_looking_at_a_configuration_leaves_the_environment(
@@ -203,15 +235,14 @@ def test_looking_at_a_configuration_leaves_the_environment(
         os.environ["CUDA_VISIBLE_DEVICES"] = "0"
 
     monkeypatch.setattr(Config, "_init_device", as_with_a_gpu)
-    job(toy_options).config()
+    assert job(toy_options).config is not None
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
-@pytest.mark.parametrize("package", ["optuna", "hyperopt"])
-def test_a_missing_package_is_named(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recbole_fair.tune.algorithms.find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=f"pip install {package}"):
-        How(search_algorithm=package)
+    with pytest.raises(UsageError, match="pip install optuna"):
+        SearchOptions(search_algorithm="optuna")
 
 
 def test_search_files_are_found_by_model_strategy_loss_base_and_family(
@@ -221,14 +252,14 @@ def test_search_files_are_found_by_model_strategy_loss_base_and_family(
         (tmp_path / f"{name}.yaml").write_text("learning_rate: {choice: [0.1]}\n")
 
     def found(model: str, **more: Any) -> str | None:
-        path = space.find(job(toy_options, model, **more).config(), tmp_path, model)
+        path = space.find(job(toy_options, model, **more).config, tmp_path, model)
         return path.stem if path else None
 
     assert [found(model) for model in ("ReweightMF", "ReweightSGL", "BPR", "AlphaRec", "EASE")] == [
         "ReweightMF", "Reweight", "MF", "embedding", None,
     ]  # fmt: skip
     assert found("MF", rec_loss="infonce") == "MF"  # a user's own file of that name
-    assert space.find(job(toy_options, "MF", rec_loss="infonce").config(), tmp_path) == tmp_path / "infonce.yaml"
+    assert space.find(job(toy_options, "MF", rec_loss="infonce").config, tmp_path) == tmp_path / "infonce.yaml"
     (tmp_path / "BPR.yaml").write_text("")
     assert found("BPR") == "BPR"
 
@@ -242,7 +273,7 @@ def test_ready_search_files_suit_every_model_they_are_for(path: Path, toy_option
     jobs = [job(keys, name) for name in registry.MODELS]
     jobs += [job(keys, f"{path.stem}MF")] if path.stem in registry.STRATEGIES else []
     jobs += [job(keys, "LightGCN", rec_loss="infonce")]
-    own = [candidate for candidate in jobs if space.find(candidate.config()) == path]
+    own = [candidate for candidate in jobs if space.find(candidate.config) == path]
     assert own, "no model uses this file"
     for candidate in own[:6]:
-        assert planning.planned(candidate, path, How()).space
+        assert planning.planned(candidate, path, SearchOptions()).space
