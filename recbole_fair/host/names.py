@@ -23,7 +23,7 @@ from recbole.model.abstract_recommender import AbstractRecommender, GeneralRecom
 from recbole.model.general_recommender import BPR, LightGCN
 from recbole.sampler import Sampler
 from recbole.trainer import Trainer
-from recbole.utils import EvaluatorType, FeatureType, InputType, ModelType, get_trainer, init_seed
+from recbole.utils import EvaluatorType, FeatureSource, FeatureType, InputType, ModelType, get_trainer, init_seed
 
 __all__ = [
     "BPR",
@@ -34,6 +34,7 @@ __all__ = [
     "Dataset",
     "Evaluator",
     "EvaluatorType",
+    "FeatureSource",
     "FeatureType",
     "FullSortEvalDataLoader",
     "GeneralRecommender",
