@@ -10,7 +10,7 @@ from typing import Any
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.bins import within
 from recbole_fair.host import EvaluatorType, ModelType, metric_register
-from recbole_fair.metrics import answer_metrics
+from recbole_fair.metrics import answer_metrics, catalogue_metrics  # noqa: F401 (importing it registers)
 from recbole_fair.registry import nearest
 
 _GROUPINGS = {"user": ("user_groups", "probe"), "item": ("item_groups",), "": ()}  # keys that name them
