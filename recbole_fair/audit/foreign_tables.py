@@ -18,6 +18,7 @@ from pyarrow import parquet
 
 from recbole_fair.data.exact import number_text
 from recbole_fair.errors import UsageError
+from recbole_fair.host import MISSING_NUMBERS
 from recbole_fair.registry import nearest
 
 IntArray = npt.NDArray[np.int64]
@@ -77,10 +78,12 @@ class PlainTable:
         return [tuple(str(word).replace("\u00a0", " ") for word in row or () if word not in _NO_VALUE) for row in rows]
 
     def _floats(self, name: str) -> list[float]:
-        """A column of numbers; an empty cell is nan."""
+        """A column of numbers; an empty cell and the words that a run reads as a missing number are nan."""
         words = pc.utf8_trim_whitespace(self._strings(name))
         try:
-            numbers = pc.cast(pc.if_else(pc.equal(words, ""), None, words), pa.float64())
+            numbers = pc.cast(
+                pc.if_else(pc.is_in(words, value_set=pa.array(MISSING_NUMBERS)), None, words), pa.float64()
+            )
         except pa.ArrowInvalid as error:
             raise UsageError(f"{self.path}: column {name!r}: expected numbers ({error})") from error
         return [nan if number is None else float(number) for number in numbers.to_pylist()]

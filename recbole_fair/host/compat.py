@@ -79,7 +79,7 @@ class _HostFrame(pd.DataFrame):
 
 
 # What counts as a missing number; pandas' own list, which it takes for missing words as well.
-_NO_NUMBER = (
+MISSING_NUMBERS = (
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
     "NULL", "NaN", "None", "n/a", "nan", "null",
 )  # fmt: skip
@@ -98,7 +98,7 @@ class _TextTokens:
         Columns of sequences arrive without missing values: the host would fill them by a chained `fillna`.
         """
         kinds = {column: column.rpartition(":")[2] for column in kwargs["dtype"]}
-        numbers = {column: list(_NO_NUMBER) for column, kind in kinds.items() if kind.startswith("float")}
+        numbers = {column: list(MISSING_NUMBERS) for column, kind in kinds.items() if kind.startswith("float")}
         frame = pd.read_csv(*args, **kwargs, keep_default_na=False, na_values=numbers)
         for column, kind in kinds.items():
             if kind == "token":
