@@ -45,7 +45,7 @@ def test_the_run_directory_is_as_fixed(run_toy: Callable[..., Any]) -> None:
     fixed = "model strategy dataset seed config_hash valid test interval groups parameters seconds versions environment"
     assert set(fixed.split()) | {"data", "status", "error", "warnings"} <= set(stored)
     assert set(stored["seconds"]) == {"data", "encode", "train", "evaluate"}
-    assert set(stored["data"]) == {"fingerprint", "split", "candidates", "users", "items", "interactions"}
+    assert set(stored["data"]) == {"fingerprint", "split", "candidates", "users", "items", "interactions", "ties"}
     assert stored["data"]["users"] == 42 and stored["data"]["items"] == 24
     assert stored["status"] == "ok"
     assert "epoch 0 training [" in (folder / "run.log").read_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,27 @@ import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 from pyarrow import parquet
 
+from recbole_fair.data.exact import number_text
 from recbole_fair.errors import UsageError
+from recbole_fair.host import MISSING_NUMBERS
 from recbole_fair.registry import nearest
 
 IntArray = npt.NDArray[np.int64]
 _TEXT = pa.dictionary(pa.int32(), pa.string())  # a few names, many rows
-_NO_VALUE = (None, "", "None")
+_NO_VALUE = (None, "")
 
 
 @dataclass(frozen=True)
 class PlainTable:
-    """Columns by name, without the types that an atomic file's header adds; `lists` are its token_seq columns."""
+    """Columns by name, without the types that an atomic file's header adds.
+
+    `lists` are its token_seq columns, `numbers` its float columns.
+    """
 
     path: Path
     columns: pa.Table
     lists: frozenset[str]
+    numeric: frozenset[str]
 
     def texts(self, name: str) -> pa.DictionaryArray:
         """A column of ids or labels; an empty one would be an id that nobody has."""
@@ -39,6 +46,8 @@ class PlainTable:
         chunk = whole if isinstance(whole, pa.Array) else whole.chunk(0)
         if chunk.null_count or pc.index(chunk.dictionary, "").as_py() >= 0:
             raise UsageError(f"{self.path}: column {name!r} has empty cells; fill them or leave these rows out")
+        if pc.any(pc.match_substring(chunk.dictionary, "\0")).as_py():
+            raise UsageError(f"{self.path}: column {name!r} holds a NUL byte, at which numpy ends a word; remove it")
         return chunk
 
     def numbers(self, name: str) -> IntArray:
@@ -55,15 +64,29 @@ class PlainTable:
     def values(self, name: str) -> list[tuple[str, ...]]:
         """A column's raw values by row; a list, or the words of a token_seq column, are several values.
 
-        As in a run's own data, "None" is no value, and a blank inside a word is written as U+00A0 (docs/data.md).
+        As in a run's own data, an empty cell is no value, a number that is whole is written without a point, and a
+        blank inside a word is written as U+00A0 (docs/data.md).
         """
         kind = self._column(name).type
+        if name in self.numeric or pa.types.is_floating(kind):
+            return [() if np.isnan(number) else (number_text(number),) for number in self._floats(name)]
         if pa.types.is_list(kind) or pa.types.is_large_list(kind):
             rows = self._column(name).to_pylist()
         else:
             cells = self._strings(name).to_pylist()
             rows = [str(cell).split(" ") for cell in cells] if name in self.lists else [[cell] for cell in cells]
         return [tuple(str(word).replace("\u00a0", " ") for word in row or () if word not in _NO_VALUE) for row in rows]
+
+    def _floats(self, name: str) -> list[float]:
+        """A column of numbers; an empty cell and the words that a run reads as a missing number are nan."""
+        words = pc.utf8_trim_whitespace(self._strings(name))
+        try:
+            numbers = pc.cast(
+                pc.if_else(pc.is_in(words, value_set=pa.array(MISSING_NUMBERS)), None, words), pa.float64()
+            )
+        except pa.ArrowInvalid as error:
+            raise UsageError(f"{self.path}: column {name!r}: expected numbers ({error})") from error
+        return [nan if number is None else float(number) for number in numbers.to_pylist()]
 
     def _is_text(self, name: str) -> bool:
         kind = self._column(name).type
@@ -95,7 +118,7 @@ def read(path: Path, wanted: Sequence[str] | None = None) -> PlainTable:
 def _parquet(path: Path, wanted: Sequence[str] | None) -> PlainTable:
     present = parquet.read_schema(path).names
     table = parquet.read_table(path, columns=[name for name in present if wanted is None or name in wanted])
-    return PlainTable(path, table, frozenset())
+    return PlainTable(path, table, frozenset(), frozenset())
 
 
 def _text(path: Path, wanted: Sequence[str] | None) -> PlainTable:
@@ -117,7 +140,8 @@ def _text(path: Path, wanted: Sequence[str] | None) -> PlainTable:
             strings_can_be_null=False,
         ),
     )
-    return PlainTable(path, table, frozenset(name for name, _, kind in fields if kind == "token_seq"))
+    lists, numeric = (frozenset(name for name, _, kind in fields if kind == which) for which in ("token_seq", "float"))
+    return PlainTable(path, table, lists, numeric)
 
 
 def places(column: pa.DictionaryArray, ids: pa.Array) -> IntArray:

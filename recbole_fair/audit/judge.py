@@ -141,6 +141,7 @@ def audit(files: Files, folder: Path, system: str, dataset: str, given: Mapping[
     result = Result(system, None, dataset, 0, digest, run_dir=str(folder))
     facts.describe(result, {"device": "cpu"})
     tables = Tables(files)
+    _check_bins(options, tables)
     items, users = named.reported(options, tables)
     struct = _judged(tables, options, items, result)
     result.seconds["data"] = perf_counter() - start
@@ -157,6 +158,16 @@ def audit(files: Files, folder: Path, system: str, dataset: str, given: Mapping[
     reporting.write_groups(folder, result.groups)
     result.save(folder)
     return result
+
+
+def _check_bins(options: Mapping[str, Any], tables: Tables) -> None:
+    """Refuse bins of a field that neither table has."""
+    fields = [name for side in tables.sides.values() if side is not None for name in side.columns.column_names]
+    for field in options["group_bins"] or {}:
+        if field not in fields:
+            raise UsageError(
+                f"group_bins.{field}: no table has such a field.{nearest(field, fields)} They have {fields}"
+            )
 
 
 def checked(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,7 +197,7 @@ def _listed(key: str, value: Any) -> Any:
     if key not in _LISTS or isinstance(value, list):
         return value
     words = [word.strip() for word in str(value).split(",") if word.strip()]
-    return [int(word) if word.isdigit() else word for word in words]
+    return [int(word) if key == "topk" and word.isdigit() else word for word in words]
 
 
 def _refuse_other(folder: Path, digest: str) -> None:
@@ -208,6 +219,7 @@ def _judged(tables: Tables, options: Mapping[str, Any], items: list[Groups], res
     found = lists.top_lists(listed, ranks, np.unique(test.users), k, names, str(tables.listed.path))
     if not found.items.any():
         raise UsageError(f"{tables.listed.path}: no user with a test item has a list; do both files name users alike?")
+    _check_items(tables, listed, result)
     if found.short:
         result.warnings.append(
             f"{found.short} judged users have fewer than {k} items listed; the rest counts as misses"
@@ -219,6 +231,22 @@ def _judged(tables: Tables, options: Mapping[str, Any], items: list[Groups], res
     if items:
         struct.set("groups.masked", _masked(tables, found.users, items))
     return struct
+
+
+def _check_items(tables: Tables, listed: Pairs, result: Result) -> None:
+    """Listed items that neither the interactions nor the items table name: no list of such items can be right."""
+    known = np.zeros(len(tables.ids["item"]) + 1, dtype=bool)
+    known[tables.pairs(tables.met).items] = True
+    if (side := tables.sides["item"]) is not None:
+        known[foreign_tables.places(side.texts("item_id"), tables.ids["item"])] = True
+    strange = int((~known[listed.items]).sum())
+    if strange == len(listed.items):
+        raise UsageError(f"{tables.listed.path}: no listed item is among the data's; do both files name items alike?")
+    if strange:
+        result.warnings.append(
+            f"{strange} of {len(listed.items)} listed items ({strange / len(listed.items):.1%}) are not among the"
+            " data's: they count as misses and as items of the catalogue"
+        )
 
 
 def _masked(tables: Tables, users: npt.NDArray[np.int64], items: list[Groups]) -> Any:

@@ -17,10 +17,18 @@ class Arguments:
     words: list[str] = field(default_factory=list)
     options: dict[str, Any] = field(default_factory=dict)
     switches: set[str] = field(default_factory=set)
+    typed: dict[str, str] = field(default_factory=dict)  # the options' values before YAML rules
 
     def take(self, key: str, default: Any = None) -> Any:
         """Remove and return an option that the sub-command itself reads."""
         return self.options.pop(key, default)
+
+    def take_ids(self, key: str) -> list[str] | None:
+        """Remove an option that names ids and return them as they were typed."""
+        if key not in self.options:
+            return None
+        del self.options[key]
+        return yamls.texts_of(self.typed[key], key)
 
     def refuse_rest(self, command: str, words: bool = True) -> None:
         """Nothing that was typed is ignored."""
@@ -49,6 +57,7 @@ def parse(argv: Sequence[str], switches: Collection[str]) -> Arguments:
         if clash := next((other for other in given if _overlap(key, other)), None):
             raise UsageError(f"--{key}: given twice (--{clash} before it); keep one")
         given.add(key)
+        arguments.typed[key] = text
         yamls.set_dotted(arguments.options, key, yamls.value_of(text, key))
     return arguments
 

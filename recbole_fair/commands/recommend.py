@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -21,7 +20,9 @@ def main(arguments: Arguments) -> int:
     """Print rank, item, score and title for each user asked for."""
     if len(arguments.words) != 1:
         raise UsageError("recommend: give one run directory, as in `recbole-fair recommend RUN_DIR --users=1,2 --k=20`")
-    users, k = _users(arguments.take("users")), arguments.take("k", 20)
+    users, k = arguments.take_ids("users"), arguments.take("k", 20)
+    if users is None:
+        raise UsageError("recommend: name the users by their raw ids, as in --users=1,2")
     if not isinstance(k, int) or isinstance(k, bool) or k < 1:
         raise UsageError(f"--k={k!r}: a positive whole number")
     arguments.refuse_rest("recommend", words=False)
@@ -34,14 +35,6 @@ def main(arguments: Arguments) -> int:
         for rank, (item, score) in enumerate(listed, start=1):
             print(f"{rank:>4}  {item:<12} {score:>10.4f}  {titles.get(item, '')}".rstrip())
     return 0
-
-
-def _users(given: Any) -> list[str]:
-    """`--users=1,2` (text), `--users=1` (a number) or `--users=[1, 2]`."""
-    if given is None:
-        raise UsageError("recommend: name the users by their raw ids, as in --users=1,2")
-    parts = given if isinstance(given, list) else str(given).split(",")
-    return [str(part).strip() for part in parts]
 
 
 def item_titles(config: Config, data: Data) -> dict[str, str]:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from recbole_fair.data.subsets import of_judged_users
 from recbole_fair.host import Dataset, FullSortEvalDataLoader, Sampler
 
 IntArray = npt.NDArray[np.int64]
@@ -59,7 +60,8 @@ class CandidateLoader(FullSortEvalDataLoader):
 
 def candidate_loader(config: Any, parts: Mapping[str, Dataset], phase: str, history: Sampler) -> CandidateLoader:
     """The loader of one judged part with its candidates drawn."""
-    loader = CandidateLoader(config, parts[phase], history.set_phase(phase), shuffle=False)
+    part = of_judged_users(config, parts[phase], phase) if config["max_eval_prompts"] else parts[phase]
+    loader = CandidateLoader(config, part, history.set_phase(phase), shuffle=False)
     rng = np.random.default_rng([config["split_seed"], _PHASES.index(phase)])
     seen = _seen(parts)
     items, count = parts[phase].item_num, config["num_candidates"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from recbole_fair.data.identity import SUFFIXES
@@ -9,12 +10,14 @@ from recbole_fair.errors import UsageError
 from recbole_fair.host import (
     FeatureType,
 )
+from recbole_fair.registry import nearest
 from recbole_fair.settings.config import Config
 
 
 def check_headers(config: Config) -> None:
     """Refuse atomic files whose header RecBole would misread or fail on with a traceback."""
     folder, name, encoding = config.folder, config["dataset"], config["encoding"]
+    kinds: dict[str, str] = {}
     for suffix in SUFFIXES:
         path = folder / f"{name}{suffix}"
         if not path.is_file():
@@ -24,10 +27,12 @@ def check_headers(config: Config) -> None:
                 header = stream.readline(1 << 16)
         except (UnicodeDecodeError, LookupError, OSError) as error:
             raise UsageError(f"{path}: not readable as {encoding} ({error})") from error
-        _check_header(path, header, config, suffix)
+        kinds |= _check_header(path, header, config, suffix)
+    _check_mentioned(config, kinds)
 
 
-def _check_header(path: Path, header: str, config: Config, suffix: str) -> None:
+def _check_header(path: Path, header: str, config: Config, suffix: str) -> dict[str, str]:
+    """The fields of one file with their types."""
     expected = "expected tab-separated `field:type` with type token, token_seq, float or float_seq"
     if header.endswith("\r\n"):
         raise UsageError(f"{path}, line 1: ends with CR LF, which RecBole reads as part of the type; use LF")
@@ -43,6 +48,34 @@ def _check_header(path: Path, header: str, config: Config, suffix: str) -> None:
     for field in wanted:
         if field not in present:
             raise UsageError(f"{path}: has no field {field!r}, only {sorted(present)}; correct load_col or the file")
+    return {f"{suffix} {field}": kind for field, _, kind in fields}
+
+
+def _check_mentioned(config: Config, kinds: Mapping[str, str]) -> None:
+    """Refuse fields that keys name and no file has, and times and ratings that are not numbers."""
+    fields = sorted({name.partition(" ")[2] for name in kinds})
+    for key in ("group_bins", "val_interval"):
+        for field in config[key] or {}:
+            if field not in fields:
+                raise UsageError(f"{key}.{field}: the data has no such field.{nearest(field, fields)} It has {fields}")
+    for field, rule in (config["val_interval"] or {}).items():
+        numeric = any(kinds.get(f"{suffix} {field}", "").startswith("float") for suffix in SUFFIXES)
+        if numeric != isinstance(rule, str):
+            wanted = "a number, so give an interval as in '[3,inf)'" if numeric else "text, so give a list of words"
+            raise UsageError(f"val_interval.{field}={rule!r}: {field} is {wanted}")
+    _check_numbers(config, kinds)
+
+
+def _check_numbers(config: Config, kinds: Mapping[str, str]) -> None:
+    time, rating = config["TIME_FIELD"], config["RATING_FIELD"]
+    if config["eval_args"]["order"] == "TO":
+        kind = kinds.get(f".inter {time}")
+        if kind is None:
+            raise UsageError(f"eval_args.order=TO: .inter has no field {time!r} (TIME_FIELD); give it, or order: RO")
+        if kind != "float":
+            raise UsageError(f"eval_args.order=TO: {time} is {kind}, so its values have no order; write {time}:float")
+    if config["eval_protocol"] == "labeled" and kinds.get(f".inter {rating}", "float") != "float":
+        raise UsageError(f"eval_protocol=labeled: {rating} is no number in .inter; write {rating}:float")
 
 
 def count_rows(path: Path) -> int:

@@ -52,5 +52,10 @@ def fingerprint(folder: Path, name: str) -> str:
         with path.open("rb") as stream:
             digest.update(suffix.encode())
             while block := stream.read(1 << 20):
+                if b"\0" in block:
+                    raise UsageError(
+                        f"{path}: holds a NUL byte, at which numpy ends a word, so two ids may become one; remove it,"
+                        " or write the file in UTF-8 if it is in another encoding"
+                    )
                 digest.update(block)
     return digest.hexdigest()[:16]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from recbole_fair.data.subsets import judged_pairs
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.bins import within
 from recbole_fair.host import Dataset, FullSortEvalDataLoader, Sampler
@@ -31,6 +32,11 @@ def likes(config: Any, part: Dataset) -> BoolArray:
         )
     if config["normalize_all"] or rating in (config["normalize_field"] or ()):
         raise UsageError("normalize_all: labeled evaluation reads ratings on their own scale; set normalize_all=False")
+    if unrated := part.missing[rating]:
+        raise UsageError(
+            f"{part.dataset_path}: {unrated} interactions have no {rating}, so nobody knows whether they are likes;"
+            f" leave them out with val_interval={{{rating}: '[0,inf)'}} (the scale of your ratings)"
+        )
     values, places = np.unique(part.inter_feat[rating].numpy(), return_inverse=True)
     liked = within(interval, "likes")
     return np.array([liked(str(value)) for value in values.tolist()], dtype=bool)[places]
@@ -44,9 +50,10 @@ class LabeledLoader(FullSortEvalDataLoader):
 
 
 def labeled_loader(config: Any, parts: Mapping[str, Dataset], phase: str, history: Sampler) -> LabeledLoader:
-    """The latest `targets_per_user` interactions of each user in one part."""
+    """The latest `targets_per_user` interactions of each user in one part, or `max_eval_prompts` of these."""
     part = parts[phase]
     chosen = latest(part, config["targets_per_user"])
+    chosen = chosen[judged_pairs(config, len(chosen), phase)]
     liked = likes(config, part)[chosen]
     if liked.all() or not liked.any():
         raise UsageError(

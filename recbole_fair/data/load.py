@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from recbole_fair.data.exact import LateSequences, RatingData, number_text
 from recbole_fair.data.headers import check_headers, count_rows
 from recbole_fair.data.identity import split_digest
 from recbole_fair.data.inputs import Inputs
@@ -25,10 +26,8 @@ from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Values
 from recbole_fair.host import (
     Dataset,
-    FeatureType,
     FullSortEvalDataLoader,
     Sampler,
-    SequentialDataset,
     create_samplers,
     get_dataloader,
     host_datasets,
@@ -41,38 +40,6 @@ IntArray = npt.NDArray[np.int64]
 Tokens = npt.NDArray[np.str_]
 
 _PHASES = ("train", "valid", "test")
-
-
-class _KeepsNumbers:
-    """Keeps the numbers of .user and .item as they were read: RecBole fills gaps by means, then scales to [0, 1]."""
-
-    raw_numbers: dict[str, npt.NDArray[np.float64]]
-
-    def _fill_nan(self) -> None:
-        feats = [feat for feat in (self.user_feat, self.item_feat) if feat is not None]  # type: ignore[attr-defined]
-        kinds = self.field2type  # type: ignore[attr-defined]
-        self.raw_numbers = {
-            field: feat[field].to_numpy(dtype=float, copy=True)
-            for feat in feats
-            for field in feat
-            if kinds[field] == FeatureType.FLOAT
-        }
-        super()._fill_nan()  # type: ignore[misc]
-
-
-class RatingData(_KeepsNumbers, Dataset):
-    """RecBole's Dataset with the numbers it read."""
-
-
-class LateSequences(_KeepsNumbers, SequentialDataset):
-    """RecBole's SequentialDataset, split like every other data set before its sequences are made."""
-
-    def data_augmentation(self) -> None:
-        """Do nothing when the whole data set is formatted; `augment` does it for the training part."""
-
-    def augment(self) -> None:
-        """Turn each user's items of this part into (items so far | next item) rows."""
-        super().data_augmentation()
 
 
 @dataclass
@@ -107,7 +74,7 @@ class Data:
         if kind and owner != kind:
             raise UsageError(f"{key}={field!r}: is not a {kind} field")
         if field in dataset.raw_numbers:
-            return [() if np.isnan(value) else (_number(value),) for value in dataset.raw_numbers[field].tolist()]
+            return [() if np.isnan(value) else (number_text(value),) for value in dataset.raw_numbers[field].tolist()]
         return _raw_values(feat[field].numpy(), dataset.field2id_token[field])
 
     def item_counts(self) -> IntArray:
@@ -122,6 +89,24 @@ class Data:
         """Raw ids of all users or items, in the order of RecBole's own."""
         return self.tokens(self.dataset.uid_field if kind == "user" else self.dataset.iid_field)
 
+    def tied_users(self) -> int | None:
+        """Users with interactions of one time on both sides of a cut: the file's order decides what is held out.
+
+        None where the order is no order of time.
+        """
+        time = self.dataset.time_field
+        if self.dataset.config["eval_args"]["order"] != "TO":
+            return None
+        latest = np.full(self.dataset.user_num, -np.inf)
+        tied = np.zeros(self.dataset.user_num, dtype=bool)
+        for phase in _PHASES:
+            users, times = self.pairs(phase)[0], self.parts[phase].inter_feat[time].numpy()
+            first = np.full(self.dataset.user_num, np.inf)
+            np.minimum.at(first, users, times)
+            tied |= first == latest
+            np.maximum.at(latest, users, times)
+        return int(tied.sum())
+
     def split_digest(self) -> str:
         """Equal for two runs exactly if they share the split."""
         return split_digest(self.names("user"), self.names("item"), {phase: self.pairs(phase) for phase in _PHASES})
@@ -134,14 +119,10 @@ def _raw_values(ids: IntArray, tokens: Tokens) -> Values:
     return [tuple(str(table[place]).replace("\u00a0", " ") for place in row if place) for row in rows]
 
 
-def _number(value: float) -> str:
-    """18.0 is the code 18; other numbers keep all their digits."""
-    return str(int(value)) if value.is_integer() else repr(value)
-
-
 def load(config: Config) -> Data:
     """Read, split and wrap the data set; draws from the split's own seed only (trap 13)."""
     check_headers(config)
+    _check_new_users(config)
     init_seed(config["split_seed"], config["reproducibility"])
     try:
         dataset = _dataset_class(config)(config)
@@ -150,6 +131,7 @@ def load(config: Config) -> Data:
         raise
     except (ValueError, LookupError, AssertionError, TypeError, AttributeError, NotImplementedError, OSError) as error:
         raise UsageError(f"{config.folder}: RecBole cannot load or split this data set: {error}") from error
+    _check_times(config, dataset)
     parts = dict(zip(_PHASES, built, strict=True))
     _check_parts(config, parts)
     for part in () if config["batch_features"] else built:
@@ -208,6 +190,30 @@ def _dataset_class(config: Config) -> type[Dataset]:
             f"{config.name}: reads data in a form of its own (knowledge graphs), which is not offered here"
         )
     return LateSequences if config.sequential else RatingData
+
+
+def _check_new_users(config: Config) -> None:
+    """Refuse to judge users that training never saw with a model that has learnt a vector for each user it saw."""
+    if "US" in config["eval_args"]["split"] and not getattr(config.model_class, "scores_new_users", False):
+        raise UsageError(
+            f"eval_args.split=US: judges users that training never saw, and {config.name} knows only those it has seen"
+            " (it does not declare scores_new_users); split within users, with RS or LS"
+        )
+
+
+def _check_times(config: Config, dataset: Dataset) -> None:
+    """Refuse interactions without a time where the latest ones are wanted: RecBole gives them the mean."""
+    time = dataset.time_field
+    if config["eval_args"]["order"] != "TO" and config["targets_per_user"] is None:
+        return
+    absent = dataset.missing.get(time, 0)
+    endless = int((~torch.isfinite(dataset.inter_feat[time])).sum()) if time in dataset.inter_feat else 0
+    if absent or endless:
+        raise UsageError(
+            f"{config.folder}: {absent or endless} interactions have {'no' if absent else 'an infinite'} {time}, so"
+            f" their order is unknown; leave them out with val_interval={{{time}: '[0,1e300]'}}, or give order: RO"
+            f"{' and no targets_per_user' if config['targets_per_user'] else ''}"
+        )
 
 
 def _check_parts(config: Config, parts: dict[str, Dataset]) -> None:

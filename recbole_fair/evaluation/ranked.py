@@ -154,8 +154,14 @@ class KeepingEvaluator(Evaluator):
         }
 
     def collapse(self) -> str | None:
-        """Why the figures of the latest evaluation say nothing of fairness, if they do not."""
-        return None
+        """Why the figures of the latest evaluation say nothing of fairness: scores that tell no items apart."""
+        scores, listed = self.table.scores, self.table.lists > 0
+        lowest = np.where(listed, scores, np.inf).min(axis=1)
+        highest = np.where(listed, scores, -np.inf).max(axis=1)
+        several = listed.sum(axis=1) > 1
+        if not several.any() or (lowest < highest)[several].any():
+            return None
+        return "collapsed: every item of a user's list has the same score, so the lists show the order of item ids"
 
     def _table(self, judged: DataStruct) -> Any:
         topk = list(self.config["topk"])

@@ -27,7 +27,7 @@ def binned(values: Values, bins: Bins | int, field: str, unknown: Sequence[str] 
     >>> binned([(), ("Knopf",), ("Avon",), ("Avon",)], 1, "publisher")
     ([(), ('other',), ('Avon',), ('Avon',)], ('Avon', 'other'))
     """
-    ignored = {str(value) for value in unknown}
+    ignored = codes_of(unknown, "unknown_values")
     known = [tuple(value for value in entry if value not in ignored) for entry in values]
     if isinstance(bins, int) and not isinstance(bins, bool) and bins > 0:
         return _largest(known, bins)
@@ -60,9 +60,20 @@ _INTERVAL = re.compile(r"([\[(])\s*([^,]+),\s*([^,]+)([\])])")
 
 def _test_of(content: str | Sequence[Any], key: str) -> Callable[[str], bool]:
     if isinstance(content, (list, tuple)):
-        codes = {str(code) for code in content}
-        return codes.__contains__
+        return codes_of(content, key).__contains__
     return within(str(content), key)
+
+
+def codes_of(values: Sequence[Any], key: str) -> frozenset[str]:
+    """Values as the files have them; YAML turns the words NO and null into something else, which matches nothing.
+
+    >>> sorted(codes_of([1, "NA"], "unknown_values"))
+    ['1', 'NA']
+    """
+    for value in values:
+        if value is None or isinstance(value, (bool, list, tuple, Mapping)):
+            raise UsageError(f"{key}: {value!r} is no word; put it in quotes, as in ['NO', 'null', 'yes']")
+    return frozenset(map(str, values))
 
 
 def within(content: str, key: str) -> Callable[[str], bool]:
@@ -72,7 +83,7 @@ def within(content: str, key: str) -> Callable[[str], bool]:
         low, high = (float(found.group(2)), float(found.group(3))) if found else (1.0, 0.0)
     except ValueError:
         low, high = 1.0, 0.0
-    if not found or low > high:
+    if not found or not low <= high:
         raise UsageError(f"{key}={content!r}: an interval as in '[18,35)', or a list of codes")
     closed_low, closed_high = found.group(1) == "[", found.group(4) == "]"
 

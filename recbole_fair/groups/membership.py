@@ -13,6 +13,8 @@ from itertools import product as cartesian
 import numpy as np
 import numpy.typing as npt
 
+from recbole_fair.errors import UsageError
+
 Values = Sequence[tuple[str, ...]]  # one entry an id: its raw values, empty where unknown
 
 
@@ -69,7 +71,7 @@ def by_value(
 
     `names` fixes the groups and their order, empty ones included (young before old); else they are the values found.
     """
-    ignored = {str(value) for value in unknown}
+    ignored = set(map(str, unknown))
     known = [tuple(value for value in entry if value not in ignored) for entry in values]
     known = [entry[:1] if multi == "first" else entry for entry in known]
     names = tuple(names) or tuple(sorted({value for entry in known for value in entry}, key=_natural))
@@ -86,11 +88,28 @@ def product(parts: Sequence[Groups]) -> Groups:
 
     Every combination is a group, empty ones too: a combination nobody has must be seen as such.
     """
-    names = tuple("*".join(combination) for combination in cartesian(*(part.names for part in parts)))
+    names = crossed_names([part.names for part in parts], "*".join(part.field for part in parts))
     membership = parts[0].membership
     for part in parts[1:]:
         membership = (membership[:, :, None] & part.membership[:, None, :]).reshape(len(membership), -1)
     return Groups(parts[0].kind, "*".join(part.field for part in parts), names, membership)
+
+
+def crossed_names(parts: Sequence[Sequence[str]], field: str) -> tuple[str, ...]:
+    """Names of all combinations, joined by `*`; refused where two would share a name.
+
+    >>> crossed_names([["F", "M"], ["young", "old"]], "gender*age")
+    ('F*young', 'F*old', 'M*young', 'M*old')
+    """
+    combinations: dict[str, tuple[str, ...]] = {}
+    for combination in cartesian(*parts):
+        other = combinations.setdefault("*".join(combination), combination)
+        if other != combination:
+            raise UsageError(
+                f"{field}: {' and '.join(other)}, and {' and '.join(combination)} would both be the group"
+                f" {'*'.join(other)!r}; give these values other names with group_bins"
+            )
+    return tuple(combinations)
 
 
 def _natural(name: str) -> tuple[int, float, str]:

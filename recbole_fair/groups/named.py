@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from recbole_fair.errors import UsageError
 from recbole_fair.groups import membership
-from recbole_fair.groups.bins import binned
+from recbole_fair.groups.bins import binned, codes_of
 from recbole_fair.groups.membership import Groups
 
 
@@ -44,7 +44,7 @@ def user_groups(config: Mapping[str, Any], data: Catalogue, name: str, key: str 
 def _field_groups(config: Mapping[str, Any], data: Catalogue, kind: str, name: str, field: str, key: str) -> Groups:
     values = data.values(field, key, kind)
     bins = (config["group_bins"] or {}).get(field)
-    unknown = config["unknown_values"] or ()
+    unknown = sorted(codes_of(config["unknown_values"] or (), "unknown_values"))
     values, names = (values, ()) if bins in (None, {}) else binned(values, bins, field, unknown)
     multi = config["item_group_multi"] if kind == "item" else "all"
     return membership.by_value(kind, name, values, multi=multi, unknown=unknown, names=names)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import product as cartesian
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from recbole_fair.groups.membership import Groups, product
+from recbole_fair.groups.membership import Groups, crossed_names, product
 
 
 @dataclass(frozen=True)
@@ -61,5 +60,5 @@ def of_pairs(field: str, parts: Sequence[Groups], users: int, items: int) -> Pai
         np.ones((size, 1), dtype=bool) if side is None else side.membership
         for side, size in zip(crossed, (users, items), strict=True)
     ]
-    names = tuple("*".join(pair) for pair in cartesian(*(side.names for side in crossed if side is not None)))
+    names = crossed_names([side.names for side in crossed if side is not None], field)
     return PairGroups(field, names, tables[0], tables[1], np.arange(len(names)))

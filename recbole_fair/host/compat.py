@@ -78,21 +78,53 @@ class _HostFrame(pd.DataFrame):
         return _HostSeries
 
 
-class _HostPandas:
-    """pandas as the host's dataset module sees it; pandas itself stays as it is for everyone else."""
+# What counts as a missing number; pandas' own list, which it takes for missing words as well.
+MISSING_NUMBERS = (
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+    "NULL", "NaN", "None", "n/a", "nan", "null",
+)  # fmt: skip
 
-    DataFrame = _HostFrame
+
+class _TextTokens:
+    """pandas as the host's dataset module sees it; pandas itself stays as it is for everyone else."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(pd, name)
 
     @staticmethod
     def read_csv(*args: Any, **kwargs: Any) -> pd.DataFrame:
-        """Columns of sequences arrive without missing values: the host fills them by a chained `fillna`."""
-        frame = pd.read_csv(*args, **kwargs)
-        for column in frame.columns[frame.columns.str.endswith("_seq")]:
-            frame[column] = frame[column].fillna("")
-        return _HostFrame(frame)
+        """Read every cell of a token column as text: NA, null and None are values, only an empty cell is none.
+
+        Columns of sequences arrive without missing values: the host would fill them by a chained `fillna`.
+        """
+        kinds = {column: column.rpartition(":")[2] for column in kwargs["dtype"]}
+        numbers = {column: list(MISSING_NUMBERS) for column, kind in kinds.items() if kind.startswith("float")}
+        frame = pd.read_csv(*args, **kwargs, keep_default_na=False, na_values=numbers)
+        for column, kind in kinds.items():
+            if kind == "token":
+                frame[column] = frame[column].where(frame[column] != "")
+            elif kind.endswith("_seq"):
+                frame[column] = frame[column].fillna("")
+        return frame
+
+
+def read_tokens_as_text() -> None:
+    """Let RecBole read tokens as text: by default pandas drops the users of a country whose code is NA."""
+    from recbole.data.dataset import dataset as host
+
+    if not isinstance(host.pd, _TextTokens):
+        host.pd = _TextTokens()
+
+
+class _HostPandas(_TextTokens):
+    """The same, with the idioms that pandas 3 ended."""
+
+    DataFrame = _HostFrame
+
+    @staticmethod
+    def read_csv(*args: Any, **kwargs: Any) -> pd.DataFrame:
+        """The table as a frame whose columns keep `agg(len)`."""
+        return _HostFrame(_TextTokens.read_csv(*args, **kwargs))
 
 
 def _fill_by_assignment(fill_rest: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -149,5 +181,6 @@ def apply() -> None:
     """Install every shim that this environment needs; safe to call again."""
     restore_numpy_aliases()
     restore_dok_update()
+    read_tokens_as_text()
     restore_pandas_idioms()
     silence_tensorboard()

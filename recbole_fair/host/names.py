@@ -23,10 +23,13 @@ from recbole.model.abstract_recommender import AbstractRecommender, GeneralRecom
 from recbole.model.general_recommender import BPR, LightGCN
 from recbole.sampler import Sampler
 from recbole.trainer import Trainer
-from recbole.utils import EvaluatorType, FeatureType, InputType, ModelType, get_trainer, init_seed
+from recbole.utils import EvaluatorType, FeatureSource, FeatureType, InputType, ModelType, get_trainer, init_seed
+
+from recbole_fair.host.compat import MISSING_NUMBERS
 
 __all__ = [
     "BPR",
+    "MISSING_NUMBERS",
     "AbstractMetric",
     "AbstractRecommender",
     "Collector",
@@ -34,6 +37,7 @@ __all__ = [
     "Dataset",
     "Evaluator",
     "EvaluatorType",
+    "FeatureSource",
     "FeatureType",
     "FullSortEvalDataLoader",
     "GeneralRecommender",

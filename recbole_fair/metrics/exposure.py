@@ -105,6 +105,19 @@ def coverage(counts: npt.NDArray[Any]) -> FloatArray:
     return divide(shown.sum(-1), shown.shape[-1])
 
 
+def entropy(counts: npt.NDArray[Any]) -> FloatArray:
+    """Shannon entropy in nats of the item in a list place drawn at random, [..., I] -> [...].
+
+    -sum_i p_i ln p_i, p_i = x_i / sum_j x_j. 0: one item only; ln I: every item equally often; nan: nothing is listed.
+
+    >>> float(entropy(np.array([0, 2, 2]))) == float(np.log(2))
+    True
+    """
+    counts = np.asarray(counts, dtype=float)
+    shares = divide(counts, counts.sum(-1, keepdims=True))
+    return np.asarray(-(shares * np.log(np.where(shares > 0, shares, 1.0))).sum(-1))
+
+
 def _exposed(lists: IntArray, membership: BoolArray, weight: FloatArray) -> FloatArray:
     """sum_k weight[k] 1(list[u, k] in g), [U, G]; one group at a time, so that no [U, K, G] of floats is held."""
     return np.stack([column[lists] @ weight for column in membership.T], axis=1)

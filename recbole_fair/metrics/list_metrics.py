@@ -53,9 +53,14 @@ def register(metric: type[AbstractMetric]) -> type[AbstractMetric]:
     RecBole's Config, Register and Evaluator share four module-level objects and look only there, so these are
     changed in place; a rebound name would change nothing.
     """
-    name = metric.__name__.lower()
-    if metric_register.metrics_dict.get(name, metric) is not metric:
+    if metric_register.metrics_dict.get(metric.__name__.lower(), metric) is not metric:
         raise UsageError(f"metric {metric.__name__}: RecBole has one of this name; choose another")
+    return register_instead(metric)
+
+
+def register_instead(metric: type[AbstractMetric]) -> type[AbstractMetric]:
+    """Put a metric in the place of RecBole's own of that name, where that is wrong."""
+    name = metric.__name__.lower()
     metric_register.metrics_dict[name] = metric
     metric_register.metric_information[name] = metric.metric_need
     metric_register.metric_types[name] = metric.metric_type

@@ -20,6 +20,7 @@ class Pop(GeneralRecommender):
 
     input_type = InputType.POINTWISE
     type = ModelType.TRADITIONAL
+    scores_new_users = True
     counts: Tensor
 
     def __init__(self, config: Any, dataset: Any) -> None:
@@ -50,6 +51,7 @@ class Random(GeneralRecommender):
 
     input_type = InputType.POINTWISE
     type = ModelType.TRADITIONAL
+    scores_new_users = True
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)

@@ -32,6 +32,8 @@ _DATASET_NAME = re.compile(r"[\w][\w.+-]*")
 _NOT_WRITTEN = frozenset({"MODEL_TYPE", "run_dir", "resume", "load", "base", "bases"})
 # Read by RecBole though no yaml of its names them.
 _HOST_KEYS_WITHOUT_DEFAULT = frozenset({"encoding", "double_tower", "convert_token_to_onehot", "token_num_threshold"})
+# Ours, which enter the hash of a run only where they are set: a default would have changed the hash of every run.
+_OF_PROMPTS = frozenset({"max_eval_prompts"})
 
 
 class Config(HostConfig):
@@ -136,6 +138,8 @@ class Config(HostConfig):
         """Refuse unknown keys and wrong values; set aside keys that only other models read."""
         given, defaults = self.external_config_dict, self.internal_config_dict
         known = {*defaults, *_HOST_KEYS_WITHOUT_DEFAULT, "model", "dataset"}
+        if given.get("eval_protocol", defaults["eval_protocol"]) != "full":
+            known |= _OF_PROMPTS
         if any(key not in known for key in given):
             keys.check_names(given, {*known, *_keys_of_all_models()})
         self.unused = [key for key in given if key not in known]
@@ -143,6 +147,9 @@ class Config(HostConfig):
             del given[key]
         for key, value in given.items():
             keys.check_value(key, value, defaults.get(key))
+        for key in _OF_PROMPTS & given.keys():
+            if given[key] is None:
+                del given[key]
 
     def hash(self, fingerprint: str, parents: Sequence[str] = ()) -> str:
         """`config_hash` of the effective values."""

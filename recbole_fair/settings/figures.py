@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 from recbole_fair.errors import UsageError
+from recbole_fair.groups.bins import within
 from recbole_fair.host import EvaluatorType, ModelType, metric_register
-from recbole_fair.metrics import answer_metrics
+from recbole_fair.metrics import answer_metrics, catalogue_metrics  # noqa: F401 (importing it registers)
 from recbole_fair.registry import nearest
 
 _GROUPINGS = {"user": ("user_groups", "probe"), "item": ("item_groups",), "": ()}  # keys that name them
@@ -99,6 +101,36 @@ def bigger_is_better(valid_metric: str) -> bool:
     return answer_metrics.NAMES.get(name, name).lower() not in metric_register.smaller_metrics
 
 
+def _check_filter(rules: Mapping[str, Any]) -> None:
+    """RecBole skips an interval that it cannot read, and then drops the first row of the data."""
+    for field, rule in rules.items():
+        key = f"val_interval.{field}"
+        if isinstance(rule, str):
+            for part in rule.split(";"):
+                within(part, key)
+        elif not isinstance(rule, (list, tuple)) or not all(isinstance(word, str) for word in rule):
+            raise UsageError(
+                f"{key}={rule!r}: an interval as in '[3,inf)' for numbers, or a list of words in quotes for tokens"
+            )
+
+
+def _check_split(split: Any) -> None:
+    """One way to split, with three shares where it takes any."""
+    if not isinstance(split, Mapping) or len(split) != 1 or not set(split) <= {"RS", "LS", "TS", "US"}:
+        raise UsageError(f"eval_args.split={split!r}: give one of RS, LS, TS and US, as in {{RS: [0.8, 0.1, 0.1]}}")
+    ((way, shares),) = split.items()
+    if way == "LS":
+        return
+    numbers = isinstance(shares, (list, tuple)) and all(
+        isinstance(share, (int, float)) and not isinstance(share, bool) and 0 < share < inf for share in shares
+    )
+    if not numbers or len(shares) != 3:
+        raise UsageError(
+            f"eval_args.split.{way}={shares!r}: give three positive shares, for train, valid and test,"
+            " as in [0.8, 0.1, 0.1]"
+        )
+
+
 def check(values: Mapping[str, Any]) -> None:
     """Refuse settings under which RecBole computes something else than was asked."""
     arguments = values["eval_args"]
@@ -112,6 +144,8 @@ def check(values: Mapping[str, Any]) -> None:
         )
     if "TS" in (arguments.get("split") or {}) and arguments.get("order") != "TO":
         raise UsageError("eval_args: a TS split needs `order: TO` (RecBole mixes past and future with RO)")
+    _check_split(arguments.get("split"))
+    _check_filter(values.get("val_interval") or {})
     unknown = set(values.get("clip_grad_norm") or {}) - {"max_norm", "norm_type"}
     if unknown:
         raise UsageError(f"clip_grad_norm: unknown {sorted(unknown)}; it has max_norm and norm_type")

@@ -45,11 +45,14 @@ class Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-# RecBole reads "1e-3" as a number, YAML 1.1 alone does not. Dates stay strings: no key of ours is a date.
+# RecBole reads "1e-3" as a number, YAML 1.1 alone does not. Dates stay strings: no key of ours is a date. So do 010,
+# 0x1F, 1:30 and 1_000, to YAML 1.1 the numbers 8, 31, 90 and 1000: here they are codes or ids.
+_INT, _NOT_READ = "tag:yaml.org,2002:int", ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:int")
 Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _NOT_READ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+Loader.add_implicit_resolver(_INT, re.compile(r"^[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789"))
 Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
@@ -104,6 +107,24 @@ def value_of(text: str, key: str) -> Any:
     if _HALF_OPEN.fullmatch(text):
         return text
     return parse(text, f"--{key}") if text else ""
+
+
+def texts_of(text: str, key: str) -> list[str]:
+    """The words of `--key=a,b` or `--key=[a, b]` as they were typed: 010 is not 8, and NO is not false.
+
+    >>> texts_of("010,NO", "users"), texts_of('["a,b", null]', "users")
+    (['010', 'NO'], ['a,b', 'null'])
+    """
+    if not text.startswith(("[", '"', "'")):
+        return [word.strip() for word in text.split(",")]
+    try:
+        words = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 (every scalar stays text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"--{key}={text}: not a list as in [a, b] ({' '.join(str(error).split())[:200]})") from error
+    words = [words] if isinstance(words, str) else words
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise UsageError(f"--{key}={text}: give words, as in [a, b]")
+    return words
 
 
 def set_dotted(values: dict[str, Any], key: str, value: Any) -> None:

@@ -21,7 +21,7 @@ Toy = Callable[..., dict[str, Any]]
 BASES = ("Recall", "NDCG", "Hit", "MRR", "MAP", "Precision")
 OF_USERS = [f"{prefix}_{base}" for prefix in ("Gap", "Ratio", "CV", "MIN") for base in BASES]
 OF_ITEMS = ["CV", "MIN", "REO", "RSP", "Exposure_CV", "Merit_CV"]
-METRICS = [*BASES, *OF_USERS, *OF_ITEMS, "ItemCoverage", "AveragePopularity"]
+METRICS = [*BASES, *OF_USERS, *OF_ITEMS, "ItemCoverage", "GiniIndex", "ShannonEntropy", "AveragePopularity"]
 BINS = {"age": {"young": "[0,35)", "middle": "[35,50)", "old": "[50,inf)"}}
 
 

@@ -7,12 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import entropy as scipy_entropy
 
 from recbole_fair.errors import UsageError
+from recbole_fair.host import metric_register
 from recbole_fair.metrics import exposure as formulas
-from recbole_fair.metrics.exposure import coverage, exposure, gini, merit, times_listed
+from recbole_fair.metrics.catalogue_metrics import ShannonEntropy
+from recbole_fair.metrics.exposure import coverage, entropy, exposure, gini, merit, times_listed
 from recbole_fair.metrics.formulas import cv
 
 pytestmark = pytest.mark.newest
@@ -159,6 +163,20 @@ def test_gini_is_half_the_relative_mean_difference(counts: list[int]) -> None:
     expected = differences / (2 * len(counts) * sum(counts)) if sum(counts) else math.nan
     assert float(gini(np.array(counts))) == pytest.approx(expected, abs=1e-12, nan_ok=True)
     assert float(gini(np.array(counts) * 7)) == pytest.approx(expected, abs=1e-12, nan_ok=True)
+
+
+def test_entropy_ranks_lists_of_many_items_above_lists_of_one() -> None:
+    counts = np.array([8, 0, 0, 0]), np.array([4, 4, 0, 0]), np.array([2, 2, 2, 2])
+    ours = [float(entropy(count)) for count in counts]
+    assert ours == pytest.approx([0, math.log(2), math.log(4)])
+    assert ours == pytest.approx([float(scipy_entropy(count)) for count in counts])
+    assert math.isnan(float(entropy(np.zeros(3))))
+    registered = metric_register.metrics_dict["shannonentropy"](
+        {"topk": [2], "metric_decimal_place": 17, "device": "cpu"}
+    )
+    assert isinstance(registered, ShannonEntropy), "not RecBole's"
+    lists = {"rec.items": torch.tensor([[1, 2], [1, 0]]), "data.num_items": 5}
+    assert registered.calculate_metric(lists) == {"shannonentropy@2": pytest.approx(scipy_entropy([2, 1]))}, "not 0"
 
 
 def test_gini_and_coverage_count_the_whole_catalogue_without_padding() -> None:

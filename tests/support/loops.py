@@ -238,13 +238,17 @@ def _of_items(found: Figures, run: Judged, grouping: str, groups: Sets, k: int) 
 
 
 def _of_the_catalogue(found: Figures, run: Judged, k: int) -> None:
-    """RecBole's own, which counts its padding as one more item."""
+    """Coverage, Gini, entropy and popularity; an empty place is no item."""
     counts: dict[str, int] = {}
     for _, item in run.train:
         counts[item] = counts.get(item, 0) + 1
     top = {user: run.lists.get(user, [])[:k] for user in run.test}
     times: dict[str, int] = {}
-    for item in (item for listed in top.values() for item in listed):
+    for item in (item for listed in top.values() for item in listed if item):
         times[item] = times.get(item, 0) + 1
-    found.test[f"itemcoverage@{k}"] = len(times) / (len(run.items) + 1)
+    every = [times.get(item, 0) for item in run.items]
+    total = sum(every)
+    found.test[f"itemcoverage@{k}"] = len(times) / len(run.items)
+    found.test[f"giniindex@{k}"] = sum(abs(one - other) for one in every for other in every) / (2 * len(every) * total)
+    found.test[f"shannonentropy@{k}"] = -sum(count / total * math.log(count / total) for count in times.values())
     found.test[f"averagepopularity@{k}"] = mean(mean(counts.get(item, 0) for item in listed) for listed in top.values())

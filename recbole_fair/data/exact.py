@@ -1,0 +1,110 @@
+"""RecBole's data sets with what they lose of their files: numbers, times and ratings as they were read.
+
+RecBole keeps numbers in float32, in which times of one day tie (64 s apart in 1998, 128 s today), and fills each gap
+by the mean of its column, so that an interaction without a rating would have one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from recbole_fair.data.user_split import by_users
+from recbole_fair.errors import UsageError
+from recbole_fair.host import Dataset, FeatureSource, FeatureType, SequentialDataset
+
+
+class _Exact:
+    """What RatingData and LateSequences share.
+
+    `raw_numbers` are the float columns of .user and .item before RecBole fills gaps and scales to [0, 1];
+    `missing` counts the gaps of each float column of .inter.
+    """
+
+    raw_numbers: dict[str, npt.NDArray[np.float64]]
+    missing: dict[str, int]
+
+    def _load_feat(self, filepath: str, source: Any) -> Any:
+        feat = super()._load_feat(filepath, source)  # type: ignore[misc]
+        owner = {FeatureSource.USER: "uid_field", FeatureSource.ITEM: "iid_field"}.get(source)
+        if owner and feat is not None:
+            _refuse_conflicts(feat, getattr(self, owner), filepath)
+        return feat
+
+    def _user_item_feat_preparation(self) -> None:
+        super()._user_item_feat_preparation()  # type: ignore[misc]
+        for kind in ("user", "item"):
+            feat, count = getattr(self, f"{kind}_feat"), getattr(self, f"{kind}_num")
+            if feat is not None and len(feat) != count:
+                raise UsageError(
+                    f"{self.dataset_path}: {len(feat)} rows of {count} {kind}s; two ids"  # type: ignore[attr-defined]
+                    f" of .{kind} are one to RecBole, so every row after them would belong to another {kind}"
+                )
+
+    def _fill_nan(self) -> None:
+        numbers: dict[str, dict[str, npt.NDArray[np.float64]]] = {
+            name: {
+                field: feat[field].to_numpy(dtype=float, copy=True)
+                for field in feat
+                if self.field2type[field] == FeatureType.FLOAT  # type: ignore[attr-defined]
+            }
+            for name in ("inter", "user", "item")
+            if (feat := getattr(self, f"{name}_feat")) is not None
+        }
+        self.missing = {field: int(np.isnan(values).sum()) for field, values in numbers.pop("inter").items()}
+        self.raw_numbers = {field: values for columns in numbers.values() for field, values in columns.items()}
+        super()._fill_nan()  # type: ignore[misc]
+
+    def _dataframe_to_interaction(self, data: Any) -> Any:
+        converted = super()._dataframe_to_interaction(data)  # type: ignore[misc]
+        for field in (self.time_field, self.config["RATING_FIELD"]):  # type: ignore[attr-defined]
+            if field in data and converted[field].dtype == torch.float32 and converted[field].dim() == 1:
+                converted.interaction[field] = torch.from_numpy(data[field].to_numpy(dtype=np.float64, copy=True))
+        return converted
+
+    def build(self) -> list[Any]:
+        """RecBole's own splits, or a split by users (`eval_args.split: {US: [0.7, 0.1, 0.2]}`)."""
+        config = self.config  # type: ignore[attr-defined, has-type]
+        ratios = (config["eval_args"]["split"] or {}).get("US")
+        if ratios is None:
+            return list(super().build())  # type: ignore[misc]
+        # Everything in one part: RecBole's ordering without its split.
+        self.config = config.replaced(eval_args={**config["eval_args"], "split": {"RS": [1.0]}, "group_by": "none"})
+        (whole,) = super().build()  # type: ignore[misc]
+        self.config = whole.config = config
+        return by_users(whole, ratios, int(config["split_seed"]))
+
+
+class RatingData(_Exact, Dataset):
+    """RecBole's Dataset with the numbers it read."""
+
+
+class LateSequences(_Exact, SequentialDataset):
+    """RecBole's SequentialDataset, split like every other data set before its sequences are made."""
+
+    def data_augmentation(self) -> None:
+        """Do nothing when the whole data set is formatted; `augment` does it for the training part."""
+
+    def augment(self) -> None:
+        """Turn each user's items of this part into (items so far | next item) rows."""
+        super().data_augmentation()
+
+
+def number_text(value: float) -> str:
+    """A number as a value of a field: 18.0 is the code 18; other numbers keep all their digits."""
+    return str(int(value)) if value.is_integer() else repr(value)
+
+
+def _refuse_conflicts(feat: Any, field: str, path: str) -> None:
+    """Refuse two different rows of one id, of which RecBole would take the first; equal rows are one."""
+    if field not in feat:
+        return
+    repeated = feat[feat[field].duplicated(keep=False) & feat[field].notna()]
+    rows: dict[str, str] = {}
+    for identifier, row in zip(repeated[field], repeated.itertuples(index=False), strict=True):
+        text = repr([list(cell) if isinstance(cell, np.ndarray) else cell for cell in row])
+        if rows.setdefault(identifier, text) != text:
+            raise UsageError(f"{path}: {field} {identifier!r} has several rows that differ; keep one")
