@@ -130,6 +130,7 @@ def open_run(folder: Path) -> tuple[Config, Data, FairTrainer]:
     """A finished run's configuration, data and trainer with its best weights loaded, to score or probe with."""
     if not finished(folder):
         raise UsageError(f"{folder}: no finished run; give the folder that holds its result.json")
+    rundir.check_settings(folder)
     given = {"base": Result.read(folder).base, "run_dir": str(folder)}
     with _process_left_as_found():
         work = _Run(Config(config_files=[folder / "config.yaml"], overrides=given), quiet=True, on_epoch=None)

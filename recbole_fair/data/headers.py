@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import TextIOWrapper
 from pathlib import Path
 
 from recbole_fair.data.identity import SUFFIXES
@@ -10,6 +11,7 @@ from recbole_fair.host import (
     FeatureType,
 )
 from recbole_fair.settings.config import Config
+from recbole_fair.storage import open_regular
 
 
 def check_headers(config: Config) -> None:
@@ -20,7 +22,7 @@ def check_headers(config: Config) -> None:
         if not path.is_file():
             continue
         try:
-            with path.open(encoding=encoding, newline="") as stream:
+            with TextIOWrapper(open_regular(path), encoding, newline="") as stream:
                 header = stream.readline(1 << 16)
         except (UnicodeDecodeError, LookupError, OSError) as error:
             raise UsageError(f"{path}: not readable as {encoding} ({error})") from error
@@ -47,5 +49,5 @@ def _check_header(path: Path, header: str, config: Config, suffix: str) -> None:
 
 def count_rows(path: Path) -> int:
     """Lines after the header; RecBole's reader skips empty ones."""
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         return sum(1 for line in stream if line.strip()) - 1

@@ -17,6 +17,7 @@ import numpy as np
 
 from recbole_fair.errors import UsageError
 from recbole_fair.language import checkpoints, loading
+from recbole_fair.storage import RECORD_BYTES, read_text
 
 if TYPE_CHECKING:
     import torch
@@ -280,8 +281,10 @@ def _stated(checkpoint: checkpoints.Checkpoint, kind: str) -> list[dict[str, Any
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = json.loads(read_text(path, RECORD_BYTES))
+    except UsageError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: cannot be read as JSON ({error}); fetch the model again") from error
     return content if isinstance(content, dict) else {}
 

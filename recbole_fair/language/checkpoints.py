@@ -20,6 +20,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from recbole_fair.errors import UsageError
+from recbole_fair.storage import RECORD_BYTES, open_regular, read_text
 
 if TYPE_CHECKING:
     pass
@@ -166,14 +167,16 @@ def _has_weights(folder: Path) -> bool:
     if not (folder / _SHARDS).is_file():
         return False
     with refusals(str(folder)):
-        parts = json.loads((folder / _SHARDS).read_text("utf-8"))["weight_map"].values()
+        parts = json.loads(read_text(folder / _SHARDS, RECORD_BYTES))["weight_map"].values()
         return bool(parts) and all((folder / part).is_file() for part in set(parts))
 
 
 def _safe_modules(path: Path) -> list[dict[str, str]]:
     """Read modules.json, whose entries name the classes that sentence-transformers goes on to import."""
     with refusals(str(path)):
-        modules = [{key: str(entry[key]) for key in ("type", "path")} for entry in json.loads(path.read_text("utf-8"))]
+        modules = [
+            {key: str(entry[key]) for key in ("type", "path")} for entry in json.loads(read_text(path, RECORD_BYTES))
+        ]
     for module in modules:
         place = PurePosixPath(module["path"])
         if not module["type"].startswith("sentence_transformers.") or module_kind(module) not in _MODULES:
@@ -205,7 +208,7 @@ def _sha256(path: Path) -> str:
 
 @lru_cache
 def _hash_as_of(path: Path, size: int, modified: int) -> str:  # noqa: ARG001 - they are the cache's key
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
