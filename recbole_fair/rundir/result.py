@@ -17,6 +17,7 @@ from recbole_fair.screen import visible
 RESULT = "result.json"
 _RECALL = re.compile(r"recall@\d+")
 _STATES = ("ok", "failed", "collapsed")
+_GROUP_WORDS = frozenset({"kind", "field", "group"})
 
 
 def _is_text(value: Any) -> bool:
@@ -41,10 +42,10 @@ def _is_span(value: Any) -> bool:
 
 
 def _is_group(value: Any) -> bool:
-    """A row of groups.csv: words and numbers, with the grouping and the group among them."""
-    if not isinstance(value, dict) or not all(map(_is_text, (value.get("field"), value.get("group")))):
+    """A row of groups.csv: the grouping's kind and name and the group's are words, all else is numbers."""
+    if not isinstance(value, dict) or not all(_is_text(value.get(key)) for key in _GROUP_WORDS):
         return False
-    return all(entry is None or isinstance(entry, (str, bool)) or _is_number(entry) for entry in value.values())
+    return all(value[key] is None or _is_number(value[key]) for key in value.keys() - _GROUP_WORDS)
 
 
 def _is_mapping(value: Any) -> bool:

@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 import signal
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,27 +57,34 @@ def _requests(damaged: Path, file: str) -> list[list[str]]:
     return {"users.csv": [report], "history.csv": [report], "result.json": [report, recommend]}.get(file, [recommend])
 
 
+def _answer(request: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Exit status and what was said; an exception is -1 and its traceback."""
+    try:
+        with _ending_in(SECONDS):
+            status = cli.main(request)
+    except Exception:
+        return -1, traceback.format_exc()
+    return status, capsys.readouterr().err
+
+
 @pytest.mark.parametrize("block", range(12))
 def test_damaged_folders_are_refused_in_a_sentence(
     block: int, whole: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    draw = random.Random(f"{SEED} {block}")
+    draw, faults = random.Random(f"{SEED} {block}"), []
     for number in range(TRIES // 12):
         model, file = draw.choice(MODELS), draw.choice(list(BY_FILE))
         damage, damaged = draw.choice(BY_FILE[file]), tmp_path / str(number) / "run"
         shutil.copytree(whole[model], damaged)
         damage(draw, damaged / file)
         for request in _requests(damaged, file):
-            with _ending_in(SECONDS):
-                try:
-                    status = cli.main(request)
-                except Exception as error:
-                    raise AssertionError(f"{model}, {damage.__name__} {file} (block {block}, {number})") from error
-            said = capsys.readouterr().err
-            assert status == 0 or (status == 2 and said.startswith("recbole-fair: ")), (model, damage, file, said)
+            status, said = _answer(request, capsys)
+            if status != 0 and not (status == 2 and said.startswith("recbole-fair: ")):
+                faults.append(f"{model}, {damage.__name__} {file}, {number} of block {block}: {said[-400:]}")
         assert {entry.name for entry in tmp_path.iterdir()} <= {str(place) for place in range(number + 1)}
         shutil.rmtree(damaged.parent)
+    assert not faults, "\n".join(faults)
 
 
 @pytest.mark.parametrize("block", range(4))
