@@ -11,6 +11,9 @@ from collections.abc import Sequence
 
 from recbole_fair.commands import table
 from recbole_fair.errors import TrainingError, UsageError
+from recbole_fair.screen import visible
+
+_LESS = "make train_batch_size, eval_batch_size or the model smaller, or free memory; then --resume=True"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,21 +21,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         return _dispatch(argv)
-    except UsageError as error:
-        if "--debug" in argv:
-            raise
-        print(f"recbole-fair: {error}", file=sys.stderr)
-        return 2
-    except TrainingError as error:
-        if "--debug" in argv:
-            raise
-        print(f"recbole-fair: {error}", file=sys.stderr)
-        return 1
     except BrokenPipeError:
         return 0
     except KeyboardInterrupt:
         print("recbole-fair: interrupted; a started run goes on with --resume=True", file=sys.stderr)
         return 130
+    except Exception as error:
+        sentence, status = _said_of(error)
+        if "--debug" in argv or not sentence:
+            raise
+        print(visible(f"recbole-fair: {sentence}"), file=sys.stderr)
+        return status
+
+
+def _said_of(error: Exception) -> tuple[str, int]:
+    """What a user is told of an error, and the exit status; nothing of one that is a fault of ours."""
+    if isinstance(error, UsageError):
+        return str(error), 2
+    if isinstance(error, TrainingError):
+        return str(error), 1
+    return (f"out of memory ({_first_line(error)}); {_LESS}", 1) if _is_memory(error) else ("", 1)
+
+
+def _is_memory(error: Exception) -> bool:
+    """Whether numpy, Python or torch had no memory left; torch says so by a RuntimeError or its subclass."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    said = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    return said or isinstance(error, MemoryError)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:200] or type(error).__name__
 
 
 def _dispatch(argv: Sequence[str]) -> int:

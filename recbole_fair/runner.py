@@ -101,6 +101,7 @@ def open_run(folder: Path) -> tuple[Config, Data, FairTrainer]:
     """A finished run's configuration, data and trainer with its best weights loaded, to score or probe with."""
     if not finished(folder):
         raise UsageError(f"{folder}: no finished run; give the folder that holds its result.json")
+    rundir.check_settings(folder)
     result = Result.read(folder)
     given = {"base": result.base, "bases": result.bases or None, "run_dir": str(folder)}
     with restoring_process_state():

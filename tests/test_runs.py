@@ -239,9 +239,9 @@ def test_the_seconds_of_a_killed_process_are_counted(toy: Toy) -> None:
     keys = toy("MF", epochs=6)
     interrupted(Scenario("MF", kill_at="epoch"), keys)
     point = Path(keys["run_dir"]) / "resume.safetensors"
-    tensors, about = storage.read_tensors(point)
+    tensors, about = storage.read_sealed(point)
     assert 0 < about["seconds"] < 60
-    storage.write_tensors(point, tensors, {**about, "seconds": 1000.0})
+    storage.write_sealed(point, tensors, {**about, "seconds": 1000.0})
     assert run(**{**keys, "resume": True}).seconds["train"] > 1000
 
 
@@ -346,15 +346,15 @@ def test_lists_can_be_asked_for_afterwards(toy: Toy, tmp_path: Path) -> None:
 @pytest.mark.parametrize("written", [0, 3], ids=["at once", "during training"])
 def test_a_disk_that_fills_keeps_the_run_resumable(toy: Toy, monkeypatch: pytest.MonkeyPatch, written: int) -> None:
     whole = run(**toy("MF", epochs=4, run_dir=str(Path(toy("MF")["run_dir"]).parent / "whole")))
-    real, weights = storage.write_bytes, []
+    real, weights = storage._write_tensors, []
 
-    def filling(path: Path, content: bytes) -> None:
-        weights.extend([path] if path.suffix == ".safetensors" else [])
+    def filling(path: Path, tensors: dict[str, torch.Tensor], notes: dict[str, str]) -> str:
+        weights.append(path)
         if len(weights) > written:
             raise StorageError(f"{path}: cannot be written (No space left on device)")
-        real(path, content)
+        return real(path, tensors, notes)
 
-    monkeypatch.setattr(storage, "write_bytes", filling)
+    monkeypatch.setattr(storage, "_write_tensors", filling)
     with pytest.raises(StorageError):
         run(**toy("MF", epochs=4))
     monkeypatch.undo()

@@ -20,6 +20,7 @@ from recbole_fair.data.exact import number_text
 from recbole_fair.errors import UsageError
 from recbole_fair.host import MISSING_NUMBERS
 from recbole_fair.registry import nearest
+from recbole_fair.storage import regular
 
 IntArray = npt.NDArray[np.int64]
 _TEXT = pa.dictionary(pa.int32(), pa.string())  # a few names, many rows
@@ -107,8 +108,7 @@ class PlainTable:
 
 def read(path: Path, wanted: Sequence[str] | None = None) -> PlainTable:
     """Read `wanted` columns, or all; the header names them, `name:type` as in atomic files or the name alone."""
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file")
+    regular(path)
     try:
         return _parquet(path, wanted) if path.suffix == ".parquet" else _text(path, wanted)
     except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:

@@ -27,7 +27,7 @@ from recbole_fair.audit import foreign_tables, lists
 from recbole_fair.audit.foreign_tables import PlainTable
 from recbole_fair.audit.lists import Pairs
 from recbole_fair.data.identity import split_digest
-from recbole_fair.errors import UsageError
+from recbole_fair.errors import StorageError, UsageError
 from recbole_fair.evaluation.ranked import KeepingEvaluator
 from recbole_fair.groups import named
 from recbole_fair.groups.membership import Groups, Values
@@ -37,7 +37,8 @@ from recbole_fair.metrics.judging import judge
 from recbole_fair.registry import nearest
 from recbole_fair.rundir import facts
 from recbole_fair.rundir import files as reporting
-from recbole_fair.rundir.result import Result
+from recbole_fair.rundir import folder as rundir
+from recbole_fair.rundir.result import RESULT, Result
 from recbole_fair.settings import figures, keys, yamls
 from recbole_fair.settings.config import config_hash
 
@@ -61,9 +62,9 @@ class Files:
         value = hashlib.sha256()
         for role in fields(self):
             path = getattr(self, role.name)
-            if path is not None and path.is_file():
+            if path is not None:
                 value.update(role.name.encode())
-                with path.open("rb") as stream:
+                with storage.open_regular(path) as stream:
                     value.update(hashlib.file_digest(stream, "sha256").digest())
         return value.hexdigest()[:16]
 
@@ -133,12 +134,27 @@ def _side(path: Path | None) -> PlainTable | None:
 
 
 def audit(files: Files, folder: Path, system: str, dataset: str, given: Mapping[str, Any]) -> Result:
-    """Judge the lists and write the result files into `folder`."""
-    start = perf_counter()
+    """Judge the lists and write the result files into `folder`; a killed audit is done again by the same request."""
     options = checked(given)
     digest = config_hash(options, files.digest)
     _refuse_other(folder, digest)
-    result = Result(system, None, dataset, 0, digest, run_dir=str(folder))
+    with rundir.locked(folder):
+        fresh = rundir.take(folder, digest, 0, options)
+        try:
+            result = _judge(files, options, Result(system, None, dataset, 0, digest, run_dir=str(folder)), folder)
+        except StorageError:
+            raise
+        except UsageError:
+            if fresh:  # a request that cannot be met leaves nothing to remove by hand
+                rundir.unclaim(folder)
+            raise
+        result.save(folder)
+        return result
+
+
+def _judge(files: Files, options: dict[str, Any], result: Result, folder: Path) -> Result:
+    """All figures; users.csv and groups.csv are written, result.json is left to the caller."""
+    start = perf_counter()
     facts.describe(result, {"device": "cpu"})
     tables = Tables(files)
     _check_bins(options, tables)
@@ -153,10 +169,8 @@ def audit(files: Files, folder: Path, system: str, dataset: str, given: Mapping[
     result.data = _facts(tables, files)
     result.seconds["evaluate"] = perf_counter() - start - result.seconds["data"]
     result.environment["peak_memory"] = facts.peak_memory(torch.device("cpu"))
-    storage.write_text(folder / "config.yaml", yamls.dump(options))
     reporting.write_users(folder, tables.names("user"), evaluator.table)
     reporting.write_groups(folder, result.groups)
-    result.save(folder)
     return result
 
 
@@ -201,11 +215,8 @@ def _listed(key: str, value: Any) -> Any:
 
 
 def _refuse_other(folder: Path, digest: str) -> None:
-    """A folder that holds anything but this audit is left alone."""
-    path = folder / "result.json"
-    if not path.exists() and folder.is_dir() and any(folder.iterdir()):
-        raise UsageError(f"{folder}: is not empty; choose another run_dir")
-    if path.exists() and Result.read(folder).config_hash != digest:
+    """A folder that holds the result of another audit is left alone; audits of the first versions have no run.json."""
+    if (folder / RESULT).exists() and Result.read(folder).config_hash != digest:
         raise UsageError(f"{folder}: holds the result of other files or settings; choose another run_dir")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from recbole_fair.commands.arguments import Arguments
 from recbole_fair.errors import UsageError
+from recbole_fair.screen import visible
 from recbole_fair.settings import keys
 
 if TYPE_CHECKING:
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 _USAGE = """usage: recbole-fair probe RUN_DIR --sensitive_attribute=gender [--key=value ...]
 
 Trains classifiers on the frozen user states of a finished run, prints how well they tell each attribute beside what
-chance gives, and writes probe.tsv (the chosen classifier's held-out probabilities) into the run's folder.
+chance gives, and writes probe.tsv (the chosen classifier's held-out probabilities) into the run's folder
+(probe-command.tsv where probe.tsv is the run's own).
 
 keys (defaults: those of the run):
 {keys}"""
@@ -41,9 +43,11 @@ def main(arguments: Arguments) -> int:
     if not attributes:
         raise UsageError("probe: name the attribute, as in --sensitive_attribute=gender")
     probed = findings.probe_run(config, data, trainer, attributes)
-    print(probed.table)
-    files.write_table(folder / "probe.tsv", findings.HEADER, probed.rows, "\t")
-    print(f"held-out probabilities: {folder / 'probe.tsv'}")
+    print("\n".join(map(visible, probed.table.split("\n"))))
+    # probe.tsv is the run's own, where the run was told to probe; result.json states its figures
+    path = folder / ("probe-command.tsv" if config["probe"] else "probe.tsv")
+    files.write_table(path, findings.HEADER, probed.rows, "\t")
+    print(visible(f"held-out probabilities: {path}"))
     return 0
 
 

@@ -12,6 +12,7 @@ from recbole_fair.data.load import Data
 from recbole_fair.data.texts import item_texts
 from recbole_fair.errors import UsageError
 from recbole_fair.registry import nearest
+from recbole_fair.screen import visible
 from recbole_fair.settings.config import Config
 from recbole_fair.training.trainer import FairTrainer
 
@@ -31,9 +32,9 @@ def main(arguments: Arguments) -> int:
     config, data, trainer = open_run(Path(arguments.words[0]))
     titles = item_titles(config, data)
     for user, listed in top_items(data, trainer, users, k):
-        print(f"user {user}")
+        print(visible(f"user {user}"))
         for rank, (item, score) in enumerate(listed, start=1):
-            print(f"{rank:>4}  {item:<12} {score:>10.4f}  {titles.get(item, '')}".rstrip())
+            print(visible(f"{rank:>4}  {item:<12} {score:>10.4f}  {titles.get(item, '')}".rstrip()))
     return 0
 
 

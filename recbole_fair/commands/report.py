@@ -8,6 +8,7 @@ from typing import Any
 
 from recbole_fair.commands.arguments import Arguments
 from recbole_fair.errors import UsageError
+from recbole_fair.screen import visible
 
 _USAGE = """usage: recbole-fair report DIR [DIR ...] --out=OUT [--key=value ...]
 
@@ -39,7 +40,7 @@ def main(arguments: Arguments) -> int:
     )
     arguments.refuse_rest("report", words=False)
     for path in write([Path(word) for word in arguments.words], Path(out), options):
-        print(path)
+        print(visible(str(path)))
     return 0
 
 

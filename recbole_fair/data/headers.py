@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from io import TextIOWrapper
 from pathlib import Path
 
 from recbole_fair.data.identity import SUFFIXES
@@ -12,6 +13,7 @@ from recbole_fair.host import (
 )
 from recbole_fair.registry import nearest
 from recbole_fair.settings.config import Config
+from recbole_fair.storage import open_regular
 
 
 def check_headers(config: Config) -> None:
@@ -23,7 +25,7 @@ def check_headers(config: Config) -> None:
         if not path.is_file():
             continue
         try:
-            with path.open(encoding=encoding, newline="") as stream:
+            with TextIOWrapper(open_regular(path), encoding, newline="") as stream:
                 header = stream.readline(1 << 16)
         except (UnicodeDecodeError, LookupError, OSError) as error:
             raise UsageError(f"{path}: not readable as {encoding} ({error})") from error
@@ -80,5 +82,5 @@ def _check_numbers(config: Config, kinds: Mapping[str, str]) -> None:
 
 def count_rows(path: Path) -> int:
     """Lines after the header; RecBole's reader skips empty ones."""
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         return sum(1 for line in stream if line.strip()) - 1

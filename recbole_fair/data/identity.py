@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recbole_fair.errors import UsageError
+from recbole_fair.storage import open_regular
 
 Pairs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 _ODD = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xBF58476D1CE4E5B9)
@@ -49,7 +50,7 @@ def fingerprint(folder: Path, name: str) -> str:
             if suffix == ".inter":
                 raise UsageError(f"{path}: no such file; a data set needs it (see dataset_atomic/README.md)")
             continue
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             digest.update(suffix.encode())
             while block := stream.read(1 << 20):
                 if b"\0" in block:

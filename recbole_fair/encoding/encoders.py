@@ -18,6 +18,7 @@ import numpy as np
 from recbole_fair.errors import UsageError
 from recbole_fair.language.checkpoints import ModelFolder, find
 from recbole_fair.language.sentence_modules import module_kind
+from recbole_fair.storage import RECORD_BYTES, read_text
 
 if TYPE_CHECKING:
     import torch
@@ -278,7 +279,7 @@ def _stated(model: ModelFolder, kind: str) -> list[dict[str, Any]]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(read_text(path, RECORD_BYTES))
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: cannot be read as JSON ({error}); fetch the model again") from error
     return content if isinstance(content, dict) else {}

@@ -50,7 +50,7 @@ class SavedVectors:
     @cached_property
     def identity(self) -> str:
         """Digest of the file."""
-        with self.path.open("rb") as stream:
+        with storage.open_regular(self.path) as stream:
             return f"saved|{hashlib.file_digest(stream, 'sha256').hexdigest()}"
 
     def of(self, tokens: Sequence[str]) -> Vectors:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ _QUIET = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a stopped trial has reported its judged figure only
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupt ends the search; the same command goes on
 }
+_LOOPBACK = "127.0.0.1"
 _STORE_BYTES = 200 * 2**20  # only settings and figures travel: a small object store will do
 LOST_WORKERS = 3  # a run whose machine went away is started again this often; one that fails is not
 _PATIENCE = 10.0  # seconds
@@ -97,8 +99,7 @@ def started(address: str | None) -> Iterator[list[Node]]:
 def _connect(ray: Any, address: str | None) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        # "local": without it Ray joins whatever cluster someone has started on this machine.
-        ray.init("local", include_dashboard=False, object_store_memory=_STORE_BYTES, **quiet)
+        _start(ray, **quiet)
         return
     try:
         _knock(address)
@@ -106,6 +107,18 @@ def _connect(ray: Any, address: str | None) -> None:
     except (OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UsageError(f"ray_address={address}: no cluster answers ({reason}); start one with `ray start`") from error
+
+
+def _start(ray: Any, **options: Any) -> None:
+    """A Ray of our own; it asks for no password, so its servers must be out of reach of other machines."""
+    from recbole_fair.jobs.rays import on_loopback
+
+    own = {"include_dashboard": False, "object_store_memory": _STORE_BYTES, "_node_ip_address": _LOOPBACK}
+    with on_loopback():
+        # Without "local" Ray joins whatever cluster someone has started on this machine.
+        ray.init("local", **own, **options)
+    if (address := ray.util.get_node_ip_address()) != _LOOPBACK:
+        print(f"Ray listens on {address} without a password: use it on a network you trust", file=sys.stderr)
 
 
 def _knock(address: str) -> None:

@@ -19,6 +19,7 @@ from recbole_fair.language import hub, minilm, sentence_modules
 from recbole_fair.language.packaged import ALL, MINILM, SMOLLM2
 from recbole_fair.language.refusals import refusals
 from recbole_fair.language.weights import SHARDS, WEIGHTS, digest, has_weights
+from recbole_fair.storage import RECORD_BYTES, read_text
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -48,7 +49,7 @@ class ModelFolder:
         if not path.is_file():
             return ""
         with refusals(str(path)):
-            return str(json.loads(path.read_text("utf-8")).get("model_type", ""))
+            return str(json.loads(read_text(path, RECORD_BYTES)).get("model_type", ""))
 
     @cached_property
     def modules(self) -> list[dict[str, str]]:

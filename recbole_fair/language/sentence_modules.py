@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from recbole_fair.errors import UsageError
 from recbole_fair.language.refusals import refusals
+from recbole_fair.storage import RECORD_BYTES, read_text
 
 # The modules we load, and whether they hold weights. Others may read pickles, or import whatever class a file names.
 _MODULES = {"Transformer": True, "Dense": True, "Pooling": False, "Normalize": False}
@@ -18,7 +19,9 @@ def read_modules(folder: Path) -> list[dict[str, str]]:
     if not path.is_file():
         return []
     with refusals(str(path)):
-        modules = [{key: str(entry[key]) for key in ("type", "path")} for entry in json.loads(path.read_text("utf-8"))]
+        modules = [
+            {key: str(entry[key]) for key in ("type", "path")} for entry in json.loads(read_text(path, RECORD_BYTES))
+        ]
     for module in modules:
         _check(path, module)
     return modules

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from recbole_fair.language.refusals import refusals
+from recbole_fair.storage import RECORD_BYTES, open_regular, read_text
 
 WEIGHTS = "model.safetensors"
 SHARDS = "model.safetensors.index.json"
@@ -49,13 +50,13 @@ def sha256(path: Path) -> str:
 
 @lru_cache
 def _hash_as_of(path: Path, size: int, modified: int) -> str:  # noqa: ARG001 - they are the cache's key
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _shards(folder: Path) -> list[Path]:
     with refusals(str(folder)):
-        names = json.loads((folder / SHARDS).read_text("utf-8"))["weight_map"].values()
+        names = json.loads(read_text(folder / SHARDS, RECORD_BYTES))["weight_map"].values()
         if not names:
             raise ValueError(f"{SHARDS} names no shards")
         return [folder / name for name in sorted(set(names))]

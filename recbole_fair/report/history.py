@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
+from io import TextIOWrapper
 from pathlib import Path
 
 from recbole_fair.errors import UsageError
+from recbole_fair.storage import open_regular
 
 Curve = list[tuple[int, float]]  # epoch, value
 
@@ -18,10 +20,10 @@ def curves(folder: Path) -> Mapping[str, Curve]:
         return {}
     found: dict[str, Curve] = {}
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
+        with TextIOWrapper(open_regular(path), "utf-8", newline="") as stream:
             for entry in csv.DictReader(stream):
                 found.setdefault(entry["metric"], []).append((int(entry["epoch"]), float(entry["value"])))
-    except (KeyError, TypeError, ValueError, OSError) as error:
+    except (KeyError, TypeError, ValueError, OSError, csv.Error) as error:
         raise UsageError(f"{path}: damaged ({error!r}); remove the run's folder and run again") from error
     return found
 

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from recbole_fair.errors import UsageError
 from recbole_fair.metrics.answers import Confusion, confusion
 from recbole_fair.metrics.formulas import BoolArray, FloatArray
+from recbole_fair.storage import open_regular, regular
 
 StrArray = npt.NDArray[np.str_]
 _ID = "user_id"
@@ -83,8 +85,11 @@ def _is_figure(name: str) -> bool:
 
 
 def _header(path: Path) -> list[str]:
-    with path.open(encoding="utf-8", newline="") as stream:
-        return next(csv.reader(stream), [])
+    try:
+        with TextIOWrapper(open_regular(path), "utf-8", newline="") as stream:
+            return next(csv.reader(stream), [])
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path}: damaged ({error}); remove the run's folder and run again") from error
 
 
 def _columns(path: Path, kinds: Mapping[str, str], delimiter: str) -> dict[str, Any]:
@@ -93,7 +98,9 @@ def _columns(path: Path, kinds: Mapping[str, str], delimiter: str) -> dict[str, 
 
     options = arrow.ConvertOptions(column_types=dict(kinds), include_columns=list(kinds), strings_can_be_null=False)
     try:
-        table = arrow.read_csv(path, parse_options=arrow.ParseOptions(delimiter=delimiter), convert_options=options)
+        table = arrow.read_csv(
+            regular(path), parse_options=arrow.ParseOptions(delimiter=delimiter), convert_options=options
+        )
     except (pyarrow.ArrowException, OSError, KeyError) as error:
         raise UsageError(f"{path}: damaged ({error}); remove the run's folder and run again") from error
     arrays = zip(kinds, table.columns, strict=True)

@@ -11,13 +11,17 @@ from recbole_fair.report.writers.latex import latex
 from recbole_fair.report.writers.markdown import markdown
 from recbole_fair.report.writers.page import page
 from recbole_fair.report.writers.sheet import sheet
-from recbole_fair.storage import write_text
+from recbole_fair.storage import read_regular, write_text
+
+# Stands in the head of every page that report has written.
+_SIGN, _HEAD, _PAGE_BYTES = b"script-src 'sha256-", 1000, 1 << 30
 
 
 def write(roots: Sequence[Path], out: Path, options: Options) -> list[Path]:
     """Read the runs below `roots` and write the report into `out`; the same runs give the same bytes."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out={out}: is a file; name a folder")
+    _refuse_foreign(out)
     report = assemble(roots, options)
     texts = {
         "index.html": page(report),
@@ -29,3 +33,13 @@ def write(roots: Sequence[Path], out: Path, options: Options) -> list[Path]:
     for name, content in texts.items():
         write_text(out / name, content)
     return [out / name for name in texts]
+
+
+def _refuse_foreign(out: Path) -> None:
+    """A page that no report wrote is left alone."""
+    for name, sign in (("index.html", _SIGN), ("results.csv", None), ("results.md", None), ("results.tex", None)):
+        path = out / name
+        if path.is_symlink():
+            raise UsageError(f"{path}: is a link; remove it, or choose another --out")
+        if sign and path.exists() and sign not in read_regular(path, _PAGE_BYTES)[:_HEAD]:
+            raise UsageError(f"{path}: was not written by report; choose another --out, or remove it")

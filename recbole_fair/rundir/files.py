@@ -73,8 +73,17 @@ def write_history(folder: Path, history: Iterable[tuple[int, str, float]]) -> No
 
 
 def write_lists(folder: Path, loaded: Data, table: RankingTable) -> None:
-    """recommendations.tsv and interactions.tsv with external ids, for whoever recomputes the figures."""
+    """interactions.tsv, then recommendations.tsv, with external ids, for whoever recomputes the figures.
+
+    A run that is asked for its lists later looks for the last of them: a killed process leaves none that is alone.
+    """
     users, items = loaded.tokens(loaded.dataset.uid_field), loaded.tokens(loaded.dataset.iid_field)
+    splits = (
+        (users[user], items[item], phase)
+        for phase in loaded.parts
+        for user, item in zip(*loaded.pairs(phase), strict=True)
+    )
+    write_table(folder / "interactions.tsv", ["user_id", "item_id", "split"], splits, "\t")
     rows = (
         (users[user], items[item], rank, score)
         for user, listed, valued in zip(table.users, table.lists, table.scores, strict=True)
@@ -82,12 +91,6 @@ def write_lists(folder: Path, loaded: Data, table: RankingTable) -> None:
         if item
     )
     write_table(folder / "recommendations.tsv", ["user_id", "item_id", "rank", "score"], rows, "\t")
-    splits = (
-        (users[user], items[item], phase)
-        for phase in loaded.parts
-        for user, item in zip(*loaded.pairs(phase), strict=True)
-    )
-    write_table(folder / "interactions.tsv", ["user_id", "item_id", "split"], splits, "\t")
 
 
 def write_predictions(folder: Path, loaded: Data, table: AnswerTable) -> None:

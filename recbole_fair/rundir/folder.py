@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from recbole_fair import storage
 from recbole_fair.errors import BusyError, UsageError
-from recbole_fair.rundir.result import finished
-from recbole_fair.settings.config import Config
+from recbole_fair.rundir.result import RESULT, finished, refuse_links
+from recbole_fair.settings import yamls
+from recbole_fair.settings.config import Config, config_hash
 
 _IDENTITY = "run.json"  # hash and seed of the run that owns the folder
+_SETTINGS = "settings"  # its digest of config.yaml
 
 
 def folder_for(config: Config, digest: str, root: Path = Path("runs")) -> Path:
@@ -29,30 +32,53 @@ def claim(folder: Path, config: Config, digest: str) -> bool:
 
     A finished run may be claimed again (its result is shown), an unfinished one only with `resume`.
     """
-    path = folder / _IDENTITY
-    identity = {"config_hash": digest, "seed": config["seed"]}
-    if path.exists():
-        stored = storage.read_json(path)
-        for key, value in identity.items():
-            if stored.get(key) != value:
-                raise UsageError(
-                    f"{folder}: holds a run of another {key} ({stored.get(key)}, this one has {value});"
-                    " choose another run_dir, or remove the folder"
-                )
-        if not config["resume"] and not finished(folder):
-            raise UsageError(f"{folder}: holds an unfinished run of this configuration; go on with --resume=True")
-    else:
-        storage.write_text(folder / "config.yaml", config.as_yaml())
-        storage.write_json(path, identity)
+    if take(folder, digest, config["seed"], config.effective):
         return True
+    if not config["resume"] and not finished(folder):
+        raise UsageError(f"{folder}: holds an unfinished run of this configuration; go on with --resume=True")
+    check_settings(folder)
     return False
+
+
+def take(folder: Path, digest: str, seed: int, values: Mapping[str, Any]) -> bool:
+    """Write config.yaml and run.json into a folder without them (True), or refuse one of another hash or seed."""
+    identity = {"config_hash": digest, "seed": seed}
+    if not (folder / _IDENTITY).exists():
+        storage.write_text(folder / "config.yaml", yamls.dump(dict(values)))
+        storage.write_json(folder / _IDENTITY, {**identity, _SETTINGS: settings_digest(values)})
+        return True
+    stored = storage.read_json(folder / _IDENTITY)
+    for key, value in identity.items():
+        if stored.get(key) != value:
+            raise UsageError(
+                f"{folder}: holds a run of another {key} ({stored.get(key)}, this one has {value});"
+                " choose another run_dir, or remove the folder"
+            )
+    return False
+
+
+def settings_digest(values: Mapping[str, Any]) -> str:
+    """Digest of the keys in a config.yaml that change what a run computes; where the data lie may be edited."""
+    return config_hash(values, "")
+
+
+def check_settings(folder: Path) -> None:
+    """Refuse a config.yaml that was edited after the run: it would describe figures that it did not give.
+
+    Runs of the first versions have no digest to compare with.
+    """
+    stored = storage.read_json(folder / _IDENTITY).get(_SETTINGS) if (folder / _IDENTITY).exists() else None
+    path = folder / "config.yaml"
+    if stored is not None and settings_digest(yamls.read_mapping(path)) != stored:
+        raise UsageError(f"{path}: was edited since the run; restore it, or run the new settings in another run_dir")
 
 
 def unclaim(folder: Path) -> None:
     """Undo a fresh claim: a run that was refused before it trained leaves nothing to remove by hand."""
     if (folder / "model.safetensors").exists():
         return
-    for name in ("config.yaml", "run.json", "run.log", ".lock"):
+    storage.sweep(folder)
+    for name in ("config.yaml", _IDENTITY, "run.log", ".lock"):
         (folder / name).unlink(missing_ok=True)
     if not any(folder.iterdir()):
         folder.rmdir()
@@ -61,9 +87,15 @@ def unclaim(folder: Path) -> None:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keep a second process out of the folder; a killed process frees it by dying. A foreign folder is not touched."""
-    if folder.is_dir() and any(folder.iterdir()) and not any((folder / name).exists() for name in (_IDENTITY, ".lock")):
+    ours = (_IDENTITY, RESULT, ".lock")
+    if folder.is_dir() and any(folder.iterdir()) and not any((folder / name).exists() for name in ours):
         raise UsageError(f"{folder}: is not empty and holds no run; choose another run_dir")
+    refuse_links(folder)
+    if finished(folder) and not os.access(folder, os.W_OK):
+        yield  # nothing is written, so nobody need be kept out
+        return
     with held(folder / ".lock", f"{folder}: another process is working on this run"):
+        storage.sweep(folder)
         yield
 
 
@@ -72,7 +104,7 @@ def held(lock: Path, busy: str) -> Iterator[None]:
     """Be the only process that holds this lock file; `busy` is what the second one is told."""
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(lock, os.O_CREAT | os.O_RDWR)
+        handle = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     except OSError as error:
         reason = f"cannot be written ({error.strerror}); choose another run_dir"
         raise UsageError(f"run_dir={lock.parent}: {reason}") from error

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import stat
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
+
+from recbole_fair.errors import StorageError, UsageError
+from recbole_fair.screen import visible
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -17,19 +23,62 @@ _LOG_FORMAT = "%(asctime)s %(levelname)s  %(message)s"
 
 
 class _Plain(logging.Formatter):
+    """Text without colours; what else would steer a terminal is shown escaped."""
+
     def format(self, record: logging.LogRecord) -> str:
-        return _COLOURS.sub("", super().format(record))
+        return _lines(_COLOURS.sub("", super().format(record)))
+
+
+class _Coloured(logging.Formatter):
+    """Text with RecBole's colours, for a terminal; what else would steer it is shown escaped."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        whole = super().format(record)
+        colours = [*_COLOURS.findall(whole), ""]
+        return "".join(f"{_lines(text)}{end}" for text, end in zip(_COLOURS.split(whole), colours, strict=True))
+
+
+def _lines(text: str) -> str:
+    return "\n".join(visible(line) for line in text.split("\n"))
+
+
+def _log_file(path: Path) -> logging.Handler:
+    """run.log to be gone on with: a file of this folder alone, so that what is appended changes no other."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written ({error.strerror}); choose another run_dir") from error
+    facts = os.fstat(handle)
+    if not stat.S_ISREG(facts.st_mode) or facts.st_nlink > 1:
+        os.close(handle)
+        raise UsageError(f"{path}: is no file of this folder alone but a device or a hard link; remove it")
+    return _LogFile(os.fdopen(handle, "a", encoding="utf-8"))
+
+
+class _LogFile(logging.StreamHandler[TextIO]):
+    """Writes the log and closes its file; a disk that is full ends the run in a sentence, as any other write does."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            raise StorageError(f"run.log: cannot be written ({error.strerror}); free space, then --resume=True")
+        super().handleError(record)
+
+    def close(self) -> None:
+        with suppress(OSError):  # the write that failed has been reported
+            self.stream.close()
+        super().close()
 
 
 @contextmanager
 def logging_to(folder: Path, level: str, quiet: bool) -> Iterator[None]:
     """Send the host's and our log to run.log and, unless quiet, to the screen; then put logging back as it was."""
     root = logging.getLogger()
-    handlers: list[logging.Handler] = [logging.FileHandler(folder / "run.log", encoding="utf-8")]
+    handlers: list[logging.Handler] = [_log_file(folder / "run.log")]
     handlers[0].setFormatter(_Plain(_LOG_FORMAT))
     if not quiet:
         screen = logging.StreamHandler(sys.stderr)
-        screen.setFormatter((logging.Formatter if sys.stderr.isatty() else _Plain)("%(message)s"))
+        screen.setFormatter((_Coloured if sys.stderr.isatty() else _Plain)("%(message)s"))
         handlers.append(screen)
     former = root.level
     root.setLevel(level.upper())

@@ -3,15 +3,70 @@
 from __future__ import annotations
 
 import math
+import os
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from recbole_fair import storage
 from recbole_fair.errors import UsageError
+from recbole_fair.screen import visible
 
+RESULT = "result.json"
 _RECALL = re.compile(r"recall@\d+")
+_STATES = ("ok", "failed", "collapsed")
+_GROUP_WORDS = frozenset({"kind", "field", "group"})
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _may(is_kind: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or is_kind(value)
+
+
+def _each(is_kind: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """A mapping of words to values of one kind."""
+    return lambda value: isinstance(value, dict) and all(map(is_kind, value.values()))
+
+
+def _is_span(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+
+
+def _is_group(value: Any) -> bool:
+    """A row of groups.csv: the grouping's kind and name and the group's are words, all else is numbers."""
+    if not isinstance(value, dict) or not all(_is_text(value.get(key)) for key in _GROUP_WORDS):
+        return False
+    return all(value[key] is None or _is_number(value[key]) for key in value.keys() - _GROUP_WORDS)
+
+
+def _is_mapping(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+# What each entry of result.json is.
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("model", "dataset", "config_hash"), _is_text),
+    **dict.fromkeys(("strategy", "error", "base"), _may(_is_text)),
+    "seed": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "status": lambda value: value in _STATES,
+    **dict.fromkeys(("valid", "test"), _each(_may(_is_number))),
+    "interval": _each(_may(_is_span)),
+    "groups": lambda value: isinstance(value, list) and all(map(_is_group, value)),
+    **dict.fromkeys(("parameters", "seconds"), _each(_is_number)),
+    "versions": _each(_is_text),
+    **dict.fromkeys(("environment", "data"), _is_mapping),
+    "threshold": _may(_is_number),
+    "warnings": lambda value: isinstance(value, list) and all(map(_is_text, value)),
+}
 
 
 @dataclass
@@ -48,20 +103,29 @@ class Result:
                     part[name] = None
                     self.warnings.append(f"{where}{name} is undefined")
         self.warnings = list(dict.fromkeys(self.warnings))
-        storage.write_json(
-            folder / "result.json", {key: value for key, value in asdict(self).items() if key != "run_dir"}
-        )
+        storage.write_json(folder / RESULT, {key: value for key, value in asdict(self).items() if key != "run_dir"})
 
     @classmethod
     def read(cls, folder: Path) -> Result:
         """The result of a run's folder; a damaged file is refused by name."""
-        path = folder / "result.json"
+        refuse_links(folder)
+        path = folder / RESULT
         values = storage.read_json(path)
-        known = {entry.name for entry in fields(cls)}
+        known = {entry.name for entry in fields(cls)} - {"run_dir"}
         try:
-            return cls(**{key: value for key, value in values.items() if key in known}, run_dir=str(folder))
+            result = cls(**{key: value for key, value in values.items() if key in known}, run_dir=str(folder))
         except TypeError as error:
             raise UsageError(f"{path}: damaged ({error}); remove the run's folder and run again") from error
+        result._check(path)
+        return result
+
+    def _check(self, path: Path) -> None:
+        """Refuse values of other types than `save` writes."""
+        for key, is_kind in _KINDS.items():
+            value = getattr(self, key)
+            if not is_kind(value):
+                shown = repr(value)[:80]
+                raise UsageError(f"{path}: damaged ({key} is {shown}); remove the run's folder and run again")
 
     def table(self) -> str:
         """Validation and test figures side by side."""
@@ -76,7 +140,8 @@ class Result:
         lines = [f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}  {d}".rstrip() for a, b, c, d in rows]
         title = f"{self.model} on {self.dataset}, seed {self.seed} ({self.status})"
         notes = [f"warning: {note}" for note in self.warnings]
-        return "\n".join([title, *lines, *self._group_lines(), *notes, f"run directory: {self.run_dir}"])
+        shown = [title, *lines, *self._group_lines(), *notes, f"run directory: {self.run_dir}"]
+        return "\n".join(map(visible, shown))
 
     def _group_lines(self) -> list[str]:
         """One line a grouping: recall at the largest K by group; all of it stands in groups.csv."""
@@ -100,6 +165,14 @@ def _shown(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
+def refuse_links(folder: Path) -> None:
+    """Refuse a run's folder that holds a link: whoever made the folder would choose which file is read or written."""
+    if not folder.is_dir():
+        return
+    if links := sorted(entry.name for entry in os.scandir(folder) if entry.is_symlink()):
+        raise UsageError(f"{folder / links[0]}: is a link; the files of a run are ordinary files, put a copy there")
+
+
 def finished(folder: Path) -> bool:
     """Whether a run's folder holds a result that needs no further work; a damaged one is refused, not overwritten."""
-    return (folder / "result.json").exists() and Result.read(folder).status != "failed"
+    return (folder / RESULT).exists() and Result.read(folder).status != "failed"

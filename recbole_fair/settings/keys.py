@@ -62,6 +62,7 @@ def check_names(keys: Iterable[str], known: Iterable[str]) -> None:
 
 def check_value(key: str, value: Any, default: Any) -> None:
     """Refuse a value of another type than declared (else: than the host's default), or out of bounds."""
+    yamls.refuse_control(value, key)
     rule = declared().get(key, {})
     kinds = rule.get("type") or _TYPE_OF.get(type(default))
     kinds = [kinds] if isinstance(kinds, str) else kinds

@@ -10,11 +10,12 @@ from typing import Any
 
 import yaml
 
+from recbole_fair import storage
 from recbole_fair.errors import UsageError
 
-_MAX_BYTES = 1 << 20
 _HALF_OPEN = re.compile(r"\[[^\[\]()]+\)|\([^\[\]()]+\]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_NOT_SHOWN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # In a wheel the yaml files lie inside the package, in a checkout beside it.
@@ -62,28 +63,38 @@ Loader.add_implicit_resolver(
 
 def parse(text: str, where: str) -> Any:
     """Parse YAML text; any fault is a refusal that names `where` and the line."""
-    if len(text) > _MAX_BYTES:
-        raise UsageError(f"{where}: {len(text)} characters are no configuration (at most {_MAX_BYTES})")
+    if len(text) > storage.SETTINGS_BYTES:
+        raise UsageError(f"{where}: {len(text)} characters are no configuration (at most {storage.SETTINGS_BYTES})")
     if found := _CONTROL.search(text):
         raise UsageError(f"{where}: control character {found.group()!r} at position {found.start()}; remove it")
     try:
-        return yaml.load(text, Loader=Loader)  # noqa: S506 (a SafeLoader)
+        value = yaml.load(text, Loader=Loader)  # noqa: S506 (a SafeLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(f"{where}: not valid YAML: {reason[:300]}") from error
+    refuse_control(value, where)
+    return value
+
+
+def refuse_control(value: Any, where: str) -> None:
+    r"""Refuse text with a line end or another control character, which YAML writes as "\n".
+
+    A log would show what follows as a line of ours. One character alone may be any: it is a separator.
+    """
+    if isinstance(value, str) and len(value) > 1 and (control := _NOT_SHOWN.search(value)):
+        raise UsageError(f"{where}: control character {control.group()!r} in {value[:80]!r}; remove it")
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            refuse_control(key, where)
+            refuse_control(entry, where)
+    elif isinstance(value, (list, tuple)):
+        for entry in value:
+            refuse_control(entry, where)
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
     """Read a property file: a mapping of keys to values, or nothing."""
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise UsageError(f"{path}: larger than {_MAX_BYTES} bytes; a property file is not")
-        text = path.read_text("utf-8")
-    except FileNotFoundError as error:
-        raise UsageError(f"{path}: no such file; give the path of a YAML property file") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read as UTF-8 text ({error})") from error
-    values = parse(text, str(path))
+    values = parse(storage.read_text(path, storage.SETTINGS_BYTES), str(path))
     if values is None:
         return {}
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import random
-from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,9 @@ import torch
 
 from recbole_fair import storage
 from recbole_fair.errors import UsageError
+from recbole_fair.training import arrays
 
-_ARRAY = "array."
-_SPARSE_PARTS = ("data", "indices", "indptr")
+_WEIGHTS, _FACTS, _FORMAT = "model.safetensors", "model.json", 1
 
 
 # --- the model
@@ -44,115 +43,90 @@ def model_state(model: torch.nn.Module, buffers: dict[str, torch.Tensor]) -> dic
     for name, buffer in model.named_buffers():
         if name in buffers and not torch.equal(buffer, buffers[name]):
             state[name] = buffer
-    for name, value in _own_arrays(model).items():
-        state.update(_packed(f"{_ARRAY}{name}", value))
+    for name, value in arrays.owned_by(model).items():
+        state.update(arrays.packed(name, value))
     return state
 
 
 def load_model_state(model: torch.nn.Module, state: dict[str, torch.Tensor], source: Path) -> None:
-    """Put `model_state` back; a missing, unexpected or misshapen tensor is refused."""
+    """Put `model_state` back; a missing, unexpected or misshapen tensor, or one that is not finite, is refused."""
     targets = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    given = {name for name in state if not name.startswith(_ARRAY)}
-    if missing := sorted(trained(model).keys() - given):
+    stored = {name for name in state if not name.startswith(arrays.PREFIX)}
+    if missing := sorted(trained(model).keys() - stored):
         raise UsageError(f"{source}: lacks {missing[0]!r} (and {len(missing) - 1} more); it is of another model")
-    for name in sorted(given):
-        if name not in targets or targets[name].shape != state[name].shape:
-            shape = tuple(state[name].shape)
-            raise UsageError(f"{source}: {name!r} {shape} does not fit this model; other model, data set or settings")
+    for name in sorted(stored):
+        _check_fits(name, state[name], targets.get(name), source)
+    for name in sorted(stored):
         targets[name].data.copy_(state[name])
-    _restore_arrays(model, {name: value for name, value in state.items() if name.startswith(_ARRAY)})
+    arrays.restore(model, {name: value for name, value in state.items() if name not in stored}, source)
 
 
-def _own_arrays(model: torch.nn.Module) -> dict[str, Any]:
-    """`other_parameter_name` without submodules (stored as parameters) and without caches of evaluation."""
-    names = getattr(model, "other_parameter_name", ())
-    values = {name: getattr(model, name, None) for name in names if not name.startswith("restore_")}
-    return {name: value for name, value in values.items() if not isinstance(value, (torch.nn.Module, type(None)))}
+def load_part(module: torch.nn.Module, folder: Path, prefix: str) -> None:
+    """Give a part of a model the weights that a finished run in `folder` has under `prefix`.
+
+    All parameters of `module` must be there; buffers are copied where the run has changed them.
+    """
+    source, about = folder / _WEIGHTS, _check_format(folder)
+    state, _ = storage.read_tensors(source, str(about.get("sha256")))
+    start = f"{prefix}."
+    part = {name.removeprefix(start): value for name, value in state.items() if name.startswith(start)}
+    if missing := sorted(dict(module.named_parameters()).keys() - part.keys()):
+        raise UsageError(f"{source}: lacks {start}{missing[0]} (and {len(missing) - 1} more); it is of another model")
+    load_model_state(module, part, source)
 
 
-def _packed(name: str, value: Any) -> dict[str, torch.Tensor]:
-    """A numpy array, scipy matrix or tensor as named tensors."""
-    if isinstance(value, torch.Tensor):
-        return {name: value}
-    if isinstance(value, np.ndarray):
-        return {f"{name}|ndarray": torch.from_numpy(np.ascontiguousarray(value))}
-    if hasattr(value, "tocsr"):
-        matrix = value.tocsr()
-        packed = {f"{name}|{value.format}|{part}": torch.from_numpy(getattr(matrix, part)) for part in _SPARSE_PARTS}
-        return {**packed, f"{name}|{value.format}|shape": torch.tensor(matrix.shape)}
-    raise TypeError(f"{name}: a {type(value).__name__} cannot be stored as arrays")
-
-
-def _restore_arrays(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
-    for name in getattr(model, "other_parameter_name", ()):
-        if name.startswith("restore_"):
-            setattr(model, name, None)  # computed again from the loaded weights at the next evaluation
-        prefix = f"{_ARRAY}{name}"
-        found = {key[len(prefix) :]: value for key, value in state.items() if key.split("|")[0] == prefix}
-        if found:
-            setattr(model, name, _unpacked(found, next(iter(model.parameters())).device))
-
-
-def _unpacked(found: dict[str, torch.Tensor], device: torch.device) -> Any:
-    from scipy.sparse import csr_matrix
-
-    if "" in found:
-        return found[""].to(device)
-    if "|ndarray" in found:
-        return found["|ndarray"].numpy()
-    parts = {key.split("|")[2]: value.numpy() for key, value in found.items()}
-    kind = next(iter(found)).split("|")[1]
-    matrix = csr_matrix((parts["data"], parts["indices"], parts["indptr"]), shape=tuple(parts["shape"]))
-    return matrix.asformat(kind)
+def _check_fits(name: str, stored: torch.Tensor, target: torch.Tensor | None, source: Path) -> None:
+    if target is None or (target.shape, target.dtype) != (stored.shape, stored.dtype):
+        what = f"{tuple(stored.shape)} {stored.dtype}"
+        raise UsageError(f"{source}: {name!r} {what} does not fit this model; other model, data set or settings")
+    if not torch.isfinite(stored).all():
+        raise UsageError(f"{source}: {name!r} holds numbers that are not finite; restore the file or run again")
 
 
 # --- what else goes on after a kill
 
+# What RecBole's models count in plain attributes while they train: the annealing step of the auto-encoders, the losses
+# by diffusion step, the shuffled users of LINE. A model of your own names such attributes in `resumed_attributes`.
+_COUNTED = {
+    "MultiVAE": ("update",),
+    "MacridVAE": ("update",),
+    "DiffRec": ("Lt_history", "Lt_count"),
+    "LDiffRec": ("update_count", "update_count_vae"),
+    "LINE": ("random_list", "random_pr"),
+}
+
 
 def plain_state(model: torch.nn.Module) -> dict[str, Any]:
-    """Numbers, arrays and tensors that modules keep as plain attributes (the annealing step of the auto-encoders)."""
-    found = {}
-    for path, module in model.named_modules():
-        for name, value in vars(module).items():
-            if _is_plain(value) and not name.startswith(("restore_", "training")):
-                found[f"{path}|{name}"] = value.clone() if isinstance(value, torch.Tensor) else copy(value)
-    return found
+    """Numbers, arrays and tensors that the model changes in training and keeps as plain attributes."""
+    names = [name for row in type(model).__mro__ for name in _COUNTED.get(row.__name__, ())]
+    names += getattr(model, "resumed_attributes", ())
+    return {name: getattr(model, name) for name in names if hasattr(model, name)}
 
 
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, torch.Tensor):
-        return value.layout == torch.strided and value.grad_fn is None
-    if isinstance(value, np.ndarray):
-        return value.dtype.kind in "iufb"
-    return _is_number(value) or (isinstance(value, list) and bool(value) and all(map(_is_number, value)))
+def load_plain_state(model: torch.nn.Module, state: dict[str, Any]) -> None:
+    """Put `plain_state` back; a value of another kind than the model's own is refused."""
+    own = plain_state(model)
+    for name, value in state.items():
+        if name not in own or _form(value) != _form(own[name]):
+            raise UsageError(f"resume point: {name!r} does not fit this model")
+        setattr(model, name, value.to(own[name].device) if isinstance(value, torch.Tensor) else value)
+
+
+def _form(value: Any) -> tuple[Any, ...]:
+    """Type, and the shape of an array."""
+    return type(value), tuple(getattr(value, "shape", ())), str(getattr(value, "dtype", ""))
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def changed_plain_state(model: torch.nn.Module, initial: dict[str, Any]) -> dict[str, Any]:
-    """The plain attributes that training has changed."""
-    return {name: value for name, value in plain_state(model).items() if not _same(value, initial.get(name))}
-
-
-def _same(value: Any, other: Any) -> bool:
-    if isinstance(value, torch.Tensor) and isinstance(other, torch.Tensor):
-        return torch.equal(value, other)
-    if isinstance(value, np.ndarray) and isinstance(other, np.ndarray):
-        return np.array_equal(value, other)
-    return type(value) is type(other) and bool(value == other)
-
-
-def load_plain_state(model: torch.nn.Module, state: dict[str, Any]) -> None:
-    """Put `changed_plain_state` back."""
-    modules = dict(model.named_modules())
-    for key, value in state.items():
-        path, _, name = key.partition("|")
-        replaced = getattr(modules[path], name, None)
-        if isinstance(value, torch.Tensor) and isinstance(replaced, torch.Tensor):
-            value = value.to(replaced.device)  # noqa: PLW2901
-        setattr(modules[path], name, value)
+def check_optimizer(optimizer: torch.optim.Optimizer) -> None:
+    """Refuse moments of another shape than their parameter's."""
+    for parameter, moments in optimizer.state.items():
+        shapes = {tuple(value.shape) for value in moments.values() if isinstance(value, torch.Tensor) and value.dim()}
+        if shapes - {tuple(parameter.shape)}:
+            raise ValueError(f"moments of shapes {sorted(shapes)} for a parameter {tuple(parameter.shape)}")
 
 
 def random_state() -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -221,19 +195,29 @@ def unflatten(stored: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Any:
 
 def save_best(folder: Path, model: torch.nn.Module, buffers: dict[str, torch.Tensor], about: dict[str, Any]) -> None:
     """Write model.safetensors and, vouching for it, model.json."""
-    sha256 = storage.write_tensors(folder / "model.safetensors", model_state(model, buffers), about)
-    storage.write_json(folder / "model.json", {**about, "sha256": sha256})
+    sha256 = storage.write_tensors(folder / _WEIGHTS, model_state(model, buffers), about)
+    storage.write_json(folder / _FACTS, {"format": _FORMAT, **about, "sha256": sha256})
 
 
 def load_best(folder: Path, model: torch.nn.Module, expected: dict[str, Any]) -> dict[str, Any]:
     """Load the best weights of a run; refuse those of another model or data set, or changed ones."""
-    about = storage.read_json(folder / "model.json")
+    about = _check_format(folder)
     for key, value in expected.items():
         if about.get(key) != value:
             raise UsageError(f"{folder}: holds {key}={about.get(key)!r}, this run has {value!r}")
-    source = folder / "model.safetensors"
+    source = folder / _WEIGHTS
     state, _ = storage.read_tensors(source, str(about.get("sha256")))
     load_model_state(model, state, source)
+    return about
+
+
+def _check_format(folder: Path) -> dict[str, Any]:
+    """model.json, of a format that this version reads; the first one had no number."""
+    about = storage.read_json(folder / _FACTS)
+    if about.get("format", _FORMAT) != _FORMAT:
+        raise UsageError(
+            f"{folder / _FACTS}: is of format {about['format']!r}, this version reads {_FORMAT}; update recbole_fair"
+        )
     return about
 
 

@@ -41,7 +41,6 @@ class FairTrainer(Trainer):
         self.valid_metric = figures.key_of(config["valid_metric"])  # the host's is lower case, names of fields too
         self.history: list[tuple[int, str, float]] = []
         self.initial_buffers = checkpoint.initial_buffers(model)
-        self.initial_plain = checkpoint.plain_state(model)
         self.on_epoch = None
         self.seconds_before = 0.0  # of training, before the process that resumed it
         _refuse_missing_kernels(model)
@@ -146,7 +145,7 @@ class FairTrainer(Trainer):
         state = {
             "optimizer": self.optimizer.state_dict(),
             "strategy": self.strategy.state_dict() if self.strategy else {},
-            "plain": checkpoint.changed_plain_state(self.model, self.initial_plain),
+            "plain": checkpoint.plain_state(self.model),
         }
         about = {
             **self.about,
@@ -160,7 +159,7 @@ class FairTrainer(Trainer):
             "random": generators,
             "state": checkpoint.flatten(state, "state", tensors),
         }
-        storage.write_tensors(self.resume_file, tensors, about)
+        storage.write_sealed(self.resume_file, tensors, about)
 
     @property
     def can_resume(self) -> bool:
@@ -171,26 +170,36 @@ class FairTrainer(Trainer):
         """Go to the last resume point; False if there is none and training starts at the beginning."""
         if not self.resume_file.exists():
             return False
-        tensors, about = storage.read_tensors(self.resume_file)
+        tensors, about = storage.read_sealed(self.resume_file)
         if wrong := [key for key in self.about if about.get(key) != self.about[key]]:
             raise UsageError(f"{self.resume_file}: of another run ({wrong[0]} differs); remove it to start again")
+        try:
+            self._go_on(tensors, about, train_data)
+        except UsageError:
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise UsageError(f"{self.resume_file}: damaged ({error}); remove it to start again") from error
+        return True
+
+    def _go_on(self, tensors: dict[str, torch.Tensor], about: dict[str, Any], train_data: Any) -> None:
+        """Put back what `save_resume_point` stored."""
         prefix = "model."
         model_state = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
         checkpoint.load_model_state(self.model, model_state, self.resume_file)
         state = checkpoint.unflatten(about["state"], tensors)
         self.optimizer.load_state_dict(state["optimizer"])
+        checkpoint.check_optimizer(self.optimizer)
         if self.strategy:
             self.strategy.load_state_dict(state["strategy"])
         checkpoint.load_plain_state(self.model, state["plain"])
-        self.start_epoch, self.cur_step = about["epoch"] + 1, about["cur_step"]
-        self.seconds_before = about.get("seconds", 0.0)
-        self.best_valid_score, self.best_valid_result = about["best_valid_score"], about["best_valid_result"]
+        self.start_epoch, self.cur_step = int(about["epoch"]) + 1, int(about["cur_step"])
+        self.seconds_before = float(about.get("seconds", 0.0))
+        self.best_valid_score, self.best_valid_result = float(about["best_valid_score"]), about["best_valid_result"]
         self.train_loss_dict = {int(key): value for key, value in about["train_loss"].items()}
         self.history = [(epoch, name, value) for epoch, name, value in about["history"]]
         if "random.loader" in tensors:
             train_data.generator.set_state(tensors["random.loader"])
         checkpoint.set_random_state(tensors, about["random"])
-        return True
 
     def load_best(self, folder: Path | None = None, expected: dict[str, Any] | None = None) -> dict[str, Any]:
         """Load the best weights of this run, or of another one's folder."""

@@ -91,5 +91,5 @@ def _history(folder: Path) -> list[tuple[int, str, float]]:
         with (folder / "history.csv").open(newline="", encoding="utf-8") as stream:
             return [(int(row["epoch"]), row["metric"], float(row["value"])) for row in csv.DictReader(stream)]
     if (folder / "resume.safetensors").exists():
-        return [tuple(row) for row in storage.read_tensors(folder / "resume.safetensors")[1]["history"]]
+        return [tuple(row) for row in storage.read_sealed(folder / "resume.safetensors")[1]["history"]]
     return []

@@ -23,9 +23,13 @@ _LATEX = {
     "→": r"$\rightarrow$",
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
+    "[": "{[}",  # after the end of a row it would be that row's optional argument, as would a star
+    "*": "{*}",
     **{sign: f"\\{sign}" for sign in "&%$#_"},
 }
-_FORMULA = ("=", "+", "-", "@")
+_FORMULA = "=+-@＝＋－＠"  # a spreadsheet takes the wide signs for the others
+# At the beginning, or after a semicolon, which begins a cell where the comma is the decimal sign.
+_CELL_BEGINS = re.compile(rf"(^|;\s*)(?=[{re.escape(_FORMULA)}])")
 _HIDDEN = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufffe\uffff")
 
 
@@ -76,5 +80,4 @@ def in_sheet(value: Any) -> str:
     >>> in_sheet("=1+1")
     "'=1+1"
     """
-    text = plain(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return _CELL_BEGINS.sub(r"\1'", plain(value))

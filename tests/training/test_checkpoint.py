@@ -1,0 +1,114 @@
+"""Weights on disk: parts of a model, the format's number, and what a model counts while it trains."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from recbole_fair import registry, storage
+from recbole_fair.errors import UsageError
+from recbole_fair.runner import open_run
+from recbole_fair.training import checkpoint
+
+RunToy = Callable[..., Any]
+
+
+def test_a_part_of_a_run_is_loaded_into_a_module(run_toy: RunToy) -> None:
+    folder = Path(run_toy("MF", epochs=1).run_dir)
+    whole = open_run(folder)[2].model.item_embedding
+    part = torch.nn.Embedding(whole.num_embeddings, whole.embedding_dim)
+    checkpoint.load_part(part, folder, "item_embedding")
+    assert torch.equal(part.weight, whole.weight)
+
+
+def test_a_part_that_the_run_has_not_or_has_in_another_shape_is_refused(run_toy: RunToy) -> None:
+    folder = Path(run_toy("MF", epochs=1).run_dir)
+    with pytest.raises(UsageError, match=r"lacks titles\.weight"):
+        checkpoint.load_part(torch.nn.Embedding(3, 2), folder, "titles")
+    with pytest.raises(UsageError, match=r"model\.safetensors: 'weight' \(25, 64\)"):
+        checkpoint.load_part(torch.nn.Embedding(3, 2), folder, "item_embedding")
+
+
+def test_a_format_of_a_later_version_is_refused_and_one_without_a_number_is_read(run_toy: RunToy) -> None:
+    folder = Path(run_toy("MF", epochs=1).run_dir)
+    about = json.loads((folder / "model.json").read_text())
+    assert about.pop("format") == 1
+    (folder / "model.json").write_text(json.dumps(about))
+    open_run(folder)
+    (folder / "model.json").write_text(json.dumps({**about, "format": 2}))
+    with pytest.raises(UsageError, match=r"model\.json: is of format 2"):
+        open_run(folder)
+
+
+def test_tensors_that_share_memory_are_stored_apart_and_everybody_may_read_the_file(tmp_path: Path) -> None:
+    whole = torch.arange(6.0)
+    tensors = {
+        "whole": whole,
+        "view": whole[2:4],
+        "turned": torch.ones(2, 3).T,
+        "none": torch.empty(0),
+        "one": whole[5],
+    }
+    storage.write_sealed(tmp_path / "a.safetensors", tensors, {"said": [1, None]})
+    (tmp_path / "plain").touch()
+    stored, about = storage.read_sealed(tmp_path / "a.safetensors")
+    assert about == {"said": [1, None]}
+    assert all(torch.equal(stored[name], value) for name, value in tensors.items())
+    assert (tmp_path / "a.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+# Attributes that a step of training assigns, though a later step does not depend on what the last one left.
+MADE_ANEW = {
+    "i_embedding": "DMF's cache of evaluation",
+    "sub_graph1": "drawn at the beginning of every epoch",
+    "sub_graph2": "drawn at the beginning of every epoch",
+    "item_cnt": "of RecBole's Pop, in whose place ours stands",
+    "max_cnt": "of RecBole's Pop, in whose place ours stands",
+    "repeat_explore": "an output of the last batch",
+    "history_item_id": "called by the constructor alone",
+    "history_item_value": "called by the constructor alone",
+    "dataMatrix": "of a helper of the constructor",
+    "diag": "called by the constructor alone",
+}
+
+
+def assigned_outside_the_constructor(source: str) -> set[tuple[str, str]]:
+    """Class and attribute of every `self.x = ...`, `self.x += ...` and `shuffle(self.x)` of a module."""
+    found = set()
+    for row in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)):
+        for method in (node for node in row.body if isinstance(node, ast.FunctionDef) and node.name != "__init__"):
+            for node in ast.walk(method):
+                targets = node.targets if isinstance(node, ast.Assign) else []
+                targets = [node.target] if isinstance(node, ast.AugAssign) else targets
+                if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("shuffle"):
+                    targets = node.args
+                for target in targets:
+                    name = ast.unparse(target).partition("[")[0]
+                    found |= {(row.name, name.removeprefix("self."))} if name.startswith("self.") else set()
+    return found
+
+
+def test_the_table_names_every_attribute_that_host_models_count_in() -> None:
+    modules = {inspect.getmodule(registry.load(row.target)) for row in registry.MODELS.values()}
+    hosts = [module for module in modules if module and module.__name__.startswith("recbole.model.")]
+    found = set().union(*(assigned_outside_the_constructor(inspect.getsource(module)) for module in hosts))
+    derived = {(name, attribute) for name, attribute in found if "alphas" in attribute or "posterior" in attribute}
+    counted = {(name, attribute) for name, attribute in found - derived if attribute not in MADE_ANEW}
+    assert counted == {(name, attribute) for name, row in checkpoint._COUNTED.items() for attribute in row}
+
+
+@pytest.mark.parametrize("value", [1.5, "x", [1], None])
+def test_a_count_of_another_kind_is_refused(value: Any) -> None:
+    model = type("MultiVAE", (torch.nn.Module,), {})()
+    model.update = 3
+    with pytest.raises(UsageError, match="'update' does not fit"):
+        checkpoint.load_plain_state(model, {"update": value})
+    with pytest.raises(UsageError, match="'forward' does not fit"):
+        checkpoint.load_plain_state(model, {"forward": 1})
