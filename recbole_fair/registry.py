@@ -95,6 +95,7 @@ _OURS = (
     Row("AlphaRec", "recbole_fair.models.alpharec:AlphaRec", "embedding", "AlphaRec", _TITLES),
     Row("Linear", "recbole_fair.models.alpharec:Linear", "embedding", "Linear", _TITLES),
     Row("XSimGCL", "recbole_fair.models.xsimgcl:XSimGCL", "host", "XSimGCL", host="LightGCN"),
+    Row("PMF", "recbole_fair.models.pmf:PMF", "host", "PMF"),
     Row("Pop", "recbole_fair.models.controls:Pop", "host", "Pop"),
     Row("Random", "recbole_fair.models.controls:Random", "host", "RecBole"),
 )

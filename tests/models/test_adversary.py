@@ -27,8 +27,8 @@ def adversary(**named: float) -> Adversary:
 def test_attacking_lowers_the_loss_and_defending_raises_it() -> None:
     """Were a sign flipped in either role, one of the two would fall where it must rise."""
     states, classes = planted()
-    attacker = adversary()
-    losses = [attacker.attack(states, classes) for _ in range(30)]
+    attacker = adversary(learning_rate=3e-3)
+    losses = [attacker.attack(states, classes) for _ in range(60)]
     assert losses[-1] < losses[0] / 2
 
     moved = states.clone().requires_grad_()

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.sparse import csr_matrix
 from scipy.sparse.linalg import svds
 from torch import Tensor, nn
 
@@ -105,7 +106,7 @@ class WholeWordEmbedding(nn.Embedding):
         nn.init.normal_(self.weight, std=width**-0.5)
 
 
-def interaction_vectors(matrix: object, width: int, *, scale: float = 1.0) -> tuple[Tensor, Tensor]:
+def interaction_vectors(matrix: csr_matrix, width: int, *, scale: float = 1.0) -> tuple[Tensor, Tensor]:
     """User [U, width] and item vectors [I, width] from the truncated SVD of training interactions [U, I].
 
         M ~ (A S^1/2) (B S^1/2)'
@@ -113,10 +114,12 @@ def interaction_vectors(matrix: object, width: int, *, scale: float = 1.0) -> tu
     Both are brought to the standard deviation `scale`, one for all, so lengths within a table keep their ratios. A
     matrix of lower rank than `width` leaves the last columns 0. Signs are fixed, so equal data give equal vectors.
     """
-    counts = np.asarray(matrix.shape)  # type: ignore[attr-defined]
-    rank = min(width, int(counts.min()) - 1)
-    start = np.random.default_rng(0).standard_normal(int(counts.min()))  # or ARPACK draws from the global generator
-    left, sizes, right = svds(matrix.astype(np.float64), k=rank, v0=start)  # type: ignore[attr-defined]
+    if not matrix.nnz:
+        raise UsageError("item_init: svd: there are no training interactions to take vectors from")
+    smaller = min(matrix.shape)
+    rank = min(width, smaller - 1)  # ARPACK finds no more
+    start = np.random.default_rng(0).standard_normal(smaller)  # or it draws from the global generator
+    left, sizes, right = svds(matrix.astype(np.float64), k=rank, v0=start)
     order = np.argsort(-sizes)
     signs = np.sign(right[np.arange(rank), np.abs(right).argmax(axis=1)])
     root = np.sqrt(np.maximum(sizes, 0)) * signs
@@ -126,7 +129,4 @@ def interaction_vectors(matrix: object, width: int, *, scale: float = 1.0) -> tu
 def _scaled(vectors: npt.NDArray[np.float64], width: int, scale: float) -> Tensor:
     filled = np.zeros((len(vectors), width))
     filled[:, : vectors.shape[1]] = vectors
-    deviation = filled[1:].std()  # row 0 is nobody
-    if not deviation > 0:
-        raise UsageError("item_init: svd: there are no training interactions to take vectors from")
-    return torch.from_numpy(filled * (scale / deviation)).float()
+    return torch.from_numpy(filled * (scale / filled[1:].std())).float()  # row 0 is nobody
