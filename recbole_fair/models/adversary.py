@@ -117,7 +117,7 @@ def fresh_discriminator(
 
     It has learned these users: measure it on others. Global random state is left as it was.
     """
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), torch.enable_grad():
         torch.manual_seed(seed)
         adversary = Adversary(
             states.shape[1], int(classes.max()) + 1, learning_rate=learning_rate, device=states.device

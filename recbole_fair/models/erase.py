@@ -2,7 +2,7 @@
 
 With W = Sxx^(-1/2) (pseudo-inverse square root), P the orthogonal projection onto the columns of W Sxz and mu the mean,
 
-    r(x) = x - W^+ P W (x - mu)                                                                  (their Theorem 4.3)
+    r(x) = x - W^+ P W (x - mu)
 
 Then r(x) has no covariance with the attribute's one-hot classes z, so no linear or logistic reader fitted on the same
 users beats the best constant; of all affine maps with that property it has the least E |r(x) - x|^2.

@@ -1,10 +1,10 @@
 """PMF: probabilistic matrix factorisation (Mnih and Salakhutdinov 2007), the matching-based baseline of UP5.
 
-    E = 1/2 sum over (u, i) of (r_ui - sigmoid(p_u . q_i))^2 + lambda/2 (sum |p_u|^2 + sum |q_i|^2)          (their Eq. 4)
+    E = 1/2 sum over (u, i) of (r_ui - sigmoid(p_u . q_i))^2 + lambda/2 (sum |p_u|^2 + sum |q_i|^2)
 
-the negative log posterior under Gaussian noise and Gaussian priors, ratings brought to [0, 1] by their Section 2. UP5
-does not say what PMF is trained on; its tables rank unseen items, so here r is 1 for an interaction and 0 for an item
-drawn as a negative. (With a pairwise loss, as in the code of Li et al. 2021, it would be the row MF.)
+the negative log posterior under Gaussian noise and Gaussian priors, with the products passed through the logistic
+function. UP5 does not say what PMF is trained on; its tables rank unseen items, so here r is 1 for an interaction and 0
+for an item drawn as a negative. (Under a pairwise loss it would be the row MF.)
 """
 
 from __future__ import annotations

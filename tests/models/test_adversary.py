@@ -60,7 +60,7 @@ def test_both_roles_see_the_same_loss() -> None:
     attacker = adversary()
     expected = -attacker.discriminator(states).log_softmax(1)[0, classes[0]]
     torch.testing.assert_close(attacker.loss(states, classes), expected)
-    assert attacker.attack(states, classes) == pytest.approx(float(expected))
+    assert attacker.attack(states, classes) == pytest.approx(expected.item())
 
 
 def test_there_are_seven_linear_layers_and_logits_come_out() -> None:

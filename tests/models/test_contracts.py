@@ -54,6 +54,11 @@ class TestMF(RecommenderContract):
     keys = {"learning_rate": 0.05}
 
 
+class TestPMF(RecommenderContract):
+    model = "PMF"
+    keys = {"learning_rate": 0.05, "prior_weight": 0.001}
+
+
 class TestMFWithInfoNCE(RecommenderContract):
     model = "MF"
     keys = {"rec_loss": "infonce", "learning_rate": 0.05, "negatives": 8}

@@ -99,7 +99,7 @@ class Words:
 
 
 class WholeWordEmbedding(nn.Embedding):
-    """Added to the embedding of every token: the place of its word in the prompt (P5, section 4.2)."""
+    """Added to the embedding of every token: the place of its word in the prompt (Geng et al. 2022)."""
 
     def __init__(self, width: int) -> None:
         super().__init__(MOST_WORDS, width)
