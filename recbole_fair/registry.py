@@ -125,6 +125,7 @@ MODELS: Mapping[str, Row] = MappingProxyType(_models)
 ALIASES: Mapping[str, str] = MappingProxyType({"BPR": "MF", "MultiVAE": "MultVAE"})
 
 _PER_SAMPLE = "groups of items or users; losses per sample"
+_HIDEABLE = "a sensitive_attribute; user vectors in one table"
 _REFINABLE = "groups of items or users; item vectors to refine"
 
 
@@ -140,6 +141,7 @@ _strategies: dict[str, Row] = {
         _strategy_row("PopDRO", "dro", f"{_PER_SAMPLE}; timestamps for its trend"),
         _strategy_row("DRORec", "dro"),
         _strategy_row("ITFR", "itfr"),
+        Row("C-", "recbole_fair.strategies.counterfactual:Counterfactual", "strategy", "PCFR", _HIDEABLE),
         Row("BiFair", "recbole_fair.strategies.bifair.method:BiFair", "strategy", "BiFair", _REFINABLE),
         Row("BiFair-Alg2", "recbole_fair.strategies.bifair.method:BiFair", "strategy", "BiFair", _REFINABLE),
         Row("Separate", "recbole_fair.strategies.bifair.separate:Separate", "strategy", "BiFair", _REFINABLE),

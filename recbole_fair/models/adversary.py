@@ -6,7 +6,7 @@ it is deceived: min over M   L_rec - lambda L_dis                   C fixed     
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
@@ -108,6 +108,14 @@ def balanced_rows(classes: Tensor, size: int, generator: torch.Generator | None 
         raise UsageError("adversary: no user has a label")
     weights = torch.where(classes == UNKNOWN, 0.0, 1 / sizes[classes.clamp(min=0)])
     return torch.multinomial(weights, size, replacement=True, generator=generator)
+
+
+def random_subset(attributes: Sequence[str], generator: torch.Generator | None = None) -> tuple[str, ...]:
+    """A non-empty subset, each as probable as any other, in the order of `attributes`."""
+    if not attributes:
+        raise UsageError("no attribute to choose from: name a sensitive_attribute")
+    drawn = int(torch.randint(1, 2 ** len(attributes), (), generator=generator))
+    return tuple(attribute for place, attribute in enumerate(attributes) if drawn >> place & 1)
 
 
 def fresh_discriminator(

@@ -12,7 +12,7 @@ items, of users, or of both (`fair_group: gender*genre`, as in ITFR).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -45,6 +45,7 @@ class TrainingView:
     user_field: str = "user_id"
     item_field: str = "item_id"
     label_field: str | None = None
+    attributes: Mapping[str, Tensor] = field(default_factory=dict)  # of `sensitive_attribute`: class [U], -1 unknown
 
     @cached_property
     def item_counts(self) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from recbole_fair.data.load import Data
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
-from recbole_fair.groups.named import item_groups, names_of, user_groups
+from recbole_fair.groups.named import item_groups, names_of, sensitive_groups, user_groups
 from recbole_fair.groups.pairs import PairGroups, of_pairs
 from recbole_fair.host import InputType
 from recbole_fair.settings.config import Config
@@ -56,7 +56,14 @@ def training_view(config: Config, data: Data) -> TrainingView:
         user_field=dataset.uid_field,
         item_field=dataset.iid_field,
         label_field=config["LABEL_FIELD"] if _draws_negative_rows(config) else None,
+        attributes={groups.field: _classes(groups) for groups in sensitive_groups(config, data)},
     )
+
+
+def _classes(groups: Groups) -> torch.Tensor:
+    """The class [U] of each user, -1 where unknown."""
+    member = torch.from_numpy(groups.membership)
+    return torch.where(member.any(dim=1), member.long().argmax(dim=1), -1)
 
 
 def _draws_negative_rows(config: Config) -> bool:

@@ -72,14 +72,6 @@ class PromptMixture(nn.Module):
         }
 
 
-def random_subset(attributes: Sequence[str], generator: torch.Generator | None = None) -> tuple[str, ...]:
-    """A non-empty subset, each as probable as any other, in the order of `attributes`."""
-    if not attributes:
-        raise UsageError("prompt mixture: no attribute to choose from")
-    drawn = int(torch.randint(1, 2 ** len(attributes), (), generator=generator))
-    return tuple(attribute for place, attribute in enumerate(attributes) if drawn >> place & 1)
-
-
 def _tokens(prompt: Tensor) -> Tensor:
     """[layers, 2, heads, P, width] to [layers, 2, P, heads * width]."""
     return prompt.transpose(2, 3).flatten(-2)

@@ -8,9 +8,9 @@ from tiny_t5 import tiny_llama, tiny_t5
 
 from recbole_fair.errors import UsageError
 from recbole_fair.language.prefixes import Prefixes
-from recbole_fair.models.adversary import Adversary
+from recbole_fair.models.adversary import Adversary, random_subset
 from recbole_fair.models.p5.cfp import PrefixPrompt, Schedule, Step
-from recbole_fair.models.p5.mixture import PromptMixture, random_subset
+from recbole_fair.models.p5.mixture import PromptMixture
 
 
 def prompt_of(length: int = 5, seed: int = 0, model: object = None) -> PrefixPrompt:
