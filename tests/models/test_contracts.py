@@ -62,13 +62,13 @@ class TestPMF(RecommenderContract):
 class TestFilteredPMF(RecommenderContract):
     model = "C-PMF"
     keys = {"learning_rate": 0.05, "prior_weight": 0.001, "sensitive_attribute": "gender", "adversary_weight": 0.1}
-    learns = False  # the toy's taste is its gender: hiding one hides the other
+    epochs, learns = 3, False  # the toy's taste is its gender: hiding one hides the other
 
 
 class TestFilteredSimpleX(RecommenderContract):
     model = "C-SimpleX"
     keys = {"learning_rate": 0.05, "sensitive_attribute": "gender", "adversary_weight": 0.1}
-    learns = False
+    epochs, learns = 3, False
 
 
 class TestMFWithInfoNCE(RecommenderContract):
