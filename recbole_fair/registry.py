@@ -98,6 +98,7 @@ _OURS = (
     Row("AlphaRec", "recbole_fair.models.alpharec:AlphaRec", "embedding", "AlphaRec", _TITLES),
     Row("Linear", "recbole_fair.models.alpharec:Linear", "embedding", "Linear", _TITLES),
     Row("XSimGCL", "recbole_fair.models.xsimgcl:XSimGCL", "host", "XSimGCL", host="LightGCN"),
+    Row("PMF", "recbole_fair.models.pmf:PMF", "host", "PMF"),
     Row("Pop", "recbole_fair.models.controls:Pop", "host", "Pop"),
     Row("Random", "recbole_fair.models.controls:Random", "host", "RecBole"),
 )
@@ -127,6 +128,7 @@ MODELS: Mapping[str, Row] = MappingProxyType(_models)
 ALIASES: Mapping[str, str] = MappingProxyType({"BPR": "MF", "MultiVAE": "MultVAE"})
 
 _PER_SAMPLE = "groups of items or users; losses per sample"
+_HIDEABLE = "a sensitive_attribute; user vectors in one table"
 _REFINABLE = "groups of items or users; item vectors to refine"
 
 
@@ -142,6 +144,7 @@ _strategies: dict[str, Row] = {
         _strategy_row("PopDRO", "dro", f"{_PER_SAMPLE}; timestamps for its trend"),
         _strategy_row("DRORec", "dro"),
         _strategy_row("ITFR", "itfr"),
+        Row("C-", "recbole_fair.strategies.counterfactual:Counterfactual", "strategy", "PCFR", _HIDEABLE),
         Row("BiFair", "recbole_fair.strategies.bifair.method:BiFair", "strategy", "BiFair", _REFINABLE),
         Row("BiFair-Alg2", "recbole_fair.strategies.bifair.method:BiFair", "strategy", "BiFair", _REFINABLE),
         Row("Separate", "recbole_fair.strategies.bifair.separate:Separate", "strategy", "BiFair", _REFINABLE),

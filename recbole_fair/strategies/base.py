@@ -11,7 +11,7 @@ items, of users, or of both (`fair_group: gender*genre`, as in ITFR).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -19,7 +19,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recbole_fair.groups.membership import Groups
 from recbole_fair.groups.pairs import PairGroups
 from recbole_fair.strategies.gradients import flat_gradient, trained
 from recbole_fair.strategies.samples import Ids, KeptLoss, Samples, keep_sample_losses
@@ -42,7 +41,7 @@ class TrainingView:
     items: Tensor  # [N]
     times: Tensor | None = None  # [N], None where the data has none
     ids: Callable[[Any], Ids] = field(default=lambda batch: (batch["user_id"], batch["item_id"]))
-    make_attributes: Callable[[], Sequence[Groups]] = tuple
+    make_attributes: Callable[[], Mapping[str, Tensor]] = dict
 
     @cached_property
     def groups(self) -> PairGroups:
@@ -50,9 +49,9 @@ class TrainingView:
         return self.make_groups()
 
     @cached_property
-    def attributes(self) -> Mapping[str, Groups]:
-        """User groups by each name of `sensitive_attribute`."""
-        return {groups.field: groups for groups in self.make_attributes()}
+    def attributes(self) -> Mapping[str, Tensor]:
+        """By each name of `sensitive_attribute`, the class [U] of each user, -1 where unknown."""
+        return self.make_attributes()
 
     @cached_property
     def item_counts(self) -> Tensor:

@@ -134,7 +134,7 @@ _ATTRIBUTES = ("loss", "mf_loss", "loss_fct", "bpr_loss", "bce_loss", "bceloss")
 def keep_sample_losses(model: nn.Module, reduction: Reduction, ids_of: Callable[[Any], Ids]) -> KeptLoss:
     """Let `reduction` reduce the model's losses; refuse a model whose loss has no per-sample form here.
 
-    `ids_of` a batch says whose its rows are; a model that draws its rows itself (contrastive.py) says it by `sample_ids`.
+    `ids_of` a batch says whose its rows are; a model that draws its rows itself says it by `sample_ids`.
     """
     kept, host = _kept(model, reduction), model.calculate_loss
 

@@ -57,7 +57,7 @@ def training_view(config: Config, data: Data) -> TrainingView:
         items,
         times=data.parts["train"].inter_feat.interaction.get(dataset.time_field),
         ids=_ids_of_rows(config, dataset.uid_field, dataset.iid_field),
-        make_attributes=lambda: sensitive_groups(config, data),
+        make_attributes=lambda: {groups.field: _classes(groups) for groups in sensitive_groups(config, data)},
     )
 
 
@@ -73,6 +73,12 @@ def _ids_of_rows(config: Config, user_field: str, item_field: str) -> Callable[[
         return users * positive, items * positive
 
     return ids
+
+
+def _classes(groups: Groups) -> torch.Tensor:
+    """The class [U] of each user, -1 where unknown."""
+    member = torch.from_numpy(groups.membership)
+    return torch.where(member.any(dim=1), member.long().argmax(dim=1), -1)
 
 
 def _draws_negative_rows(config: Config) -> bool:

@@ -54,6 +54,23 @@ class TestMF(RecommenderContract):
     keys = {"learning_rate": 0.05}
 
 
+class TestPMF(RecommenderContract):
+    model = "PMF"
+    keys = {"learning_rate": 0.05, "prior_weight": 0.001}
+
+
+class TestFilteredPMF(RecommenderContract):
+    model = "C-PMF"
+    keys = {"learning_rate": 0.05, "prior_weight": 0.001, "sensitive_attribute": "gender", "adversary_weight": 0.1}
+    epochs, learns = 3, False  # the toy's taste is its gender: hiding one hides the other
+
+
+class TestFilteredSimpleX(RecommenderContract):
+    model = "C-SimpleX"
+    keys = {"learning_rate": 0.05, "sensitive_attribute": "gender", "adversary_weight": 0.1}
+    epochs, learns = 3, False
+
+
 class TestMFWithInfoNCE(RecommenderContract):
     model = "MF"
     keys = {"rec_loss": "infonce", "learning_rate": 0.05, "negatives": 8}
