@@ -96,7 +96,7 @@ def fastest(folder: Path) -> tuple[Any, Any]:
 
 def intervals(trainer: Any) -> None:
     """Time and memory of the resampling."""
-    table, metrics = trainer.evaluator.table, trainer.evaluator.metric_class.values()
+    table, metrics = trainer.evaluator.table, trainer.evaluator.declared
     seconds, peaks = {}, {}
     for samples in (0, 200, 1000):
         how = Resampling(0.95, samples) if samples else None

@@ -208,7 +208,7 @@ class _Run:
     def _judge(self, evaluator: KeepingEvaluator) -> Any:
         """Intervals and figures by group of the evaluation just done."""
         how = resampling(self.config)
-        judged = judge(evaluator.table, evaluator.metric_class.values(), how, self.config["min_group_users"])
+        judged = judge(evaluator.table, evaluator.declared, how, self.config["min_group_users"])
         self.result.interval = {key: judged.interval.get(key) for key in self.result.test}
         self.result.groups = judged.groups
         self.result.threshold = getattr(evaluator, "threshold", None)

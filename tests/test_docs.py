@@ -13,7 +13,7 @@ import pytest
 
 from recbole_fair import cli, registry
 from recbole_fair.commands import table
-from recbole_fair.host import metric_register
+from recbole_fair.metrics import declared
 from recbole_fair.settings import keys
 from recbole_fair.tune.planning import SearchOptions
 
@@ -28,9 +28,8 @@ def test_authoring_examples_run(page: str, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(registry, "_strategies", dict(registry._strategies))
     monkeypatch.setattr(registry, "MODELS", registry._models)
     monkeypatch.setattr(registry, "STRATEGIES", registry._strategies)
-    for name in ("metrics_dict", "metric_information", "metric_types"):
-        for key in ("firsthit",):
-            monkeypatch.delitem(getattr(metric_register, name), key, raising=False)
+    monkeypatch.setattr(declared, "METRICS", dict(declared.METRICS))
+    monkeypatch.setattr(declared, "CLASSES", dict(declared.CLASSES))
     example = "\n".join(re.findall(r"^```python\n(.*?)^```", page, flags=re.M | re.S))
     assert example
     # the example is a script of the reader's: its classes are found under __main__

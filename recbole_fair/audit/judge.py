@@ -31,7 +31,7 @@ from recbole_fair.errors import StorageError, UsageError
 from recbole_fair.evaluation.ranked import KeepingEvaluator
 from recbole_fair.groups import named
 from recbole_fair.groups.membership import Groups, Values
-from recbole_fair.host import DataStruct, metric_register
+from recbole_fair.host import DataStruct
 from recbole_fair.metrics.intervals import resampling
 from recbole_fair.metrics.judging import judge
 from recbole_fair.registry import nearest
@@ -39,7 +39,7 @@ from recbole_fair.rundir import facts
 from recbole_fair.rundir import files as reporting
 from recbole_fair.rundir import folder as rundir
 from recbole_fair.rundir.result import RESULT, Result
-from recbole_fair.settings import figures, keys, yamls
+from recbole_fair.settings import figures, host_metrics, keys, yamls
 from recbole_fair.settings.config import config_hash
 
 PARTS = ("train", "valid", "test")
@@ -163,7 +163,7 @@ def _judge(files: Files, options: dict[str, Any], result: Result, folder: Path) 
     result.seconds["data"] = perf_counter() - start
     evaluator = KeepingEvaluator(options, items, users)
     result.test = dict(evaluator.evaluate(struct))
-    judged = judge(evaluator.table, evaluator.metric_class.values(), resampling(options), options["min_group_users"])
+    judged = judge(evaluator.table, evaluator.declared, resampling(options), options["min_group_users"])
     result.interval = {key: judged.interval.get(key) for key in result.test}
     result.groups, result.warnings = judged.groups, [*result.warnings, *judged.notes]
     result.data = _facts(tables, files)
@@ -201,7 +201,7 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
 def _judgeable(metric: str) -> str:
     """A metric that lists suffice for."""
     name = figures.known(metric, "full")
-    if _OF_SCORES.intersection(metric_register.metric_information[name.lower()]):
+    if _OF_SCORES.intersection(host_metrics.table()[name.lower()].metric_need):
         raise UsageError(f"metrics: {metric} reads the scores of all items, and an audit has lists only; leave it out")
     return name
 

@@ -9,6 +9,7 @@ from typing import Any
 from recbole_fair.commands.arguments import Arguments
 from recbole_fair.errors import UsageError
 from recbole_fair.screen import visible
+from recbole_fair.metrics.key import MetricKey
 
 _USAGE = """usage: recbole-fair report DIR [DIR ...] --out=OUT [--key=value ...]
 
@@ -53,16 +54,10 @@ def metrics(given: Any) -> tuple[str, ...]:
     if given is None:
         return ()
     parts = given if isinstance(given, list) else re.split(r",(?![^\[]*\])", str(given))
-    keys = [_cased(str(part).strip()) for part in parts]
+    keys = [str(part).strip() for part in parts]
     if not all(keys):
         raise UsageError(f"--metrics={given!r}: metric keys with commas between them, as in ndcg@20,cv@20[pop]")
-    return tuple(dict.fromkeys(keys))
-
-
-def _cased(key: str) -> str:
-    """Names in lower case; the field in brackets as it is."""
-    name, bracket, field = key.partition("[")
-    return f"{name.lower()}{bracket}{field}"
+    return tuple(dict.fromkeys(str(MetricKey.parse(key)) for key in keys))
 
 
 def _text(given: Any, key: str) -> str | None:

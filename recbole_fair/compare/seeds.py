@@ -19,6 +19,7 @@ from recbole_fair.errors import UsageError
 from recbole_fair.jobs import many
 from recbole_fair.jobs.job import Job
 from recbole_fair.jobs.many import Outcome
+from recbole_fair.metrics.key import MetricKey
 from recbole_fair.rundir import files
 from recbole_fair.tune import searches as tune
 from recbole_fair.tune.planning import SearchOptions, SearchPlan, room
@@ -108,8 +109,7 @@ def _say(entry: Entry) -> None:
 
 def _k(entering: Entrants) -> int | None:
     """The K that runs are selected by; an answer has none."""
-    k = str(entering.config["valid_metric"]).rpartition("@")[2]
-    return int(k) if k.isdigit() else None
+    return MetricKey.parse(str(entering.config["valid_metric"])).k
 
 
 def _written(compared: Comparison) -> Comparison:

@@ -14,8 +14,9 @@ from recbole_fair.data.labeled import LabeledLoader
 from recbole_fair.errors import UsageError
 from recbole_fair.evaluation.ranked import KeepingEvaluator, refuse_nonsense
 from recbole_fair.groups.membership import Groups
+from recbole_fair.groups.variants import NONE
 from recbole_fair.host import Collector, DataStruct
-from recbole_fair.metrics.answer_table import NO_ATTRIBUTES, AnswerTable, choose_threshold
+from recbole_fair.metrics.answer_table import READ_STEREOTYPES, AnswerTable, choose_threshold
 from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.metrics.stereotypes import Histories, histories
 
@@ -60,7 +61,7 @@ class AnswerEvaluator(KeepingEvaluator):
 
     def learn(self, users: IntArray, items: IntArray, item_count: int) -> None:
         """Stereotypes from the training interactions, where a metric asks for them."""
-        asked = any(metric.startswith("sf") for metric in self.metrics)
+        asked = any(read.figure in READ_STEREOTYPES for metric in self.declared for read in metric.figures)
         users_by = [groups for groups in self.groups.values() if groups.kind == "user"]
         if asked and not users_by:
             raise UsageError("metrics: SF compares groups of users; name one with user_groups=gender")
@@ -74,7 +75,7 @@ class AnswerEvaluator(KeepingEvaluator):
         if isnan(self.threshold):
             raise UsageError("eval_protocol=labeled: judge validation first; the threshold of a Yes is chosen there")
         users, rows = np.unique(judged.get("pair.user"), return_inverse=True)
-        answered = {NO_ATTRIBUTES: scores}
+        answered = {NONE: scores}
         return AnswerTable(
             users, rows, judged.get("pair.item"), labels, answered, self.threshold, self.groups, self.histories
         )

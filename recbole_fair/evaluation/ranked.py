@@ -15,9 +15,11 @@ from torch import Tensor
 from recbole_fair.errors import TrainingError
 from recbole_fair.groups.membership import Groups
 from recbole_fair.host import Collector, Dataset, DataStruct, Evaluator
+from recbole_fair.metrics.declared import mean
 from recbole_fair.metrics.formulas import FloatArray, IntArray
-from recbole_fair.metrics.list_metrics import UserMean, base_metric
 from recbole_fair.metrics.list_table import RankingTable, by_field
+from recbole_fair.metrics.metric import Metric
+from recbole_fair.settings import host_metrics
 
 _HOST_KEYS = ("rec.items", "rec.topk")
 
@@ -127,13 +129,24 @@ class KeepingEvaluator(Evaluator):
     def __init__(self, config: Any, item_groups: Sequence[Groups] = (), user_groups: Sequence[Groups] = ()) -> None:
         super().__init__(config)
         self.item_groups, self.groups = item_groups, by_field([*item_groups, *user_groups])
-        bases = [name for metric in self.metric_class.values() if (name := getattr(metric, "base", None))]
-        self.averaged = {
-            name: metric
-            for name in dict.fromkeys([*self.metrics, *bases])
-            if _is_additive(metric := self.metric_class.get(name) or base_metric(name, config))
-        }
-        self.metric_class.update({name: UserMean(name, config) for name in self.averaged if name in self.metric_class})
+        self.averaged = self._averaged(config)
+        for name in self.averaged.keys() & self.metric_class.keys():  # read from the table, not computed twice
+            self.metric_class[name] = host_metrics.class_of(mean(name))(config)
+
+    def _averaged(self, config: Any) -> dict[str, Any]:
+        """RecBole's means over users, by name: those asked for, and those that groups of users are compared by."""
+        compared = [read.figure for metric in self.declared if metric.over == "user" for read in metric.figures]
+        names = [name for name in dict.fromkeys([*self.metrics, *compared]) if not self._of_table(name)]
+        made = {name: self.metric_class.get(name) or host_metrics.table()[name](config) for name in names}
+        return {name: metric for name, metric in made.items() if _is_additive(metric)}
+
+    def _of_table(self, name: str) -> bool:
+        return hasattr(self.metric_class.get(name), "declared")
+
+    @property
+    def declared(self) -> list[Metric]:
+        """The metrics that read the table of users: ours, and RecBole's means over users."""
+        return [metric.declared for metric in self.metric_class.values() if hasattr(metric, "declared")]
 
     def learn(self, users: IntArray, items: IntArray, item_count: int) -> None:
         """What a metric needs of the training interactions; lists need nothing."""

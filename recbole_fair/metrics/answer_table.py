@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
+from recbole_fair.groups.variants import NONE, Variant
 from recbole_fair.metrics import answers
 from recbole_fair.metrics.formulas import BoolArray, FloatArray, IntArray, Terms
-from recbole_fair.metrics.stereotypes import Histories, sf_in_terms, sf_terms
-
-NO_ATTRIBUTES = "none"  # the variant of a prompt without sensitive attributes; models without prompts have no other
+from recbole_fair.metrics.metric import AGAIN, GIVEN, NOTHING, variants_of
+from recbole_fair.metrics.stereotypes import Histories, pull_terms, sf_in_terms, sf_terms
 
 
 def choose_threshold(rule: str | float, scores: FloatArray, labels: BoolArray) -> float:
@@ -34,40 +35,71 @@ def choose_threshold(rule: str | float, scores: FloatArray, labels: BoolArray) -
 
 @dataclass(frozen=True)
 class AnswerTable:
-    """Judged pairs and the users they belong to; `scores` by variant of the prompt."""
+    """Judged pairs and the users they belong to; `scores` by variant of the prompt.
+
+    A model without prompts cannot be told an attribute: its scores under NONE are those under every variant.
+    """
 
     users: IntArray  # [U]
-    rows: IntArray  # [P] place of each pair's user in `users`
+    rows: IntArray  # [P] index into `users` of each pair's user
     items: IntArray  # [P]
     labels: BoolArray  # [P]
-    scores: Mapping[str, FloatArray]  # [P] each
+    scores: Mapping[Variant, FloatArray]  # [P] each
     threshold: float
     groups: Mapping[str, Groups] = field(default_factory=dict)
     histories: Histories | None = None
+    prompts: bool = False  # whether the model reads a prompt
+    again: FloatArray | None = None  # [P] scores under NONE of a second pass, in other batches
 
-    def terms(self, metric: str, grouping: str = "") -> Any:
-        """Terms [U, G] of F1 and its kin, or the scores behind an AUC; "f1:actual" reads another variant."""
-        name, _, variant = metric.partition(":")
-        if name in _OF_STEREOTYPES:
-            return self._stereotyped(name)
-        member = self._member(grouping)  # [P, G]
-        scores = self.scores.get(variant or NO_ATTRIBUTES, self.scores[NO_ATTRIBUTES])
-        if name == "auc":
-            return Curve(scores, self.labels, self.rows, member)
-        parts = [_FIGURES[name](self._confusion(scores >= self.threshold, column)) for column in member.T]
+    def scored(self, variant: Variant = NONE) -> FloatArray:
+        """Scores [P] under a variant; one that was not asked for is refused."""
+        asked = variant if self.prompts else NONE
+        if asked not in self.scores:
+            asked_for = ", ".join(map(str, sorted(self.scores)))
+            raise UsageError(f"answers: the model was not asked with {variant} in its prompt, only with {asked_for}")
+        return self.scores[asked]
+
+    def terms(self, figure: str, grouping: str = "", prompt: str = NOTHING) -> Any:
+        """Terms [U, G] of a figure by group, or the scores behind an AUC; `prompt` says what the prompts held."""
+        if figure in _OF_STEREOTYPES:
+            return self._stereotyped(figure)
+        if figure in _BETWEEN_PROMPTS:
+            return _BETWEEN_PROMPTS[figure](self, grouping, prompt)
+        if figure == "auc":
+            return Curve(self.scored(*variants_of(prompt, None)), self.labels, self.rows, self._member(grouping))
+        parts = [_FIGURES[figure](counts) for counts in self._counts(grouping, prompt)]
         return Terms(*(np.stack(part, axis=1) for part in zip(*parts, strict=True)))
 
-    def _stereotyped(self, name: str) -> Terms:
+    def _counts(self, grouping: str, prompt: str) -> Iterator[answers.Confusion]:
+        """Right and wrong answers by user: of each group's pairs, or of all pairs given each group's value."""
+        if prompt == GIVEN:
+            for said_yes in self.said_yes(grouping).T:
+                yield self._confusion(said_yes, np.ones(len(self.rows), dtype=bool))
+            return
+        said_yes = self.scored(*variants_of(prompt, None)) >= self.threshold
+        for chosen in self._member(grouping).T:
+            yield self._confusion(said_yes, chosen)
+
+    def given(self, grouping: str) -> FloatArray:
+        """[P, V] of scores when everyone is given each value of a grouping."""
+        return np.stack([self.scored(variant) for variant in variants_of(GIVEN, self.groups[grouping])], axis=1)
+
+    def said_yes(self, grouping: str) -> BoolArray:
+        """[P, V] of answers when everyone is given each value of a grouping."""
+        return np.asarray(self.given(grouping) >= self.threshold)
+
+    def _stereotyped(self, figure: str) -> Terms:
         """SF's fractions by group: of the pairs answered Yes, or of every pair."""
-        assert self.histories is not None
-        known, readings = self.histories, {} if name == "sf_in" else {"pairs": self.histories.pairs}
-        said_yes = self.scores[NO_ATTRIBUTES] >= (-np.inf if name == "sf_every" else self.threshold)
-        shares, membership = known.shares[self.users], known.groups.membership[self.users]
-        return _OF_STEREOTYPES[name](self.rows, self.items, said_yes, shares, membership, known.member, **readings)
+        histories = _present(self.histories)
+        readings = {} if figure == "sf_in" else {"pairs": histories.pairs}
+        said_yes = self.scored() >= (-np.inf if figure == "sf_every" else self.threshold)
+        shares, membership = histories.shares[self.users], histories.groups.membership[self.users]
+        terms = _OF_STEREOTYPES[figure]
+        return terms(self.rows, self.items, said_yes, shares, membership, histories.member, **readings)
 
     def confusion(self) -> answers.Confusion:
         """Right and wrong answers of each user."""
-        return self._confusion(self.scores[NO_ATTRIBUTES] >= self.threshold, np.ones(len(self.rows), dtype=bool))
+        return self._confusion(self.scored() >= self.threshold, np.ones(len(self.rows), dtype=bool))
 
     def _confusion(self, said_yes: BoolArray, chosen: BoolArray) -> answers.Confusion:
         return answers.confusion(self.labels[chosen], said_yes[chosen], self.rows[chosen], len(self.users))
@@ -85,13 +117,13 @@ class AnswerTable:
 
     def judged(self, grouping: str) -> IntArray:
         """Users with a pair in each group."""
-        return np.asarray(self._speak_for(grouping).sum(axis=0))
+        return np.asarray(self._counted_in(grouping).sum(axis=0))
 
     def outside(self, grouping: str) -> int:
         """Users without a pair in any group."""
-        return int((~self._speak_for(grouping).any(axis=1)).sum())
+        return int((~self._counted_in(grouping).any(axis=1)).sum())
 
-    def _speak_for(self, grouping: str) -> BoolArray:
+    def _counted_in(self, grouping: str) -> BoolArray:
         member = self._member(grouping)
         return np.stack([np.bincount(self.rows[column], minlength=len(self.users)) > 0 for column in member.T], axis=1)
 
@@ -104,8 +136,36 @@ _FIGURES = {
 }
 
 
+def _flips(table: AnswerTable, grouping: str, prompt: str) -> Terms:
+    """Between the values of a grouping, or between two passes that differ in their batches alone."""
+    if prompt == AGAIN:
+        again = table.again if table.prompts else table.scored()
+        if again is None:
+            raise UsageError("flip_null: the model was not asked a second time")
+        said_yes = np.stack([table.scored(), again], axis=1) >= table.threshold
+    else:
+        said_yes = table.said_yes(grouping)
+    return answers.flip(said_yes, table.rows, len(table.users)).by_group(np.ones((len(table.users), 1)))
+
+
+def _pulls(table: AnswerTable, _: str, __: str) -> Terms:
+    histories = _present(table.histories)
+    given = table.given(histories.groups.field)
+    return pull_terms(table.rows, table.items, given, histories.member, len(table.users))
+
+
+def _present(histories: Histories | None) -> Histories:
+    assert histories is not None, "the evaluator learns stereotypes where a metric reads them"
+    return histories
+
+
+# What compares answers to the same pair under several prompts.
+_BETWEEN_PROMPTS: Mapping[str, Any] = {"flip": _flips, "pull": _pulls}
+
 # "sf_every": of recommending every pair, which is not 0 either.
 _OF_STEREOTYPES: Mapping[str, Any] = {"sf": sf_terms, "sf_every": sf_terms, "sf_in": sf_in_terms}
+
+READ_STEREOTYPES = frozenset({*_OF_STEREOTYPES, "pull"})
 
 
 @dataclass(frozen=True)

@@ -121,30 +121,27 @@ def gd(given: npt.NDArray[Any], base: npt.NDArray[Any]) -> FloatArray:
     """GD = sqrt( (1/|G|) sum_i (g(A_i, B) - g(B))^2 ) (CL-MoE, Eq. 2).
 
     given [..., G]: g with attribute value A_i in the prompt, of the users who have A_i or of everyone given A_i;
-    base [...]: g(B), the same users without it. -> [...]
+    base [..., G] or [..., 1]: g(B), the same users (or everyone) without it. -> [...]
     """
-    squares = (given - np.asarray(base)[..., None]) ** 2
-    return disparity(np.sqrt(present_mean(squares)), given)
+    return disparity(np.sqrt(present_mean((given - base) ** 2)), given - base)
 
 
 def rate(given: npt.NDArray[Any], base: npt.NDArray[Any]) -> FloatArray:
     """Rate = (1/|G|) sum_i | 1 - g(A_i, B) / g(B) | (CL-MoE, Eq. 3, as written); nan where g(B) is 0."""
-    return disparity(present_mean(np.abs(_relative(given, base))), given)
+    relative = 1 - divide(given, base)
+    return disparity(present_mean(np.abs(relative)), relative)
 
 
 def rate_sq(given: npt.NDArray[Any], base: npt.NDArray[Any]) -> FloatArray:
-    """(1/|G|) sum_i (1 - g(A_i, B) / g(B))^2 = (GD / g(B))^2: what CL-MoE's tables print for one attribute."""
-    return disparity(present_mean(_relative(given, base) ** 2), given)
+    """(1/|G|) sum_i (1 - g(A_i, B) / g(B))^2, which CL-MoE's tables print; (GD / g(B))^2 where g(B) is everyone's."""
+    relative = 1 - divide(given, base)
+    return disparity(present_mean(relative**2), relative)
 
 
-def gd_gap(given: npt.NDArray[Any]) -> FloatArray:
-    """GD without the shift common to all groups: sqrt( (1/|G|) sum_i (g(A_i, B) - mean_j g(A_j, B))^2 ).
+def gd_gap(given: npt.NDArray[Any], base: npt.NDArray[Any]) -> FloatArray:
+    """GD without the shift common to all groups: the deviation over groups of d_i = g(A_i, B) - g(B).
 
-    GD^2 = gd_gap^2 + (mean_j g(A_j, B) - g(B))^2, so GD is also large where a clause in the prompt moves all groups
-    alike; this is the part that is a difference between groups.
+    GD^2 = gd_gap^2 + (mean_i d_i)^2, so GD is also large where a clause in the prompt moves all groups alike; this is
+    the part that is a difference between groups.
     """
-    return deviation(given)
-
-
-def _relative(given: npt.NDArray[Any], base: npt.NDArray[Any]) -> FloatArray:
-    return 1 - divide(given, np.broadcast_to(np.asarray(base)[..., None], np.shape(given)))
+    return deviation(given - base)

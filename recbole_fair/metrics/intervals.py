@@ -11,7 +11,7 @@ import numpy as np
 
 from recbole_fair.metrics import bootstrap
 from recbole_fair.metrics.formulas import FloatArray, Terms, divide
-from recbole_fair.metrics.list_metrics import BlockName, Measure
+from recbole_fair.metrics.metric import Figure, Measure
 
 Bounds = list[float] | None
 
@@ -41,7 +41,7 @@ class Intervals:
     notes: list[str] = field(default_factory=list)
 
 
-def intervals(blocks: Mapping[BlockName, Any], measures: Sequence[Measure], users: int, how: Resampling) -> Intervals:
+def intervals(blocks: Mapping[Figure, Any], measures: Sequence[Measure], users: int, how: Resampling) -> Intervals:
     """Resample the users once for all measures; each formula is applied to every sample."""
     if users < 2:
         return Intervals({measure.key: None for measure in measures}, [f"no intervals: {users} judged user(s)"])
@@ -57,12 +57,12 @@ def intervals(blocks: Mapping[BlockName, Any], measures: Sequence[Measure], user
     return found
 
 
-def _draws(blocks: Mapping[BlockName, Any], users: int, how: Resampling) -> dict[BlockName, FloatArray]:
+def _draws(blocks: Mapping[Figure, Any], users: int, how: Resampling) -> dict[Figure, FloatArray]:
     """[S, G] of every block; all see the same samples of users, of which only a chunk is held at a time."""
     ratios = {name: terms for name, terms in blocks.items() if isinstance(terms, Terms)}
     below, denominators = _denominators(ratios)
     above = SideBySide({name: terms.numerator for name, terms in ratios.items()})
-    parts: dict[BlockName, list[FloatArray]] = {name: [] for name in blocks}
+    parts: dict[Figure, list[FloatArray]] = {name: [] for name in blocks}
     for weights in bootstrap.weights(users, how.samples, how.seed):
         tops, bottoms = above.sums(weights), denominators.sums(weights)
         for name, terms in blocks.items():
@@ -71,7 +71,7 @@ def _draws(blocks: Mapping[BlockName, Any], users: int, how: Resampling) -> dict
     return {name: np.concatenate(chunks) for name, chunks in parts.items()}
 
 
-def _denominators(ratios: Mapping[BlockName, Terms]) -> tuple[dict[BlockName, bytes], SideBySide]:
+def _denominators(ratios: Mapping[Figure, Terms]) -> tuple[dict[Figure, bytes], SideBySide]:
     """Which denominator each block has, by content, and these: all metrics of a grouping share one."""
     below = {name: np.ascontiguousarray(terms.denominator) for name, terms in ratios.items()}
     keys = {name: blake2b(array.data, digest_size=16).digest() for name, array in below.items()}
@@ -94,7 +94,7 @@ def _bounds(measure: Measure, samples: FloatArray, point: FloatArray, how: Resam
 
 def _compares_groups(measure: Measure) -> bool:
     """Whether a measure is a disparity: those have a boundary (equality) that resampling cannot cross."""
-    return any(grouping for _, grouping in measure.blocks) and ":" not in measure.key
+    return any(figure[1] for figure in measure.blocks) and ":" not in measure.key
 
 
 _COLUMNS = 32  # of a product: wider ones gain nothing more

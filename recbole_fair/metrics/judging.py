@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from recbole_fair.metrics.formulas import FloatArray
 from recbole_fair.metrics.intervals import Bounds, Intervals, Resampling, intervals
-from recbole_fair.metrics.list_metrics import BlockName, Cell, TableMetric, cells
 from recbole_fair.metrics.list_table import Table
+from recbole_fair.metrics.metric import Figure, Measure, Metric
 
 NO_GROUP = "(none)"
 Row = dict[str, Any]
@@ -26,10 +26,10 @@ class Judgement:
     notes: list[str]
 
 
-def judge(table: Table, metrics: Iterable[Any], how: Resampling | None, min_users: int) -> Judgement:
+def judge(table: Table, metrics: Iterable[Metric], how: Resampling | None, min_users: int) -> Judgement:
     """Intervals of all metrics and of each group's figures from one resampling; small groups are not printed."""
-    ours = [metric for metric in metrics if isinstance(metric, TableMetric)]
-    measures = [replace(measure, bounds=metric.bounds) for metric in ours for measure in metric.measures(table)]
+    metrics = list(metrics)
+    measures = [measure for metric in metrics for measure in metric.measures(table)]
     shown = list(cells(table))
     wanted = [*measures, *(cell.measure for cell in shown)]
     blocks = {name: table.terms(*name) for name in dict.fromkeys(name for one in wanted for name in one.blocks)}
@@ -41,7 +41,36 @@ def judge(table: Table, metrics: Iterable[Any], how: Resampling | None, min_user
         row = by_group[cell.grouping, cell.group]
         row.update(_columns(cell, figures, found, printed=row["users"] >= min_users))
     interval = {measure.key: found.bounds[measure.key] for measure in measures} if how else {}
-    return Judgement(interval, rows, [*_absent_groups(table), *found.notes])
+    return Judgement(interval, rows, [*_absent_groups(table), *_without_prompts(table, metrics), *found.notes])
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure of one group: a cell of groups.csv."""
+
+    grouping: str
+    group: str
+    figure: str
+    measure: Measure
+
+
+def cells(table: Table) -> Iterator[Cell]:
+    """Every figure of every group."""
+    for field, groups in table.groups.items():
+        for figure in table.figures(groups.kind):
+            for column, name in enumerate(groups.names):
+                measure = Measure(f"{figure}[{field}:{name}]", (Figure(figure, field),), _Column(column))
+                yield Cell(field, name, figure, measure)
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One group's figure."""
+
+    column: int
+
+    def __call__(self, figures: FloatArray) -> FloatArray:
+        return np.asarray(figures[..., self.column])
 
 
 def _rows(table: Table, field: str) -> Iterator[Row]:
@@ -54,12 +83,19 @@ def _rows(table: Table, field: str) -> Iterator[Row]:
             yield {"kind": groups.kind, "field": field, "group": name, "size": int(size), "users": int(judged)}
 
 
-def _columns(cell: Cell, figures: Mapping[BlockName, FloatArray], found: Intervals, printed: bool) -> Row:
+def _columns(cell: Cell, figures: Mapping[Figure, FloatArray], found: Intervals, printed: bool) -> Row:
     """A figure and its interval; nothing at all for a group too small to be printed."""
     value = float(cell.measure.of(figures))
     low, high = (found.bounds.get(cell.measure.key) if printed else None) or (None, None)
     shown = value if printed and np.isfinite(value) else None
     return {cell.figure: shown, f"{cell.figure}_low": low, f"{cell.figure}_high": high}
+
+
+def _without_prompts(table: Table, metrics: Iterable[Metric]) -> Iterator[str]:
+    """Figures of what a prompt says are 0 for a model that reads none."""
+    names = [metric.name.lower() for metric in metrics if any(read.prompt for read in metric.figures)]
+    if names and not getattr(table, "prompts", True):
+        yield f"the model has no prompts and cannot be told an attribute, so there is no {', '.join(names)}"
 
 
 def _absent_groups(table: Table) -> Iterator[str]:

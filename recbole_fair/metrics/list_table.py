@@ -17,6 +17,7 @@ from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
 from recbole_fair.metrics import exposure
 from recbole_fair.metrics.formulas import BoolArray, FloatArray, IntArray, Terms, group_utility_terms, user_mean
+from recbole_fair.metrics.key import MetricKey
 
 
 class Table(Protocol):
@@ -30,8 +31,8 @@ class Table(Protocol):
     def groups(self) -> Mapping[str, Groups]:
         """Groupings by field."""
 
-    def terms(self, metric: str, grouping: str) -> Any:
-        """Terms [U, G] of a metric by a grouping's groups; [U, 1] over all users where `grouping` is empty."""
+    def terms(self, figure: str, grouping: str = "", prompt: str = "") -> Any:
+        """Terms [U, G] of a figure by a grouping's groups; [U, 1] over all users where `grouping` is empty."""
 
     def figures(self, kind: str) -> list[str]:
         """The metrics that every user or item group has."""
@@ -64,20 +65,18 @@ class RankingTable:
     utility: str = "recall"
     utility_users: str = "relevant"
 
-    def terms(self, metric: str, grouping: str = "") -> Terms:
+    def terms(self, figure: str, grouping: str = "", _: str = "") -> Terms:
         """A user's metric by user group, or what is said of item groups."""
         if not grouping:
-            return user_mean(self.per_user[metric][:, None])
+            return user_mean(self.per_user[figure][:, None])
         groups = self.groups[grouping]
         if groups.kind == "user":
-            return user_mean(self.per_user[metric]).by_group(groups.membership[self.users])
-        return self._of_items(metric, groups)
+            return user_mean(self.per_user[figure]).by_group(groups.membership[self.users])
+        key = MetricKey.parse(figure)
+        assert key.k is not None
+        return _OF_ITEMS[key.name](self, groups, key.k)
 
-    def _of_items(self, metric: str, groups: Groups) -> Terms:
-        name, _, k = metric.partition("@")
-        return _OF_ITEMS[name](self, groups, int(k))
-
-    def found(self, groups: Groups, k: int) -> IntArray:
+    def hits_within(self, groups: Groups, k: int) -> IntArray:
         """[U, G] of hits among the first k."""
         return self.hits[groups.field][:, list(self.topk).index(k)]
 
@@ -89,31 +88,31 @@ class RankingTable:
 
     def judged(self, grouping: str) -> IntArray:
         """Users of a group; for an item group, those with a test item in it."""
-        return np.asarray(self._speak_for(grouping).sum(axis=0))
+        return np.asarray(self._counted_in(grouping).sum(axis=0))
 
     def outside(self, grouping: str) -> int:
         """Users without a known value; for an item grouping, those without a test item of any group."""
-        return int((~self._speak_for(grouping).any(axis=1)).sum())
+        return int((~self._counted_in(grouping).any(axis=1)).sum())
 
-    def _speak_for(self, grouping: str) -> BoolArray:
+    def _counted_in(self, grouping: str) -> BoolArray:
         groups = self.groups[grouping]
         return groups.membership[self.users] if groups.kind == "user" else self.relevant[grouping] > 0
 
 
 def _recall(table: RankingTable, groups: Groups, k: int) -> Terms:
-    return group_utility_terms(table.found(groups, k), table.relevant[groups.field], table.utility_users)
+    return group_utility_terms(table.hits_within(groups, k), table.relevant[groups.field], table.utility_users)
 
 
 def _hit(table: RankingTable, groups: Groups, k: int) -> Terms:
     relevant = (table.relevant[groups.field] > 0).astype(int)
-    return group_utility_terms((table.found(groups, k) > 0).astype(int), relevant, table.utility_users)
+    return group_utility_terms((table.hits_within(groups, k) > 0).astype(int), relevant, table.utility_users)
 
 
-def _found(table: RankingTable, groups: Groups, k: int) -> Terms:
-    return exposure.recommended_given_liked(table.found(groups, k), table.relevant[groups.field])
+def _recommended_given_relevant(table: RankingTable, groups: Groups, k: int) -> Terms:
+    return exposure.recommended_given_liked(table.hits_within(groups, k), table.relevant[groups.field])
 
 
-def _shown(table: RankingTable, groups: Groups, k: int) -> Terms:
+def _recommended(table: RankingTable, groups: Groups, k: int) -> Terms:
     return exposure.recommended(table.lists[:, :k], groups.membership, table.masked[groups.field])
 
 
@@ -126,12 +125,12 @@ def _merit(table: RankingTable, groups: Groups, _: int) -> Terms:
     return exposure.merit(relevant, relevant.sum(axis=1))
 
 
-# What can be said of an item group: two utilities, P(shown | liked), P(shown), exposure, merit.
+# What can be said of an item group: two utilities, P(recommended | relevant), P(recommended), exposure, merit.
 _OF_ITEMS = {
     "recall": _recall,
     "hit": _hit,
-    "found": _found,
-    "shown": _shown,
+    "recommended_given_relevant": _recommended_given_relevant,
+    "recommended": _recommended,
     "exposure": _exposure,
     "merit": _merit,
 }

@@ -171,9 +171,10 @@ def pull_terms(users: IntArray, items: IntArray, scores: FloatArray, member: Boo
     g. A pair adds p(Yes | the word of the item's group) - p(Yes | the other word) to the groups that its item is a
     stereotype of (member [I, G]); with more than two words the others are averaged.
     """
-    others = (scores.sum(1, keepdims=True) - scores) / (scores.shape[1] - 1)
+    others = scores.shape[1] - 1
+    pulls = np.stack([(own[:, None] - scores).sum(1) / others for own in scores.T], axis=1)  # 0 where all are equal
     counted = member[items]
-    return Terms(_sums(counted * (scores - others), users, user_count), _sums(counted, users, user_count))
+    return Terms(_sums(counted * pulls, users, user_count), _sums(counted, users, user_count))
 
 
 def pull(by_group: npt.NDArray[Any]) -> FloatArray:

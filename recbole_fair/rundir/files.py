@@ -97,7 +97,7 @@ def write_predictions(folder: Path, loaded: Data, table: AnswerTable) -> None:
     """predictions.tsv: every judged pair with its label and score; `variant` says what the prompt held."""
     users, items = loaded.tokens(loaded.dataset.uid_field), loaded.tokens(loaded.dataset.iid_field)
     rows = (
-        (users[user], items[item], int(label), variant, score)
+        (users[user], items[item], int(label), str(variant), score)
         for variant, scores in table.scores.items()
         for user, item, label, score in zip(table.users[table.rows], table.items, table.labels, scores, strict=True)
     )

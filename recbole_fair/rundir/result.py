@@ -13,6 +13,7 @@ from typing import Any
 from recbole_fair import storage
 from recbole_fair.errors import UsageError
 from recbole_fair.screen import visible
+from recbole_fair.metrics.key import MetricKey
 
 RESULT = "result.json"
 _RECALL = re.compile(r"recall@\d+")
@@ -147,14 +148,16 @@ class Result:
         """One line a grouping: recall at the largest K by group; all of it stands in groups.csv."""
         shown: dict[str, list[str]] = {}
         for row in self.groups:
-            metric = max((key for key in row if _RECALL.fullmatch(key)), key=_k_of, default=None)
+            metric = max(
+                (key for key in row if _RECALL.fullmatch(key)), key=lambda key: MetricKey.parse(key).k, default=None
+            )
             if metric is not None:
                 shown.setdefault(f"{row['field']} {metric}", []).append(f"{row['group']} {_shown(row[metric])}")
         return [f"{label}: {', '.join(values)}" for label, values in shown.items()]
 
 
 def _k_of(key: str) -> int:
-    return int(key.rpartition("@")[2])
+    return MetricKey.parse(key).k or 0
 
 
 def _span(bounds: list[float] | None) -> str:

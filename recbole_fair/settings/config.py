@@ -117,7 +117,7 @@ class Config(HostConfig):
         super()._set_default_parameters()
         final = self.final_config_dict
         final["data_path"] = str(self.folder)
-        final["valid_metric_bigger"] = figures.bigger_is_better(final["valid_metric"])
+        final["valid_metric_bigger"] = figures.bigger_is_better(final)
 
     def _init_device(self) -> None:
         """Let RecBole pick the device without touching an existing CUDA_VISIBLE_DEVICES."""

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from math import inf
 from typing import Any
 
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.bins import within
-from recbole_fair.host import EvaluatorType, ModelType, metric_register
-from recbole_fair.metrics import answer_metrics, catalogue_metrics  # noqa: F401 (importing it registers)
+from recbole_fair.host import EvaluatorType, ModelType
+from recbole_fair.metrics.key import MetricKey
 from recbole_fair.registry import nearest
+from recbole_fair.settings import catalogue_metrics, host_metrics  # noqa: F401 (importing it registers)
 
 _GROUPINGS = {"user": ("user_groups", "probe"), "item": ("item_groups",), "": ()}  # keys that name them
-_METRIC_KEY = re.compile(r"(\w+)(?:@(\d+))?(\[[\w*.-]+\])?")
 
 
 def completed(values: Mapping[str, Any]) -> tuple[list[str], list[int]]:
     """`metrics` and `topk`, with what `valid_metric` names among them."""
     metrics = [values["metrics"]] if isinstance(values["metrics"], str) else list(values["metrics"])
     topk = ranks(values["topk"])
-    name, k, grouping = _parsed(values)
-    metrics += [name] if name.lower() not in {str(metric).lower() for metric in metrics} else []
+    key = _parsed(values)
+    metrics += [key.name] if key.name.lower() not in {str(metric).lower() for metric in metrics} else []
     names = [known(str(metric), values["eval_protocol"]) for metric in metrics]
-    told = f"valid_metric={values['valid_metric']!r}"
-    _check_grouping(values, known(name, values["eval_protocol"]), grouping, told)
-    return names, sorted({*topk, *([k] if k else [])})
+    _check_grouping(values, key, f"valid_metric={values['valid_metric']!r}")
+    return names, sorted({*topk, *([key.k] if key.k else [])})
 
 
 def ranks(given: Any) -> list[int]:
@@ -37,57 +35,65 @@ def ranks(given: Any) -> list[int]:
     return sorted(set(topk))
 
 
-def _parsed(values: Mapping[str, Any]) -> tuple[str, int | None, str]:
-    """Name, K and grouping of `valid_metric`; a list has a K, an answer none."""
-    found = _METRIC_KEY.fullmatch(str(values["valid_metric"]))
-    lists = values["eval_protocol"] != "labeled"
-    if not found or bool(found.group(2)) != lists:
-        form = "a metric and its K, as in NDCG@20" if lists else "a metric of answers, as in AUC"
-        raise UsageError(f"valid_metric={values['valid_metric']!r}: name {form}")
-    return found.group(1), int(found.group(2)) if lists else None, (found.group(3) or "")[1:-1]
+def _parsed(values: Mapping[str, Any]) -> MetricKey:
+    """`valid_metric`; a metric of lists has a K, one of answers none."""
+    lists, text = values["eval_protocol"] != "labeled", str(values["valid_metric"])
+    form = "a metric and its K, as in NDCG@20" if lists else "a metric of answers, as in AUC"
+    try:
+        key = MetricKey.parse(text)
+    except UsageError as error:
+        raise UsageError(f"valid_metric={text!r}: name {form}") from error
+    if (key.k is not None) != lists:
+        raise UsageError(f"valid_metric={text!r}: name {form}")
+    return key
 
 
-def _check_grouping(values: Mapping[str, Any], name: str, grouping: str, told: str) -> None:
+def _check_grouping(values: Mapping[str, Any], key: MetricKey, told: str) -> None:
     """A metric of groups is reported for each grouping, any other for none: refused now rather than after an epoch."""
-    metric = metric_register.metrics_dict[name.lower()]
-    if not getattr(metric, "has_better_side", True):
-        raise UsageError(f"{told}: neither side of it is better; choose by another")
-    kind = getattr(metric, "kind", "")
-    given = [values[key] or [] for key in _GROUPINGS[kind]]
+    name = known(key.name, values["eval_protocol"])
+    metric = host_metrics.declared(name)
+    if metric.answers and not metric.side:
+        where = "" if metric.best is None else f" (it is best at {metric.best:g})"
+        raise UsageError(f"{told}: neither side of it is better{where}; choose by another")
+    kind = metric.over
+    given = [values[of_kind] or [] for of_kind in _GROUPINGS[kind]]
     offered = [name for names in given for name in ([names] if isinstance(names, str) else names)]
-    if grouping not in (offered if kind else [""]):
+    if key.grouping not in (offered if kind else [""]):
         form = f"name one of the {kind} groupings, {offered}, as in CV@20[pop]" if kind else f"{name} has no [grouping]"
         raise UsageError(f"{told}: {form}")
 
 
-def check_reported(values: Mapping[str, Any], key: str) -> None:
+def check_reported(values: Mapping[str, Any], text: str) -> None:
     """Refuse a figure that a run of this configuration does not report."""
-    found = _METRIC_KEY.fullmatch(key)
-    name, k, grouping = found.groups() if found else ("", None, None)
     protocol, reported = values["eval_protocol"], ", ".join(map(str, values["metrics"]))
-    names = {key_of(str(metric)) for metric in values["metrics"]}
-    if not found or key_of(name) not in names:
-        raise UsageError(f"{key}: not among what is reported; add it to `metrics`, which are {reported}")
-    if protocol != "labeled" and (k is None or int(k) not in ranks(values["topk"])):
+    names = {known(str(metric), protocol).lower() for metric in values["metrics"]}
+    try:
+        key = MetricKey.parse(text)
+    except UsageError:
+        key = MetricKey("")
+    if host_metrics.registered(key.name, protocol == "labeled").lower() not in names:
+        raise UsageError(f"{text}: not among what is reported; add it to `metrics`, which are {reported}")
+    if protocol != "labeled" and (key.k is None or key.k not in ranks(values["topk"])):
         raise UsageError(
-            f"{key}: name one of the cutoffs in topk={values['topk']}, as in {name}@{ranks(values['topk'])[0]}"
+            f"{text}: name one of the cutoffs in topk={values['topk']}, as in {key.name}@{ranks(values['topk'])[0]}"
         )
-    _check_grouping(values, known(name, protocol), (grouping or "")[1:-1], key)
+    _check_grouping(values, key, text)
 
 
 def key_of(valid_metric: str) -> str:
     """`valid_metric` as results have it: the metric in lower case, the grouping as it is named."""
-    name, bracket, grouping = valid_metric.partition("[")
-    return answer_metrics.KEYS.get(name.lower(), name.lower()) + bracket + grouping
+    try:
+        return str(MetricKey.parse(valid_metric))
+    except UsageError:
+        return valid_metric.lower()
 
 
 def known(metric: str, protocol: str) -> str:
     """The metric under the name it is registered by; refused where it does not fit the protocol."""
-    name = answer_metrics.NAMES.get(metric.lower(), metric) if protocol == "labeled" else metric
-    table = metric_register.metrics_dict
+    name, table = host_metrics.registered(metric, protocol == "labeled"), host_metrics.table()
     if name.lower() not in table:
         raise UsageError(f"metrics: no metric {metric!r}.{nearest(metric.lower(), table)} docs/metrics.md lists them")
-    judges_answers = getattr(table[name.lower()], "protocol", None) == "labeled"
+    judges_answers = host_metrics.declared(name).answers
     if protocol == "labeled" and not judges_answers:
         raise UsageError(f"metrics: {metric} judges lists; eval_protocol=labeled judges answers (docs/metrics.md)")
     if protocol != "labeled" and (judges_answers or table[name.lower()].metric_type == EvaluatorType.VALUE):
@@ -95,10 +101,10 @@ def known(metric: str, protocol: str) -> str:
     return name
 
 
-def bigger_is_better(valid_metric: str) -> bool:
+def bigger_is_better(values: Mapping[str, Any]) -> bool:
     """Direction of `valid_metric`, read from the metric itself."""
-    name = re.split(r"[@\[]", valid_metric)[0].lower()
-    return answer_metrics.NAMES.get(name, name).lower() not in metric_register.smaller_metrics
+    name = known(MetricKey.parse(str(values["valid_metric"])).name, values["eval_protocol"])
+    return not host_metrics.table()[name.lower()].smaller
 
 
 def _check_filter(rules: Mapping[str, Any]) -> None:

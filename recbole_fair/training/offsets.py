@@ -12,6 +12,7 @@ from recbole_fair.data.load import Data
 from recbole_fair.evaluation.ranked import FullCollector, KeepingEvaluator
 from recbole_fair.groups.membership import Groups
 from recbole_fair.metrics import formulas
+from recbole_fair.metrics.key import MetricKey
 from recbole_fair.settings import figures as settings
 from recbole_fair.settings.config import Config
 from recbole_fair.strategies.offset import Offset, Point
@@ -26,7 +27,7 @@ class Rescored:
     @torch.no_grad()
     def __init__(self, config: Config, trainer: FairTrainer, loader: Any, strategy: Offset) -> None:
         groups = Groups("item", strategy.view.groups.field, strategy.names, strategy.membership.bool().numpy())
-        plain = config.replaced(metrics=[config["valid_metric"].partition("@")[0]])
+        plain = config.replaced(metrics=[MetricKey.parse(config["valid_metric"]).name])
         self.collector, self.evaluator = FullCollector(plain, [groups]), KeepingEvaluator(plain, [groups])
         self.strategy, self.field = strategy, groups.field
         self.metric, self.utility = settings.key_of(config["valid_metric"]), config["group_utility"]

@@ -20,7 +20,6 @@ Objectives = Mapping[str, str]  # figure -> "max" or "min", in the order of thei
 _NUMBER = r"[0-9]+(?:\.[0-9]*)?(?:[eE]-?[0-9]+)?|\.[0-9]+"
 _LIMIT = re.compile(rf"\s*(?P<metric>\S+)\s*(?P<sign>>=|<=)\s*(?P<number>{_NUMBER})(?P<best>\s*\*\s*best)?\s*")
 _SIGNS = {"max": ">=", "min": "<="}
-_WORST = {"max": 0.0, "min": inf}  # the best value of a figure for which this direction is the wrong one
 
 
 def parse(given: Any, config: Config) -> Objectives:
@@ -33,7 +32,8 @@ def parse(given: Any, config: Config) -> Objectives:
     for metric, mode in given.items():
         if mode not in _SIGNS:
             raise UsageError(f"objectives: {metric}: {mode!r} is no direction; max or min, {example}")
-        if directions.best(str(metric)) == _WORST[mode]:
+        best = directions.best(str(metric))
+        if mode == ("min" if best == inf else "max" if best in (0.0, -inf) else ""):
             raise UsageError(f"objectives: {metric}: {mode} would choose the worst; {directions.wish(str(metric))}")
     return {figures.key_of(str(metric)): mode for metric, mode in given.items()}
 

@@ -167,7 +167,8 @@ def test_gd_and_rate_against_a_loop(given_figures: np.ndarray, base: float) -> N
             sum((1 - value / base) ** 2 for value in present) / len(present),
             math.sqrt(sum((value - mean) ** 2 for value in present) / len(present)),
         ]
-    found = [gd(given_figures, base), rate(given_figures, base), rate_sq(given_figures, base), gd_gap(given_figures)]
+    found = [gd(given_figures, base), rate(given_figures, base), rate_sq(given_figures, base)]
+    found.append(gd_gap(given_figures, base))
     assert [float(value) for value in found] == pytest.approx(expected, rel=1e-7, abs=1e-12, nan_ok=True)
     if len(present) >= 2:
         shift = np.mean(present) - base
@@ -176,7 +177,7 @@ def test_gd_and_rate_against_a_loop(given_figures: np.ndarray, base: float) -> N
 
 
 def test_gd_of_samples_and_without_a_base() -> None:
-    given_figures, base = np.array([[0.7, 0.8], [0.5, 0.5], [0.2, 0.4]]), np.array([0.75, 0.5, 0.0])
+    given_figures, base = np.array([[0.7, 0.8], [0.5, 0.5], [0.2, 0.4]]), np.array([[0.75], [0.5], [0.0]])
     np.testing.assert_allclose(gd(given_figures, base), [0.05, 0, math.sqrt(0.1)])
     np.testing.assert_allclose(rate(given_figures, base), [0.05 / 0.75, 0, math.nan])
     np.testing.assert_allclose(rate_sq(given_figures, base)[:2], [(0.05 / 0.75) ** 2, 0])

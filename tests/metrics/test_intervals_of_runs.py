@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,10 @@ from planted import run_planted
 from sklearn.metrics import roc_auc_score
 
 from recbole_fair.errors import UsageError
-from recbole_fair.host import metric_register
-from recbole_fair.metrics import formulas
+from recbole_fair.metrics import Metric, declared, formulas, register
 from recbole_fair.metrics.bootstrap import NOISE
 from recbole_fair.metrics.intervals import Resampling, intervals
-from recbole_fair.metrics.list_metrics import Measure, OverGroups, register
+from recbole_fair.metrics.metric import Figure, Measure
 from recbole_fair.runner import run
 
 Toy = Callable[..., dict[str, Any]]
@@ -152,11 +150,11 @@ def test_a_widened_interval_ends_at_the_bounds_of_its_metric() -> None:
     """Four groups of five users, so noisy that the reflection of MIN's interval about MIN is below 0."""
     draw = np.random.default_rng(0)
     terms = formulas.user_mean(draw.random(20) ** 6).by_group(np.arange(20)[:, None] % 4 == [[0, 1, 2, 3]])
-    free = Measure("min_ndcg@3[age]", (("ndcg@3", "age"),), formulas.minimum)
+    free = Measure("min_ndcg@3[age]", (Figure("ndcg@3", "age"),), formulas.minimum)
     how = Resampling(0.95, 1000, method="widened")
 
     def interval(measure: Measure) -> list[float]:
-        found = intervals({("ndcg@3", "age"): terms}, [measure], 20, how).bounds[measure.key]
+        found = intervals({Figure("ndcg@3", "age"): terms}, [measure], 20, how).bounds[measure.key]
         assert found is not None
         return found
 
@@ -165,16 +163,10 @@ def test_a_widened_interval_ends_at_the_bounds_of_its_metric() -> None:
     assert interval(replace(free, bounds=(0.0, 1.0))) == [0, high]
 
 
-def test_a_metric_of_a_users_own_may_be_negative(toy: Toy, request: pytest.FixtureRequest) -> None:
+def test_a_metric_of_a_users_own_may_be_negative(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     """Unless it states bounds and a value of equality, its interval is the percentiles."""
-
-    class Signed_NDCG(OverGroups):  # noqa: N801
-        kind, figure = "user", "ndcg"
-        formula = staticmethod(lambda groups: groups[..., 1] - groups[..., 0])
-
-    for name in ("metrics_dict", "metric_information", "metric_types"):
-        request.addfinalizer(partial(getattr(metric_register, name).pop, "signed_ndcg", None))
-    register(Signed_NDCG)
+    monkeypatch.setattr(declared, "METRICS", dict(declared.METRICS))
+    register(Metric("Signed_NDCG", ["ndcg"], lambda groups: groups[..., 1] - groups[..., 0], over="user"))
     result = run_planted(toy, uneven, metrics=["NDCG", "Signed_NDCG"], user_groups=["gender"])
     value, (low, high) = result.test["signed_ndcg@5[gender]"], result.interval["signed_ndcg@5[gender]"]
     assert low < value < high < 0

@@ -18,10 +18,10 @@ from recbole.evaluator import Collector, Evaluator
 from recbole_fair.data.load import Data
 from recbole_fair.errors import TrainingError, UsageError
 from recbole_fair.host import AbstractMetric, metric_register
-from recbole_fair.metrics import answer_metrics, directions, list_metrics
+from recbole_fair.metrics import Metric, declared, directions, register
 from recbole_fair.rundir.result import Result
 from recbole_fair.runner import open_run, run
-from recbole_fair.settings import figures
+from recbole_fair.settings import figures, host_metrics
 from recbole_fair.settings.config import Config
 from recbole_fair.training.trainer import FairTrainer
 
@@ -142,17 +142,21 @@ def test_direction_is_an_attribute_that_the_host_reads() -> None:
     ]
     bigger = ["MIN", "MIN_MRR", "Ratio_NDCG", "F1", "Yes_AUC", "Yes_Recall"]
     assert {name for name in [*smaller, *bigger] if name.lower() in metric_register.smaller_metrics} == set(smaller)
-    assert figures.bigger_is_better("AUC") and not figures.bigger_is_better("CV@20[pop]")
-    assert not figures.bigger_is_better("AveragePopularity@5"), "the host's own"
+    assert not bigger_is_better("CV@20[pop]")
+    assert bigger_is_better("AUC", "labeled") and not bigger_is_better("Non_Parity[gender]", "labeled")
+    assert not bigger_is_better("AveragePopularity@5"), "the host's own"
+
+
+def bigger_is_better(metric: str, protocol: str = "full") -> bool:
+    return figures.bigger_is_better({"valid_metric": metric, "eval_protocol": protocol})
 
 
 def test_reports_and_searches_know_the_same_directions() -> None:
     """They read a table of names, the host an attribute of the metric."""
-    for name, metric in metric_register.metrics_dict.items():
-        key = answer_metrics.KEYS.get(name, name)
-        if getattr(metric, "has_better_side", True) and name != "tailpercentage" and "recbole" in metric.__module__:
-            assert directions.best(key) is not None, name
-            assert directions.smaller(key) is (name in metric_register.smaller_metrics), name
+    for name, made in host_metrics.table().items():
+        metric = getattr(made, "declared", None)
+        key = name if metric is None else metric.name.lower() + ("" if metric.answers else "@5")
+        assert (directions.side(key) == "lower") is made.smaller, name
 
 
 def test_the_utility_of_item_groups_is_followed_from_epoch_to_epoch(toy: Toy) -> None:
@@ -199,7 +203,12 @@ def test_a_name_that_the_host_has_is_refused() -> None:
         """Not RecBole's."""
 
     with pytest.raises(UsageError, match="RecBole has one of this name"):
-        list_metrics.register(NDCG)
+        register(NDCG)
+    with pytest.raises(UsageError, match="RecBole has one of this name"):
+        register(Metric("Recall", ["recall"]))
+    with pytest.raises(UsageError, match="there is one of this name"):
+        register(Metric("CV", ["recall"]))
+    assert declared.METRICS["cv"].over == "item"
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf])

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from recbole_fair.host import AbstractMetric, DataStruct, EvaluatorType
 from recbole_fair.metrics import exposure
 from recbole_fair.metrics.formulas import FloatArray
-from recbole_fair.metrics.list_metrics import register_instead
+from recbole_fair.settings.host_metrics import offer
 
 
 class OfCatalogue(AbstractMetric):
@@ -33,14 +33,14 @@ class OfCatalogue(AbstractMetric):
         return {f"{name}@{k}": float(type(self).formula(exposure.times_listed(lists[:, :k], size))) for k in self.topk}
 
 
-@register_instead
+@offer
 class ItemCoverage(OfCatalogue):
     """Share of the catalogue that is listed at least once."""
 
     formula = staticmethod(exposure.coverage)
 
 
-@register_instead
+@offer
 class GiniIndex(OfCatalogue):
     """Gini index of how often each item is listed."""
 
@@ -48,7 +48,7 @@ class GiniIndex(OfCatalogue):
     smaller = True
 
 
-@register_instead
+@offer
 class ShannonEntropy(OfCatalogue):
     """Entropy of a list place: in which item it is."""
 

@@ -1,0 +1,77 @@
+"""RecBole's metric classes, made of what recbole_fair/metrics declares, so that any property file may name them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from recbole_fair.host import AbstractMetric, DataStruct, EvaluatorType, metric_register
+from recbole_fair.metrics.declared import CLASSES, HOST_BEST, METRICS, mean
+from recbole_fair.metrics.metric import Metric
+
+_NEEDS = {"recommended": "groups.masked"}  # what a figure needs of the collector beyond lists
+
+
+class DeclaredMetric(AbstractMetric):
+    """A declaration as RecBole's evaluator wants it; it reads the table of judged users."""
+
+    metric_type = EvaluatorType.RANKING
+    metric_need: ClassVar[list[str]] = []
+    declared: ClassVar[Metric]
+
+    def calculate_metric(self, dataobject: DataStruct) -> dict[str, float]:
+        """The value of each measure."""
+        return self.declared.values(dataobject.get("table"))
+
+
+def host_name(metric: Metric) -> str:
+    """The name in RecBole's table, where AUC, Precision and Recall judge lists."""
+    return f"Yes_{metric.name}" if metric.answers and metric.name.lower() in HOST_BEST else metric.name
+
+
+def table() -> Mapping[str, Any]:
+    """RecBole's metrics by lower-case name, every declared one among them.
+
+    RecBole's Config, Register and Evaluator share four module-level objects and look only there, so these are
+    changed in place; a rebound name would change nothing.
+    """
+    for metric in METRICS.values():
+        if host_name(metric).lower() not in metric_register.metrics_dict:
+            offer(class_of(metric))
+    for name, metric in CLASSES.items():
+        if metric_register.metrics_dict.get(name) is not metric:
+            offer(metric)
+    return metric_register.metrics_dict
+
+
+def class_of(metric: Metric) -> type[DeclaredMetric]:
+    """A RecBole metric class of a declaration."""
+    needs = [_NEEDS[read.figure] for read in metric.figures if read.figure in _NEEDS]
+    return type(host_name(metric), (DeclaredMetric,), {
+        "declared": metric,
+        "metric_need": [] if metric.answers else ["rec.topk", *needs],
+        "smaller": metric.side == "lower",
+    })  # fmt: skip
+
+
+def offer(metric: type[AbstractMetric]) -> type[AbstractMetric]:
+    """Put a metric class into RecBole's table, in the place of one of its name."""
+    name = metric.__name__.lower()
+    metric_register.metrics_dict[name] = metric
+    metric_register.metric_information[name] = metric.metric_need
+    metric_register.metric_types[name] = metric.metric_type
+    if metric.smaller and name not in metric_register.smaller_metrics:
+        metric_register.smaller_metrics.append(name)
+    return metric
+
+
+def declared(name: str) -> Metric:
+    """What is known of a metric by its name in RecBole's table."""
+    made = table()[name.lower()]
+    return getattr(made, "declared", None) or mean(name)
+
+
+def registered(metric: str, answers: bool) -> str:
+    """The name in RecBole's table of a metric that a user named; unknown ones are refused where they are used."""
+    own = METRICS.get(metric.lower())
+    return host_name(own) if answers and own is not None and metric.lower() in HOST_BEST else metric
