@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -210,7 +211,7 @@ class _Run:
         how = resampling(self.config)
         judged = judge(evaluator.table, evaluator.declared, how, self.config["min_group_users"])
         self.result.interval = {key: judged.interval.get(key) for key in self.result.test}
-        self.result.groups = judged.groups
+        self.result.groups, self.result.resampling = judged.groups, asdict(how) if how else {}
         self.result.threshold = getattr(evaluator, "threshold", None)
         self.result.warnings += judged.notes
         if reason := evaluator.collapse():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
@@ -163,7 +163,9 @@ def _judge(files: Files, options: dict[str, Any], result: Result, folder: Path) 
     result.seconds["data"] = perf_counter() - start
     evaluator = KeepingEvaluator(options, items, users)
     result.test = dict(evaluator.evaluate(struct))
-    judged = judge(evaluator.table, evaluator.declared, resampling(options), options["min_group_users"])
+    how = resampling(options)
+    judged = judge(evaluator.table, evaluator.declared, how, options["min_group_users"])
+    result.resampling = asdict(how) if how else {}
     result.interval = {key: judged.interval.get(key) for key in result.test}
     result.groups, result.warnings = judged.groups, [*result.warnings, *judged.notes]
     result.data = _facts(tables, files)

@@ -8,8 +8,8 @@ from typing import Any
 
 from recbole_fair.commands.arguments import Arguments
 from recbole_fair.errors import UsageError
-from recbole_fair.screen import visible
 from recbole_fair.metrics.key import MetricKey
+from recbole_fair.screen import visible
 
 _USAGE = """usage: recbole-fair report DIR [DIR ...] --out=OUT [--key=value ...]
 

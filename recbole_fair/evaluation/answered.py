@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isnan
 from typing import Any
 
@@ -14,10 +14,12 @@ from recbole_fair.data.labeled import LabeledLoader
 from recbole_fair.errors import UsageError
 from recbole_fair.evaluation.ranked import KeepingEvaluator, refuse_nonsense
 from recbole_fair.groups.membership import Groups
-from recbole_fair.groups.variants import NONE
+from recbole_fair.groups.variants import NONE, Variant
 from recbole_fair.host import Collector, DataStruct
 from recbole_fair.metrics.answer_table import READ_STEREOTYPES, AnswerTable, choose_threshold
+from recbole_fair.metrics.declared import variants
 from recbole_fair.metrics.formulas import IntArray
+from recbole_fair.metrics.metric import AGAIN
 from recbole_fair.metrics.stereotypes import Histories, histories
 
 
@@ -69,16 +71,32 @@ class AnswerEvaluator(KeepingEvaluator):
             self.histories = histories(self.config, users_by[0], users, items, item_count)
 
     def _table(self, judged: DataStruct) -> Any:
-        scores, labels = judged.get("pair.score").astype(float), judged.get("pair.label")
+        """`pair.score` holds scores [P], or those of each variant that a model with prompts was asked with."""
+        collected, labels = judged.get("pair.score"), judged.get("pair.label")
+        prompts = isinstance(collected, Mapping)
+        answered = {variant: scores.astype(float) for variant, scores in collected.items()} if prompts else {}
+        scores = answered[NONE] if prompts else collected.astype(float)
         if judged.get("phase") == "valid":
             self.threshold = choose_threshold(self.config["yes_threshold"], scores, labels)
         if isnan(self.threshold):
             raise UsageError("eval_protocol=labeled: judge validation first; the threshold of a Yes is chosen there")
         users, rows = np.unique(judged.get("pair.user"), return_inverse=True)
-        answered = {NONE: scores}
         return AnswerTable(
-            users, rows, judged.get("pair.item"), labels, answered, self.threshold, self.groups, self.histories
-        )
+            users=users, rows=rows, items=judged.get("pair.item"), labels=labels, scores=answered or {NONE: scores},
+            threshold=self.threshold, groups=self.groups, histories=self.histories, prompts=prompts,
+            again=judged.get("pair.again") if "pair.again" in judged else None, stored=self._stored(READ_STEREOTYPES),
+        )  # fmt: skip
+
+    @property
+    def variants(self) -> list[Variant]:
+        """The variants of a prompt that the metrics need; every model is asked without attributes for its threshold."""
+        by_users = [groups for groups in self.groups.values() if groups.kind == "user"]
+        return sorted({NONE, *variants(self.declared, by_users)})
+
+    @property
+    def asks_again(self) -> bool:
+        """Whether a metric compares two passes under NONE (`pair.again`, scores [P] from other batches)."""
+        return any(read.prompt == AGAIN for metric in self.declared for read in metric.figures)
 
     def collapse(self) -> str | None:
         """Nearly always the same answer: it is the same for every group, and fair to nobody."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from inspect import signature
 from types import SimpleNamespace
 from typing import Any
@@ -17,8 +17,8 @@ from recbole_fair.groups.membership import Groups
 from recbole_fair.host import Collector, Dataset, DataStruct, Evaluator
 from recbole_fair.metrics.declared import mean
 from recbole_fair.metrics.formulas import FloatArray, IntArray
-from recbole_fair.metrics.list_table import RankingTable, by_field
-from recbole_fair.metrics.metric import Metric
+from recbole_fair.metrics.list_table import OF_LISTS, RankingTable, by_field
+from recbole_fair.metrics.metric import Figure, Metric
 from recbole_fair.settings import host_metrics
 
 _HOST_KEYS = ("rec.items", "rec.topk")
@@ -157,6 +157,18 @@ class KeepingEvaluator(Evaluator):
         dataobject.set("table", self.table)
         return {name: float(value) for name, value in super().evaluate(dataobject).items()}
 
+    def _stored(self, lost: Collection[str]) -> tuple[Figure, ...]:
+        """What users.csv keeps of each user, so that a report can evaluate figures that its other columns lack."""
+        measures = (measure for metric in self.declared for measure in metric.measures(self._shape))
+        figures = dict.fromkeys(figure for measure in measures for figure in measure.blocks)
+        return tuple(figure for figure in figures if figure.name.partition("@")[0] in lost)
+
+    @property
+    def _shape(self) -> Any:
+        """What measures read of a table before there is one: its groupings and cutoffs."""
+        config = self.config
+        return SimpleNamespace(groups=self.groups, topk=list(config["topk"]), utility=config["group_utility"])
+
     def followed(self) -> dict[str, float]:
         """Of each item group the utility at the largest K: what is watched from epoch to epoch."""
         figure = f"recall@{max(self.config['topk'])}"
@@ -194,6 +206,7 @@ class KeepingEvaluator(Evaluator):
             groups=self.groups,
             utility=self.config["group_utility"],
             utility_users=self.config["group_utility_users"],
+            stored=self._stored(OF_LISTS),
             **_split(judged, self.item_groups),
         )
 

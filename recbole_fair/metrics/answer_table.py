@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +12,8 @@ from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
 from recbole_fair.groups.variants import NONE, Variant
 from recbole_fair.metrics import answers
-from recbole_fair.metrics.formulas import BoolArray, FloatArray, IntArray, Terms
-from recbole_fair.metrics.metric import AGAIN, GIVEN, NOTHING, variants_of
+from recbole_fair.metrics.formulas import BoolArray, FloatArray, IntArray, Terms, present_mean
+from recbole_fair.metrics.metric import AGAIN, GIVEN, NOTHING, Figure, Stored, variants_of
 from recbole_fair.metrics.stereotypes import Histories, pull_terms, sf_in_terms, sf_terms
 
 
@@ -50,6 +50,7 @@ class AnswerTable:
     histories: Histories | None = None
     prompts: bool = False  # whether the model reads a prompt
     again: FloatArray | None = None  # [P] scores under NONE of a second pass, in other batches
+    stored: Stored = ()
 
     def scored(self, variant: Variant = NONE) -> FloatArray:
         """Scores [P] under a variant; one that was not asked for is refused."""
@@ -61,6 +62,8 @@ class AnswerTable:
 
     def terms(self, figure: str, grouping: str = "", prompt: str = NOTHING) -> Any:
         """Terms [U, G] of a figure by group, or the scores behind an AUC; `prompt` says what the prompts held."""
+        if (stored := Figure(figure, grouping, prompt)) in self.stored and isinstance(self.stored, Mapping):
+            return self.stored[stored]
         if figure in _OF_STEREOTYPES:
             return self._stereotyped(figure)
         if figure in _BETWEEN_PROMPTS:
@@ -181,9 +184,42 @@ class Curve:
         """[G] of areas."""
         return np.array([answers.auc(self.scores[column], self.labels[column]) for column in self.member.T])
 
+    def of(self, rows: IntArray) -> Curve:
+        """The same of some users only, in their order."""
+        position = np.full(max(int(self.rows.max(initial=-1)), int(rows.max(initial=-1))) + 1, -1)
+        position[rows] = np.arange(len(rows))
+        kept = position[self.rows] >= 0
+        return Curve(self.scores[kept], self.labels[kept], position[self.rows[kept]], self.member[kept])
+
     def resampled(self, weights: FloatArray) -> FloatArray:
         """[S, G] of resampled users."""
         return np.stack([self._drawn(column, weights) for column in self.member.T], axis=1)
 
     def _drawn(self, column: BoolArray, weights: FloatArray) -> FloatArray:
         return answers.auc_draws(self.scores[column], self.labels[column], self.rows[column], weights)
+
+
+@dataclass(frozen=True)
+class Folds:
+    """A mean over folds of the mean over classes of an AUC: what an attribute probe says of held-out users."""
+
+    folds: tuple[tuple[Curve, ...], ...]
+
+    def value(self) -> FloatArray:
+        """[1] of the mean; a fold without two classes has none."""
+        return present_mean(np.array([_over_classes([curve.value()[0] for curve in fold]) for fold in self.folds]))[
+            None
+        ]
+
+    def of(self, rows: IntArray) -> Folds:
+        """The same of some users only."""
+        return Folds(tuple(tuple(curve.of(rows) for curve in fold) for fold in self.folds))
+
+    def resampled(self, weights: FloatArray) -> FloatArray:
+        """[S, 1] of resampled users, the trained attackers kept as they are."""
+        folds = [_over_classes([curve.resampled(weights)[:, 0] for curve in fold]) for fold in self.folds]
+        return present_mean(np.stack(folds, axis=-1))[:, None]
+
+
+def _over_classes(areas: Sequence[FloatArray]) -> FloatArray:
+    return present_mean(np.stack(areas, axis=-1))

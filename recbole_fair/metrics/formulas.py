@@ -47,6 +47,10 @@ class Terms(NamedTuple):
         """The figures of resampled users: weights [S, U] say how often each was drawn, [S, C] come back."""
         return divide(weights @ self.numerator, weights @ self.denominator)
 
+    def of(self, rows: IntArray) -> Terms:
+        """The same figure of some users only."""
+        return Terms(self.numerator[rows], self.denominator[rows])
+
     def by_group(self, membership: npt.NDArray[Any]) -> Terms:
         """The same figure of each user group: terms [U] and membership [U, G] give terms [U, G]."""
         member = np.asarray(membership, dtype=float)

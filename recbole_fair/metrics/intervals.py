@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from recbole_fair.metrics.formulas import FloatArray, Terms, divide
 from recbole_fair.metrics.metric import Figure, Measure
 
 Bounds = list[float] | None
+Name = TypeVar("Name", bound=Hashable)  # of a block
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def intervals(blocks: Mapping[Figure, Any], measures: Sequence[Measure], users: 
     """Resample the users once for all measures; each formula is applied to every sample."""
     if users < 2:
         return Intervals({measure.key: None for measure in measures}, [f"no intervals: {users} judged user(s)"])
-    figures, draws = {name: terms.value() for name, terms in blocks.items()}, _draws(blocks, users, how)
+    figures, draws = {name: terms.value() for name, terms in blocks.items()}, drawn(blocks, users, how)
     found, near = Intervals(), []
     for measure in measures:
         point, samples = measure.of(figures), measure.of(draws)
@@ -57,21 +58,21 @@ def intervals(blocks: Mapping[Figure, Any], measures: Sequence[Measure], users: 
     return found
 
 
-def _draws(blocks: Mapping[Figure, Any], users: int, how: Resampling) -> dict[Figure, FloatArray]:
+def drawn(blocks: Mapping[Name, Any], users: int, how: Resampling) -> dict[Name, FloatArray]:
     """[S, G] of every block; all see the same samples of users, of which only a chunk is held at a time."""
     ratios = {name: terms for name, terms in blocks.items() if isinstance(terms, Terms)}
     below, denominators = _denominators(ratios)
     above = SideBySide({name: terms.numerator for name, terms in ratios.items()})
-    parts: dict[Figure, list[FloatArray]] = {name: [] for name in blocks}
+    parts: dict[Name, list[FloatArray]] = {name: [] for name in blocks}
     for weights in bootstrap.weights(users, how.samples, how.seed):
         tops, bottoms = above.sums(weights), denominators.sums(weights)
         for name, terms in blocks.items():
-            drawn = divide(tops[name], bottoms[below[name]]) if name in ratios else terms.resampled(weights)
-            parts[name].append(drawn)
+            ratio = name in ratios
+            parts[name].append(divide(tops[name], bottoms[below[name]]) if ratio else terms.resampled(weights))
     return {name: np.concatenate(chunks) for name, chunks in parts.items()}
 
 
-def _denominators(ratios: Mapping[Figure, Terms]) -> tuple[dict[Figure, bytes], SideBySide]:
+def _denominators(ratios: Mapping[Name, Terms]) -> tuple[dict[Name, bytes], SideBySide]:
     """Which denominator each block has, by content, and these: all metrics of a grouping share one."""
     below = {name: np.ascontiguousarray(terms.denominator) for name, terms in ratios.items()}
     keys = {name: blake2b(array.data, digest_size=16).digest() for name, array in below.items()}

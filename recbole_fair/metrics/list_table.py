@@ -18,6 +18,7 @@ from recbole_fair.groups.membership import Groups
 from recbole_fair.metrics import exposure
 from recbole_fair.metrics.formulas import BoolArray, FloatArray, IntArray, Terms, group_utility_terms, user_mean
 from recbole_fair.metrics.key import MetricKey
+from recbole_fair.metrics.metric import Figure, Stored
 
 
 class Table(Protocol):
@@ -64,9 +65,12 @@ class RankingTable:
     masked: Mapping[str, IntArray] = field(default_factory=dict)  # [U, G]
     utility: str = "recall"
     utility_users: str = "relevant"
+    stored: Stored = ()
 
-    def terms(self, figure: str, grouping: str = "", _: str = "") -> Terms:
+    def terms(self, figure: str, grouping: str = "", prompt: str = "") -> Terms:
         """A user's metric by user group, or what is said of item groups."""
+        if (stored := Figure(figure, grouping, prompt)) in self.stored and isinstance(self.stored, Mapping):
+            return self.stored[stored]  # type: ignore[no-any-return]
         if not grouping:
             return user_mean(self.per_user[figure][:, None])
         groups = self.groups[grouping]
@@ -134,6 +138,9 @@ _OF_ITEMS = {
     "exposure": _exposure,
     "merit": _merit,
 }
+
+
+OF_LISTS = frozenset({"recommended", "exposure"})  # what cannot be told without the lists themselves
 
 
 def by_field(groupings: Sequence[Groups]) -> dict[str, Groups]:

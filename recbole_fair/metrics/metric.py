@@ -35,6 +35,9 @@ class Figure(NamedTuple):
     prompt: str = NOTHING
 
 
+Stored = tuple[Figure, ...] | Mapping[Figure, Any]  # figures to be stored, or Terms that were read back
+
+
 @dataclass(frozen=True)
 class Reads:
     """A figure that a metric reads; `by_group=False` of everyone, though the metric compares groups."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 from recbole_fair.metrics import directions
 from recbole_fair.report.rows import Cell, Row
 from recbole_fair.report.runs import Run
+from recbole_fair.report.statistics.evaluated import LEVEL
 from recbole_fair.report.statistics.evidence import Evidence
 
 _DEFAULT = ("ndcg@20", "recall@20", "cv@20[pop]")
@@ -52,8 +53,9 @@ def _absence(row: Row, key: str) -> str:
 
 
 def _interval(row: Row, key: str, evidence: Evidence) -> tuple[float | None, float | None, str]:
-    """As one run states it; over the users of several seeds, or of a run that states none, as recomputed."""
-    stated = row.finished[0].result.interval.get(key) if len(row.finished) == 1 else None
+    """As one run states it at 95 %; else (several seeds, another level, none stated) computed anew from the users."""
+    alone = len(row.finished) == 1 and row.finished[0].level == LEVEL
+    stated = row.finished[0].result.interval.get(key) if alone else None
     if stated is not None:
         return stated[0], stated[1], ""
     return evidence.interval(row.label, key)

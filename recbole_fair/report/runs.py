@@ -23,7 +23,9 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "seed": int,
     "config_hash": str,
     "error": (str, type(None)),
-    **dict.fromkeys(("valid", "test", "interval", "parameters", "seconds", "versions", "environment", "data"), dict),
+    **dict.fromkeys(
+        ("valid", "test", "interval", "resampling", "parameters", "seconds", "versions", "environment", "data"), dict
+    ),
     **dict.fromkeys(("groups", "warnings"), list),
 }
 _RESULT, _CLAIM, _RAY = "result.json", "run.json", "params.json"
@@ -42,6 +44,11 @@ class Run:
     def finished(self) -> bool:
         """Whether it has figures."""
         return self.result.status in FINISHED
+
+    @property
+    def level(self) -> float:
+        """Of the intervals that it states; runs of before 0.2 say it in their configuration alone."""
+        return float(self.result.resampling.get("level") or config_of(self.folder).get("interval") or 0.95)
 
     @property
     def identity(self) -> tuple[str, str, str, int]:

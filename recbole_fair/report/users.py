@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from io import TextIOWrapper
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from recbole_fair.errors import UsageError
-from recbole_fair.metrics.answers import Confusion, confusion
-from recbole_fair.metrics.formulas import BoolArray, FloatArray
+from recbole_fair.groups.membership import Groups
+from recbole_fair.groups.variants import Variant
+from recbole_fair.metrics.answer_table import AnswerTable, Curve, Folds
+from recbole_fair.metrics.answers import Confusion
+from recbole_fair.metrics.formulas import BoolArray, FloatArray, IntArray, Terms
+from recbole_fair.metrics.key import MetricKey
+from recbole_fair.metrics.list_table import OF_LISTS, RankingTable
+from recbole_fair.metrics.metric import AGAIN, Figure, variants_of
 from recbole_fair.storage import open_regular, regular
 
 StrArray = npt.NDArray[np.str_]
 _ID = "user_id"
 _PREDICTIONS = {_ID: "string", "item_id": "string", "label": "double", "variant": "string", "score": "double"}
+_PROBE = {_ID: "string", "attribute": "string", "fold": "int64", "class": "string", "score": "double"}
+_ITEM_GROUP = re.compile(r"relevant\[(?P<field>[^:]+):(?P<group>.+)\]")
 
 
 @dataclass(frozen=True)
@@ -32,35 +42,138 @@ class Users:
     figures: Mapping[str, FloatArray]  # each [U], nan where a user has none
     labels: Mapping[str, StrArray]  # a user grouping's names, several joined by "|"
     threshold: float  # a score from here on says Yes
-
-    def groups(self, field: str) -> list[str]:
-        """The groups of a user grouping that somebody is in, by name."""
-        return sorted({name for label in np.unique(self.labels[field]) for name in label.split("|")} - {""})
-
-    def membership(self, field: str) -> BoolArray:
-        """Who belongs to which of `groups`, [U, G]."""
-        labels, rows = np.unique(self.labels[field], return_inverse=True)
-        member = [[name in label.split("|") for name in self.groups(field)] for label in labels]
-        return np.array(member, dtype=bool)[rows.ravel()]
+    config: Mapping[str, Any]
 
     @cached_property
-    def _predictions(self) -> Mapping[str, Any] | None:
+    def table(self) -> RankingTable | AnswerTable:
+        """What was judged, as metrics read it: users are numbered in the order of `ids`."""
+        groups = {field: self._grouping(field) for field in self.labels}
+        if (self.folder / "predictions.tsv").exists():
+            return self._answers(groups)
+        fields = list(dict.fromkeys(_group(name)["field"] for name in self._of("relevant")))
+        names = {field: self._item_groups(field) for field in fields}
+        groups |= {field: Groups("item", field, tuple(of), np.zeros((1, len(of)), bool)) for field, of in names.items()}
+        per_user = {name: values for name, values in self.figures.items() if "[" not in name and "@" in name}
+        topk = sorted({MetricKey.parse(name).k or 0 for name in per_user} | set(self._cutoffs))
+        hits = {field: [self._counts("hits", field, names[field], f"@{k}") for k in topk] for field in fields}
+        nothing = np.zeros((len(self.ids), 0))
+        return RankingTable(
+            users=np.arange(len(self.ids)), lists=nothing.astype(int), scores=nothing, topk=topk, per_user=per_user,
+            groups=groups, hits={field: np.stack(of, axis=1) for field, of in hits.items()},
+            relevant={field: self._counts("relevant", field, names[field]) for field in fields},
+            utility=self.config.get("group_utility") or "recall",
+            utility_users=self.config.get("group_utility_users") or "relevant", stored=self._stored,
+        )  # fmt: skip
+
+    def holds(self, figure: Figure) -> bool:
+        """Whether the files give a figure of each user."""
+        table, (name, grouping, prompt) = self.table, figure
+        if figure in self._stored:
+            return True
+        if grouping and grouping not in table.groups:
+            return False
+        if isinstance(table, AnswerTable):
+            return (
+                prompt != AGAIN
+                and name in {*table.figures("user"), "flip"}
+                and all(
+                    variant in table.scores or not table.prompts
+                    for variant in variants_of(prompt, table.groups.get(grouping))
+                )
+            )
+        if not grouping or table.groups[grouping].kind == "user":
+            return name in table.per_user
+        return MetricKey.parse(name).name not in OF_LISTS
+
+    def _of(self, kind: str) -> list[str]:
+        return [name for name in self.figures if name.startswith(f"{kind}[")]
+
+    def _item_groups(self, field: str) -> list[str]:
+        return [found["group"] for name in self._of("relevant") if (found := _group(name))["field"] == field]
+
+    @cached_property
+    def _cutoffs(self) -> list[int]:
+        return [int(name.rpartition("@")[2].rstrip("]")) for name in self._of("hits")]
+
+    def _counts(self, kind: str, field: str, names: Sequence[str], cutoff: str = "") -> FloatArray:
+        """[U, G]; a cutoff without hits has nan, so that nothing is made of it."""
+        absent = np.full(len(self.ids), np.nan)
+        return np.stack([self.figures.get(f"{kind}[{field}:{name}{cutoff}]", absent) for name in names], axis=1)
+
+    def _grouping(self, field: str) -> Groups:
+        """The groups of users that somebody is in, by name."""
+        labels, rows = np.unique(self.labels[field], return_inverse=True)
+        names = sorted({name for label in labels for name in label.split("|")} - {""})
+        member = np.array([[name in label.split("|") for name in names] for label in labels], dtype=bool)
+        return Groups("user", field, tuple(names), member.reshape(len(labels), len(names))[rows.ravel()])
+
+    @cached_property
+    def _stored(self) -> Mapping[Figure, Terms]:
+        """Figures whose sums users.csv keeps."""
+        columns = [name[len("above[") : -1].split("|") for name in self._of("above")]
+        figures = dict.fromkeys(Figure(*parts[:3]) for parts in columns)
+        return {figure: Terms(*(self._sums(part, figure) for part in ("above", "below"))) for figure in figures}
+
+    def _sums(self, part: str, figure: Figure) -> FloatArray:
+        start = f"{part}[{'|'.join(figure)}|"
+        return np.stack([values for name, values in self.figures.items() if name.startswith(start)], axis=1)
+
+    def _answers(self, groups: Mapping[str, Groups]) -> AnswerTable:
+        """The judged pairs of predictions.tsv, which holds them once a variant."""
         path = self.folder / "predictions.tsv"
-        return _columns(path, _PREDICTIONS, "\t") if path.exists() else None
+        pairs = _columns(path, _PREDICTIONS, "\t")
+        users = np.searchsorted(self.ids, pairs[_ID]).clip(max=len(self.ids) - 1)
+        if (self.ids[users] != pairs[_ID]).any():
+            raise UsageError(f"{path}: has users that users.csv lacks; run again")
+        chosen = {Variant.parse(name): pairs["variant"] == name for name in dict.fromkeys(pairs["variant"].tolist())}
+        first, *others = chosen.values()
+        if any(
+            not np.array_equal(pairs[column][first], pairs[column][other])
+            for column in (_ID, "item_id", "label") for other in others
+        ):  # fmt: skip
+            raise UsageError(f"{path}: damaged (its variants have different pairs); run again")
+        return AnswerTable(
+            users=np.arange(len(self.ids)), rows=users[first],
+            items=np.unique(pairs["item_id"][first], return_inverse=True)[1], labels=pairs["label"][first] > 0.5,
+            scores={variant: pairs["score"][rows] for variant, rows in chosen.items()}, threshold=self.threshold,
+            groups=groups, prompts=len(chosen) > 1, stored=self._stored,
+        )  # fmt: skip
 
-    def answers(self, variant: str) -> Confusion | None:
-        """Counts of right and wrong answers by user under one variant of the prompt; None if it was not asked."""
-        pairs = self._predictions
-        if pairs is None or not (chosen := pairs["variant"] == variant).any():
+    def attack(self, attribute: str) -> Folds | None:
+        """What the attribute probe said of held-out users; None unless it is stored with the truth beside it."""
+        path = self.folder / "probe.tsv"
+        if not path.exists() or attribute not in self.labels:
             return None
-        rows = np.searchsorted(self.ids, pairs[_ID][chosen]).clip(max=len(self.ids) - 1)
-        if (self.ids[rows] != pairs[_ID][chosen]).any():
-            raise UsageError(f"{self.folder / 'predictions.tsv'}: has users that users.csv lacks; run again")
-        return confusion(pairs["label"][chosen] > 0.5, pairs["score"][chosen] >= self.threshold, rows, len(self.ids))
+        rows = _columns(path, _PROBE, "\t")
+        own = rows["attribute"] == attribute
+        users = np.searchsorted(self.ids, rows[_ID]).clip(max=len(self.ids) - 1)
+        own &= self.ids[users] == rows[_ID]
+        folds = np.unique(rows["fold"][own])
+        return Folds(tuple(self._fold(attribute, rows, users, own & (rows["fold"] == fold)) for fold in folds))
+
+    def _fold(self, attribute: str, rows: Mapping[str, Any], users: IntArray, own: BoolArray) -> tuple[Curve, ...]:
+        """One against the rest, for each class that the attacker saw."""
+        curves = []
+        for name in np.unique(rows["class"][own]):
+            chosen = own & (rows["class"] == name)
+            truth = self.labels[attribute][users[chosen]] == name
+            curves.append(Curve(rows["score"][chosen], truth, users[chosen], np.ones((int(chosen.sum()), 1), bool)))
+        return tuple(curves)
 
 
-def read_users(folder: Path, threshold: float | None = None) -> Users | None:
-    """users.csv of a run, whose answers are Yes from a `threshold` (.5) on; None if there is none."""
+def _group(column: str) -> re.Match[str]:
+    found = _ITEM_GROUP.fullmatch(column)
+    assert found is not None
+    return found
+
+
+def read_users(
+    folder: Path, threshold: float | None = None, config: Mapping[str, Any] = MappingProxyType({})
+) -> Users | None:
+    """users.csv of a run, whose answers are Yes from a `threshold` (.5) on; None if there is none.
+
+    `config` says what the utility of an item group is, as the run's own configuration does.
+    """
     path = folder / "users.csv"
     if not path.exists():
         return None
@@ -76,12 +189,12 @@ def read_users(folder: Path, threshold: float | None = None) -> Users | None:
     figures, labels = (
         {name: values for name, values in ordered.items() if _is_figure(name) is kind} for kind in (True, False)
     )
-    return Users(folder, ids, figures, labels, 0.5 if threshold is None else threshold)
+    return Users(folder, ids, figures, labels, 0.5 if threshold is None else threshold, config)
 
 
 def _is_figure(name: str) -> bool:
     """Metrics and counts have a cutoff or are counts by item group or of answers; all else are names of groups."""
-    return "@" in name or name.startswith(("hits[", "relevant[")) or name in Confusion._fields
+    return "@" in name or name.startswith(("hits[", "relevant[", "above[", "below[")) or name in Confusion._fields
 
 
 def _header(path: Path) -> list[str]:

@@ -38,7 +38,7 @@ def write_users(folder: Path, names: Tokens, table: RankingTable | AnswerTable) 
     values = dict(_answer_columns(table) if isinstance(table, AnswerTable) else _list_columns(table))
     user_groups = [groups for groups in table.groups.values() if groups.kind == "user"]
     labels = {groups.field: groups.labels(table.users) for groups in user_groups}
-    columns = {"user_id": names[table.users].astype(object), **labels, **values}
+    columns = {"user_id": names[table.users].astype(object), **labels, **values, **dict(_stored_columns(table))}
     stream = pa.BufferOutputStream()
     options = arrow_csv.WriteOptions(include_header=False, quoting_style="needed")
     arrow_csv.write_csv(pa.table({name: pa.array(column) for name, column in columns.items()}), stream, options)
@@ -59,6 +59,15 @@ def _list_columns(table: RankingTable) -> Iterator[tuple[str, npt.NDArray[Any]]]
                 yield f"hits[{field}:{name}@{k}]", column
         for name, column in zip(table.groups[field].names, table.relevant[field].T, strict=True):
             yield f"relevant[{field}:{name}]", column
+
+
+def _stored_columns(table: RankingTable | AnswerTable) -> Iterator[tuple[str, FloatArray]]:
+    """A figure that the other columns do not give: its sum above and below the line, by group."""
+    for figure in table.stored:
+        terms = table.terms(*figure)
+        for part, matrix in zip(("above", "below"), terms, strict=True):
+            for number, column in enumerate(matrix.T):
+                yield f"{part}[{figure.name}|{figure.grouping}|{figure.prompt}|{number}]", column
 
 
 def write_groups(folder: Path, rows: Sequence[dict[str, Any]]) -> None:

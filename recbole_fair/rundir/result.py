@@ -12,8 +12,8 @@ from typing import Any
 
 from recbole_fair import storage
 from recbole_fair.errors import UsageError
-from recbole_fair.screen import visible
 from recbole_fair.metrics.key import MetricKey
+from recbole_fair.screen import visible
 
 RESULT = "result.json"
 _RECALL = re.compile(r"recall@\d+")
@@ -84,6 +84,7 @@ class Result:
     valid: dict[str, float | None] = field(default_factory=dict)
     test: dict[str, float | None] = field(default_factory=dict)
     interval: dict[str, list[float] | None] = field(default_factory=dict)
+    resampling: dict[str, Any] = field(default_factory=dict)  # level, method, samples and seed of the intervals
     groups: list[dict[str, Any]] = field(default_factory=list)
     parameters: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 from report_planted import USERS, change, plant
+from scipy import stats
+from sklearn.metrics import roc_auc_score
 
-from recbole_fair.metrics import answers
+from recbole_fair.errors import UsageError
 from recbole_fair.metrics.bootstrap import detectable, holm, paired, percentile_interval, ratio_samples
 from recbole_fair.report.assemble import Options, Report, assemble
 from recbole_fair.report.statistics.by_group import Grouping, group_figures, groupings, metric_of
-from recbole_fair.report.statistics.evidence import SAMPLES, SEED
+from recbole_fair.report.statistics.evaluated import SAMPLES, SEED, evaluated
 from recbole_fair.report.statistics.significance import Difference, _verdict
-from recbole_fair.report.statistics.sums import sums
 from recbole_fair.report.users import Users, read_users
 
 RECALL, CV, GAP = "recall@5", "cv@5[pop]", "gap_recall@5[gender]"
@@ -44,7 +45,7 @@ def stated(folder: Path, key: str) -> float:
 @pytest.mark.parametrize("key", [RECALL, CV, GAP])
 def test_sums_give_back_the_stated_figure(tmp_path: Path, key: str) -> None:
     folder = plant(tmp_path / "MF", "MF")
-    found = sums(users_of(folder), key, stated(folder, key))
+    found = evaluated(users_of(folder), key, stated(folder, key))
     assert found is not None
     assert found.value == pytest.approx(stated(folder, key), rel=1e-12)
 
@@ -65,7 +66,7 @@ def test_sums_give_back_the_stated_figure(tmp_path: Path, key: str) -> None:
     ],
 )
 def test_what_users_do_not_give_is_not_made_up(tmp_path: Path, key: str) -> None:
-    assert sums(users_of(plant(tmp_path / "MF", "MF")), key, 0.5) is None
+    assert evaluated(users_of(plant(tmp_path / "MF", "MF")), key, 0.5) is None
 
 
 def test_both_readings_of_group_utility_are_recognised(tmp_path: Path) -> None:
@@ -75,17 +76,20 @@ def test_both_readings_of_group_utility_are_recognised(tmp_path: Path) -> None:
     for group in ("pop:popular", "pop:rest"):
         hits, relevant = column(folder, f"hits[{group}@5]"), column(folder, f"relevant[{group}]")
         utilities.append(sum(h / r if r else 0.0 for h, r in zip(hits, relevant, strict=True)) / USERS)
-    assert sums(users_of(folder), CV, float(np.std(utilities) / np.mean(utilities))) is not None
+    value = float(np.std(utilities) / np.mean(utilities))
+    assert evaluated(users_of(folder), CV, value) is None, "the run's configuration says which reading it is"
+    users = read_users(folder, config={"group_utility_users": "all"})
+    assert users is not None and evaluated(users, CV, value) is not None
 
 
 def write_predictions(folder: Path) -> dict[str, list[tuple[str, int, float]]]:
-    """Three pairs a user and variant, answers drawn at random."""
+    """Three pairs a user, each asked under two variants, answers drawn at random."""
     draw = np.random.default_rng(5)
     pairs: dict[str, list[tuple[str, int, float]]] = {"none": [], "actual": []}
-    lines = ["user_id\titem_id\tlabel\tvariant\tscore"]
+    lines, labels = ["user_id\titem_id\tlabel\tvariant\tscore"], draw.integers(2, size=USERS * 3).tolist()
     for variant, kept in pairs.items():
-        for place in range(USERS * 3):
-            label, score = int(draw.integers(2)), float(draw.random())
+        for place, label in enumerate(labels):
+            score = float(draw.random())
             kept.append((f"u{place // 3}", label, score))
             lines.append(f"u{place // 3}\ti{place}\t{label}\t{variant}\t{score!r}")
     (folder / "predictions.tsv").write_text("\n".join(lines) + "\n")
@@ -103,8 +107,8 @@ def test_a_score_says_yes_from_the_runs_own_threshold_on(tmp_path: Path) -> None
     said_yes = [score >= 0.25 for _, _, score in pairs]
     users = read_users(folder, 0.25)
     assert users is not None and 0 < np.mean(said_yes) < 1
-    assert sums(users, "yes_share", float(np.mean(said_yes))) is not None
-    assert sums(users, "yes_share", float(np.mean([score > 0.5 for _, _, score in pairs]))) is None
+    assert evaluated(users, "yes_share", float(np.mean(said_yes))) is not None
+    assert evaluated(users, "yes_share", float(np.mean([score > 0.5 for _, _, score in pairs]))) is None
 
 
 def test_yes_no_figures_against_loops_over_pairs(tmp_path: Path) -> None:
@@ -112,65 +116,108 @@ def test_yes_no_figures_against_loops_over_pairs(tmp_path: Path) -> None:
     pairs, users = write_predictions(folder), users_of(folder)
     women = {f"u{place}" for place in range(USERS) if place % 3 == 0}
     base = f1_of(pairs["none"])
-    given = [f1_of([pair for pair in pairs["actual"] if (pair[0] in women) is side]) for side in (True, False)]
+
+    def by_gender(variant: str) -> list[float]:
+        return [f1_of([pair for pair in pairs[variant] if (pair[0] in women) is side]) for side in (True, False)]
+
+    given, without = by_gender("actual"), by_gender("none")
+    shifts = [one - other for one, other in zip(given, without, strict=True)]
     figures = {
         "yes_share": np.mean([score > 0.5 for _, _, score in pairs["none"]]),
-        "recall": np.mean([score > 0.5 for _, label, score in pairs["actual"] if label]),
+        "recall": np.mean([score > 0.5 for _, label, score in pairs["none"] if label]),
         "precision": np.mean([label for _, label, score in pairs["none"] if score > 0.5]),
         "f1": base,
-        "gd[gender]": math.sqrt(sum((value - base) ** 2 for value in given) / 2),
-        "rate[gender]": sum(abs(1 - value / base) for value in given) / 2,
-        "rate_sq[gender]": sum((1 - value / base) ** 2 for value in given) / 2,
+        "auc": roc_auc_score(*zip(*[(label, score) for _, label, score in pairs["none"]], strict=True)),
+        "gd[gender]": math.sqrt(sum(shift**2 for shift in shifts) / 2),
+        "gd_gap[gender]": abs(shifts[0] - shifts[1]) / 2,
+        "gd_between[gender]": math.sqrt(sum((value - base) ** 2 for value in given) / 2),
+        "rate[gender]": sum(abs(1 - one / other) for one, other in zip(given, without, strict=True)) / 2,
+        "gap_f1[gender]": abs(without[0] - without[1]),
     }
     for key, value in figures.items():
-        found = sums(users, key, float(value))
+        found = evaluated(users, key, float(value))
         assert found is not None, key
         assert found.value == pytest.approx(value, rel=1e-12)
-    assert sums(users, "f1", f1_of(pairs["actual"])) is not None
-    assert sums(users, "f1", 0.123) is None
+        assert evaluated(users, key, float(value) + 0.01) is None, key
+    assert evaluated(users, "flip[gender]", 0.1) is None, "no prompt gave everyone a gender"
+
+
+def test_variants_of_different_pairs_are_refused(tmp_path: Path) -> None:
+    folder = plant(tmp_path / "MF", "MF")
+    write_predictions(folder)
+    path = folder / "predictions.tsv"
+    path.write_text(path.read_text().replace("u3\ti9\t", "u3\ti8\t", 1))
+    with pytest.raises(UsageError, match="its variants have different pairs"):
+        evaluated(users_of(folder), "f1", 0.5)
 
 
 def two(root: Path, first: tuple[float, float], second: tuple[float, float], *keys: str, **options: Any) -> Report:
-    plant(root / "Base", "Base", quality=first)
-    plant(root / "New", "New", quality=second)
+    """Three seeds of either; `seeds` for another number."""
+    for seed in range(1, options.pop("seeds", 3) + 1):
+        plant(root / f"Base{seed}", "Base", seed, quality=first)
+        plant(root / f"New{seed}", "New", seed, quality=second)
     return assemble([root], Options(metrics=keys or (RECALL,), **{"reference": "Base", **options}))
 
 
-def test_differences_are_the_bootstraps_own(tmp_path: Path) -> None:
-    (test,) = two(tmp_path, (0.5, 0.2), (0.55, 0.25)).blocks[0].tests
-    runs = [(column(tmp_path / name, RECALL)[:, None], np.ones((USERS, 1))) for name in ("New", "Base")]
+def test_the_interval_of_single_seeds_is_over_users_and_says_nothing_more(tmp_path: Path) -> None:
+    (test,) = two(tmp_path, (0.5, 0.1), (0.9, 0.8), seeds=1).blocks[0].tests
+    runs = [(column(tmp_path / name, RECALL)[:, None], np.ones((USERS, 1))) for name in ("New1", "Base1")]
     expected = paired(*runs, samples=1000, seed=SEED)
     assert test.difference == pytest.approx(float(np.mean(runs[0][0]) - np.mean(runs[1][0])))
-    assert (test.low, test.high, test.p) == pytest.approx((expected.low[0], expected.high[0], expected.p[0]))
+    assert (test.low, test.high) == pytest.approx((expected.low[0], expected.high[0]))
     assert test.detectable == pytest.approx(float(detectable(expected.error)[0]))
-    assert test.users == USERS
+    assert (test.users, test.verdict) == (USERS, "no verdict")
+    assert test.low > 0, "however clear it is for the users"
+
+
+def test_the_noise_of_seeds_is_added_as_welch_has_it(tmp_path: Path) -> None:
+    (test,) = two(tmp_path, (0.5, 0.2), (0.55, 0.25), seeds=4).blocks[0].tests
+    sides = [
+        np.stack([column(tmp_path / f"{name}{seed}", RECALL) for seed in (1, 2, 3, 4)]) for name in ("New", "Base")
+    ]
+    each = [side.mean(axis=1) for side in sides]
+    difference = sides[0].mean(axis=0) - sides[1].mean(axis=0)
+    parts = [difference.var() / USERS, each[0].var(ddof=1) / 4, each[1].var(ddof=1) / 4]
+    freedom = sum(parts) ** 2 / (parts[0] ** 2 / (USERS - 1) + (parts[1] ** 2 + parts[2] ** 2) / 3)
+    assert test.difference == pytest.approx(difference.mean())
+    assert test.p == pytest.approx(2 * stats.t.sf(abs(difference.mean()) / math.sqrt(sum(parts)), freedom), rel=0.15)
+    reach = math.hypot(1.96 * math.sqrt(parts[0]), stats.t.ppf(0.975, freedom) * math.sqrt(parts[1] + parts[2]))
+    assert test.high - test.low == pytest.approx(2 * reach, rel=0.08)
+
+
+def test_seeds_of_one_model_do_not_differ(tmp_path: Path) -> None:
+    """Where seeds differ by more than users do, users alone would make claims of nothing."""
+    claims = alone = 0
+    for table in range(12):
+        draw, root = np.random.default_rng(table), tmp_path / str(table)
+        for name in ("Base", "New"):
+            for seed in (1, 2, 3):
+                chance = float(np.clip(0.5 + 0.05 * draw.standard_normal(), 0.1, 0.9))
+                plant(root / f"{name}{seed}", name, seed, quality=(chance, chance), history=False)
+        (test,) = assemble([root], Options(metrics=(RECALL,), reference="Base")).blocks[0].tests
+        claims += test.verdict in ("shown", "opposite")
+        sides = [np.mean([column(root / f"{name}{seed}", RECALL) for seed in (1, 2, 3)], 0) for name in ("New", "Base")]
+        alone += abs(np.mean(sides[0] - sides[1])) > 1.96 * np.std(sides[0] - sides[1]) / math.sqrt(USERS)
+    assert claims <= 2 < alone
 
 
 def test_holm_runs_over_all_tests_of_a_table(tmp_path: Path) -> None:
-    plant(tmp_path / "Third", "Third", quality=(0.5, 0.3))
-    tests = two(tmp_path, (0.5, 0.2), (0.57, 0.25), RECALL, CV, GAP).blocks[0].tests
-    assert [(test.label, test.key) for test in tests] == [
-        (row, key) for row in ("New", "Third") for key in (RECALL, CV, GAP)
-    ]
-    by_key = {}
-    for name in ("New", "Third"):
-        rows = [users_of(tmp_path / row) for row in (name, "Base")]
-        for key in (RECALL, CV, GAP):
-            pair = [sums(users, key, stated(users.folder, key)) for users in rows]
-            by_key[name, key] = float(
-                paired(*(one.terms for one in pair), aggregate=pair[0].reduce, samples=1000, seed=SEED).p
-            )
-    assert [test.p for test in tests] == pytest.approx(holm(list(by_key.values())).tolist())
+    def tests(*keys: str) -> dict[tuple[str, str], float]:
+        block = assemble([tmp_path], Options(metrics=keys, reference="Base")).blocks[0]
+        return {(test.label, test.key): test.p for test in block.tests}
 
-
-def test_draws_suffice_for_holm_to_reach_five_per_cent(tmp_path: Path) -> None:
-    """Sixty tests: with 1000 draws the smallest adjusted p would be .06."""
-    plant(tmp_path / "Base", "Base", quality=(0.1, 0.1))
-    for place in range(60):
-        plant(tmp_path / f"{place}", f"Good{place}", quality=(0.9, 0.8), history=False)
-    tests = assemble([tmp_path], Options(metrics=(RECALL,), reference="Base")).blocks[0].tests
-    assert len(tests) == 60
-    assert {test.verdict for test in tests} == {"shown"}
+    two(tmp_path, (0.5, 0.2), (0.57, 0.25))
+    for seed in (1, 2, 3):
+        plant(tmp_path / f"Third{seed}", "Third", seed, quality=(0.5, 0.3))
+    together = tests(RECALL, CV, GAP)
+    assert list(together) == [(row, key) for row in ("New", "Third") for key in (RECALL, CV, GAP)]
+    adjusted = list(together.values())
+    order = np.argsort(adjusted)
+    assert holm([p / factor for p, factor in zip(np.sort(adjusted), range(6, 0, -1), strict=True)])[0] == pytest.approx(
+        adjusted[order[0]]
+    )
+    alone = [next(iter(tests(key).values())) for key in (RECALL,)]
+    assert alone[0] <= together["New", RECALL]
 
 
 def test_shown_opposite_and_not_shown(tmp_path: Path) -> None:
@@ -207,7 +254,7 @@ def test_equal_numbers_of_seeds_keep_the_mean_of_their_figures(tmp_path: Path) -
     assert test.difference == pytest.approx(means[0] - means[1])
 
 
-def test_unequal_numbers_of_seeds_average_their_users(tmp_path: Path) -> None:
+def test_unequal_numbers_of_seeds_are_compared_by_their_means(tmp_path: Path) -> None:
     plant(tmp_path / "New", "New", quality=(0.6, 0.4))
     for seed in (1, 2):
         plant(tmp_path / f"B{seed}", "Base", seed)
@@ -283,14 +330,3 @@ def test_group_intervals_need_users_that_give_the_stated_figure(tmp_path: Path) 
     found = group_figures(row, Grouping("user", "gender"), RECALL)
     assert (found["F"].value, found["F"].low) == (0.9, None)
     assert found["M"].low is not None
-
-
-def test_answers_counts_by_user(tmp_path: Path) -> None:
-    folder = plant(tmp_path / "MF", "MF")
-    pairs = write_predictions(folder)
-    counts = users_of(folder).answers("none")
-    assert isinstance(counts, answers.Confusion)
-    place = sorted(f"u{number}" for number in range(USERS)).index("u17")
-    own = [pair for pair in pairs["none"] if pair[0] == "u17"]
-    assert counts.tp[place] == sum(1 for _, label, score in own if label and score > 0.5)
-    assert counts.tn[place] == sum(1 for _, label, score in own if not label and score <= 0.5)

@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from recbole_fair.metrics.bootstrap import percentile_interval, ratio_samples
-from recbole_fair.metrics.formulas import Terms
+from recbole_fair.metrics.bootstrap import percentile_interval
+from recbole_fair.metrics.metric import Figure, Measure
 from recbole_fair.report.rows import Cell, Row
 from recbole_fair.report.runs import Run
-from recbole_fair.report.statistics.evidence import SAMPLES, SEED
-from recbole_fair.report.statistics.sums import Sums, by_item_group, by_user_group, seeds_averaged, shared_users
-from recbole_fair.report.users import read_users
+from recbole_fair.report.statistics.evaluated import LEVEL, Evaluated, resampled, shared_users
+from recbole_fair.report.statistics.evidence import users_of
 
 _FACTS = ("kind", "field", "group", "size", "users")
 
@@ -55,7 +54,7 @@ def group_figures(row: Row, grouping: Grouping, metric: str) -> dict[str, Cell]:
     """A cell a group; a group whose figure is not printed (too few users) or undefined is left out."""
     runs = [{str(entry.get("group")): entry for entry in _entries(run, grouping)} for run in row.finished]
     means = {group: _mean([run[group].get(metric) for run in runs if group in run]) for run in runs for group in run}
-    ends = _stated(runs[0], metric) if len(runs) == 1 else {}
+    ends = _stated(runs[0], metric) if len(runs) == 1 and row.finished[0].level == LEVEL else {}
     ends = ends or _recomputed(row, grouping, metric, means)
     return {
         group: Cell(value, None, *ends.get(group, (None, None))) for group, value in means.items() if value is not None
@@ -76,28 +75,23 @@ def _recomputed(
     row: Row, grouping: Grouping, metric: str, means: dict[str, float | None]
 ) -> dict[str, tuple[float, float]]:
     """Intervals over the users of all seeds, for the groups whose figure comes out as stated."""
-    found = _of_seeds(row, grouping, metric)
-    if found is None:
+    figure, tables = Figure(metric, grouping.field), [users_of(run) for run in row.finished]
+    held = [users for users in tables if users is not None and users.holds(figure)]
+    names = {users.table.groups[grouping.field].names for users in held}
+    if len(held) < len(tables) or len(names) != 1:
         return {}
-    names, terms = found
-    ends = percentile_interval(ratio_samples(*terms, samples=SAMPLES, seed=SEED))
+    every = {
+        name: [Evaluated(users.ids, _measure(figure, column), {figure: users.table.terms(*figure)}) for users in held]
+        for column, name in enumerate(names.pop())
+    }
+    shared = {name: [one.of(shared_users(several)) for one in several] for name, several in every.items()}
+    ends = {name: (found.point, percentile_interval(found.drawn, LEVEL)) for name, found in resampled(shared)}
     return {
         name: (float(low), float(high))
-        for name, value, low, high in zip(names, terms.value(), *ends, strict=True)
+        for name, (value, (low, high)) in ends.items()
         if not np.isnan(low) and math.isclose(value, means.get(name) or math.nan, rel_tol=1e-6)
     }
 
 
-def _of_seeds(row: Row, grouping: Grouping, metric: str) -> tuple[list[str], Terms] | None:
-    tables = [read_users(run.folder, run.result.threshold) for run in row.finished]
-    maker = by_user_group if grouping.kind == "user" else by_item_group
-    place = metric if grouping.kind == "user" else metric.removeprefix("recall@")
-    made = [(users.ids, *maker(users, grouping.field, place)) for users in tables if users is not None]
-    if (
-        len(made) < len(tables)
-        or not all(terms for _, _, terms in made)
-        or len({tuple(names) for _, names, _ in made}) != 1
-    ):
-        return None
-    several = [Sums(ids, terms[0], lambda figures: figures) for ids, _, terms in made]
-    return made[0][1], seeds_averaged(several, shared_users(several)).terms
+def _measure(figure: Figure, column: int) -> Measure:
+    return Measure(figure.name, (figure,), lambda figures: figures[..., column])

@@ -1,8 +1,9 @@
 """Is a row better than the reference? The rule of every claim here.
 
-Shown: the paired 95 % interval over users excludes 0 on the better side, and Holm's p over all tests of the table is
-at most .05. Opposite: the same on the other side. Else not shown, with the smallest difference that the test would
-have found in four of five cases.
+Shown: the paired 95 % interval over users and seeds excludes 0 on the better side, and Holm's p over all tests of the
+table is at most .05. Opposite: the same on the other side. Else not shown, with the smallest difference that the test
+would have found in four of five cases. The seed is the larger noise, so with fewer than three seeds on either side
+there is an interval over users and no verdict.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import special
 
 from recbole_fair.metrics import directions
-from recbole_fair.metrics.bootstrap import FloatArray, Paired, detectable, holm, paired
+from recbole_fair.metrics.bootstrap import FloatArray, detectable, holm, widened_interval
 from recbole_fair.report.rows import Row
-from recbole_fair.report.statistics.evidence import SEED, Evidence, same_users, stacked
-from recbole_fair.report.statistics.sums import Sums, seeds_averaged, seeds_side_by_side, shared_users
+from recbole_fair.report.statistics.evaluated import LEVEL, Resampled, resampled, shared_users
+from recbole_fair.report.statistics.evidence import Evidence
 
 _ALPHA = 0.05
-_LEAST_SAMPLES = 1000
 _FEWEST_USERS = 2
+FEWEST_SEEDS = 3  # on either side, for a verdict
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Difference:
     p: float  # Holm's, over the table
     detectable: float
     users: int
-    verdict: str  # shown | opposite | not shown
+    verdict: str  # shown | opposite | not shown | no verdict
+    seeds: int = FEWEST_SEEDS  # of the side that has fewer
 
 
 def compare(evidence: Evidence, reference: Row, rows: Iterable[Row], keys: Sequence[str]) -> list[Difference]:
@@ -44,23 +47,27 @@ def compare(evidence: Evidence, reference: Row, rows: Iterable[Row], keys: Seque
 
     Collapsed rows are left out: that everybody is served alike is no fairness where all get the same answer.
     """
-    sides = {
-        (row.label, key): _sides(evidence, row.label, reference.label, key)
+    places = [
+        (row.label, key)
         for row in rows
         for key in keys
         if row.ranked and row.label != reference.label and _testable(evidence, row.label, reference.label, key)
-    }
-    sides = {place: pair for place, pair in sides.items() if len(pair[0].users) >= _FEWEST_USERS}
-    samples = _samples(len(sides))
+    ]
+    sides = {}
+    for label, key in places:
+        own, other = evidence.seeds[label, key], evidence.seeds[reference.label, key]
+        users = shared_users([*own, *other])
+        if len(users) >= _FEWEST_USERS:
+            sides[label, key, True] = [one.of(users) for one in own]
+            sides[label, key, False] = [one.of(users) for one in other]
+    found = dict(resampled(sides))
     tests = [
-        test
-        for places in same_users({place: pair[0] for place, pair in sides.items()})
-        for test in _tests(places, [sides[place] for place in places], samples)
+        _test((label, key), found[label, key, True], found[label, key, False], len(sides[label, key, True][0].users))
+        for label, key in places
+        if (label, key, True) in sides
     ]
     adjusted = holm([test.p for test in tests])
-    settled = [replace(test, p=float(p), verdict=_verdict(test, p)) for test, p in zip(tests, adjusted, strict=True)]
-    order = {place: number for number, place in enumerate(sides)}
-    return sorted(settled, key=lambda test: order[test.label, test.key])
+    return [replace(test, p=float(p), verdict=_verdict(test, p)) for test, p in zip(tests, adjusted, strict=True)]
 
 
 def _testable(evidence: Evidence, label: str, reference: str, key: str) -> bool:
@@ -68,41 +75,52 @@ def _testable(evidence: Evidence, label: str, reference: str, key: str) -> bool:
     return known and directions.best(key) is not None
 
 
-def _samples(tests: int) -> int:
-    """So many that the smallest possible p stays below .05 when Holm multiplies it by the number of tests."""
-    return max(_LEAST_SAMPLES, math.ceil(tests / _ALPHA / 1000) * 1000)
-
-
-def _sides(evidence: Evidence, label: str, reference: str, key: str) -> tuple[Sums, Sums]:
-    """The two rows on the users they share; seed by seed where both have as many, else each averaged."""
-    own, other = evidence.seeds[label, key], evidence.seeds[reference, key]
-    users = shared_users([*own, *other])
-    join = seeds_side_by_side if len(own) == len(other) else seeds_averaged
-    first, second = join(own, users), join(other, users)
-    return _judged(first, key), _judged(second, key)
-
-
-def _judged(one: Sums, key: str) -> Sums:
+def _judged(key: str, figures: FloatArray) -> FloatArray:
     """What is subtracted: the value, or its distance from the best value if there is one."""
-    if directions.best(key) == math.inf:
-        return one
-    return replace(one, reduce=lambda figures: directions.cost(key, one.reduce(figures)))
+    best = directions.best(key)
+    return figures if best is None or math.isinf(best) else np.abs(figures - best)
 
 
-def _tests(places: Sequence[tuple[str, str]], sides: Sequence[tuple[Sums, Sums]], samples: int) -> list[Difference]:
-    numerator, denominator, each = stacked([own for own, _ in sides])
-    second = stacked([other for _, other in sides])[:2]
-    found = paired((numerator, denominator), second, aggregate=each, samples=samples, seed=SEED)
-    return [_test(place, found, number, len(numerator)) for number, place in enumerate(places)]
+def _test(place: tuple[str, str], own: Resampled, other: Resampled, users: int) -> Difference:
+    """The difference of the means over seeds; the noise of users by resampling them, that of seeds as Welch has it."""
+    key = place[1]
+    draws = _judged(key, own.drawn) - _judged(key, other.drawn)
+    point = _judged(key, own.point) - _judged(key, other.point)
+    low, high = widened_interval(draws, point, LEVEL)
+    seeds = min(len(own.seeds), len(other.seeds))
+    told = seeds >= FEWEST_SEEDS
+    variances = [np.nanvar(draws), *(_of_seeds(_judged(key, side.seeds)) if told else 0.0 for side in (own, other))]
+    freedom = _freedom(variances, [users, len(own.seeds), len(other.seeds)])
+    error = math.sqrt(sum(variances))
+    reach = special.stdtrit(freedom, (1 + LEVEL) / 2) * math.sqrt(sum(variances[1:]))
+    low, high = point - math.hypot(point - low, reach), point + math.hypot(high - point, reach)
+    p = _p(float(point), error, freedom)
+    return Difference(*place, float(point), float(low), float(high), p, float(detectable(error)), users, "", seeds)
 
 
-def _test(place: tuple[str, str], found: Paired, number: int, users: int) -> Difference:
-    columns: tuple[FloatArray, ...] = (found.difference, found.low, found.high, found.p, detectable(found.error))
-    difference, low, high, p, least = (float(column[number]) for column in columns)
-    return Difference(*place, difference, low, high, p, least, users, "")
+def _of_seeds(figures: FloatArray) -> float:
+    """Variance of the mean over seeds."""
+    return float(np.nanvar(figures, ddof=1) / len(figures))
+
+
+def _freedom(variances: Sequence[float], counts: Sequence[int]) -> float:
+    """Welch and Satterthwaite: (sum v_i)^2 / sum v_i^2 / (n_i - 1), v_i the variance of a mean of n_i."""
+    below = sum(v**2 / (n - 1) for v, n in zip(variances, counts, strict=True) if n > 1)
+    return sum(variances) ** 2 / below if below else float(counts[0] - 1)
+
+
+def _p(difference: float, error: float, freedom: float) -> float:
+    """Two-sided, of a t with that many degrees of freedom; rows without any noise are equal or not."""
+    if math.isnan(difference) or math.isnan(error):
+        return math.nan
+    if error == 0:
+        return 1.0 if difference == 0 else 0.0
+    return float(2 * special.stdtr(freedom, -abs(difference) / error))
 
 
 def _verdict(test: Difference, p: float) -> str:
+    if test.seeds < FEWEST_SEEDS:
+        return "no verdict"
     if not p <= _ALPHA or not (test.low > 0 or test.high < 0):
         return "not shown"
     sign = 1 if directions.best(test.key) == math.inf else -1

@@ -219,7 +219,9 @@ def _test(test: Difference) -> str:
         text("td", told, data_value="" if math.isnan(value) else repr(value))
         for told, (_, value) in zip(shown, figures, strict=True)
     ]
-    answer = text("td", verdict(test), class_=f"text {test.verdict}".removesuffix(" not shown"))
+    answer = text(
+        "td", verdict(test), class_=f"text {test.verdict}" if test.verdict in ("shown", "opposite") else "text"
+    )
     start = text("th", test.label, scope="row") + text("td", test.key, class_="text")
     return element("tr", "".join([start, *cells, text("td", test.users), answer]))
 

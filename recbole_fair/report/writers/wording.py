@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from recbole_fair.report.assemble import Block
 from recbole_fair.report.rows import Row
-from recbole_fair.report.statistics.significance import Difference
+from recbole_fair.report.statistics.significance import FEWEST_SEEDS, Difference
 from recbole_fair.report.writers.numbers import number
 
 CAPTION = (
@@ -27,15 +27,19 @@ def claim(block: Block) -> str:
     """What the tests of a block ask, and how they answer."""
     label = block.reference.label if block.reference else ""
     return (
-        f"Is the row better than {label}? Paired over users, seeds pooled; differences are row minus {label}"
-        f" (for a metric that is best at a value: of the distances from it). Shown: the 95 % interval excludes 0 on the"
-        f" better side and Holm's p over the {len(block.tests)} tests of this table is at most .05; opposite: the same"
-        " on the other side; else not shown, with the smallest difference found in four of five cases."
+        f"Is the row better than {label}? Paired over users; differences of means over seeds, row minus {label}"
+        f" (for a metric that is best at a value: of the distances from it). Shown: the 95 % interval over users and"
+        f" seeds excludes 0 on the better side and Holm's p over the {len(block.tests)} tests of this table is at most"
+        " .05; opposite: the same on the other side; else not shown, with the smallest difference found in four of"
+        f" five cases. Fewer than {FEWEST_SEEDS} seeds on either side: the interval is over users alone, and there is"
+        " no verdict."
     )
 
 
 def verdict(test: Difference) -> str:
     """The answer; what is not shown says how large it would have had to be."""
+    if test.verdict not in _VERDICTS:
+        return f"no verdict ({test.seeds} seed{'s' if test.seeds > 1 else ''})"
     told = _VERDICTS[test.verdict]
     return told if test.verdict != "not shown" else f"{told} (detectable: {number(test.detectable)})"
 
