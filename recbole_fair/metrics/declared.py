@@ -68,6 +68,6 @@ def variants(metrics: Iterable[Metric], user_groups: Sequence[Groups]) -> list[V
     """The variants of a prompt that these metrics need: a model with prompts is asked exactly these."""
     needed: set[Variant] = set()
     for metric in metrics:
-        for groups in user_groups if metric.over else user_groups[:1] or [None]:
-            needed |= metric.variants(groups)
+        groups: list[Groups | None] = list(user_groups if metric.over else user_groups[:1])
+        needed |= set().union(*(metric.variants(one) for one in groups or [None]))
     return sorted(needed)

@@ -70,7 +70,7 @@ class RankingTable:
     def terms(self, figure: str, grouping: str = "", prompt: str = "") -> Terms:
         """A user's metric by user group, or what is said of item groups."""
         if (stored := Figure(figure, grouping, prompt)) in self.stored and isinstance(self.stored, Mapping):
-            return self.stored[stored]  # type: ignore[no-any-return]
+            return self.stored[stored]
         if not grouping:
             return user_mean(self.per_user[figure][:, None])
         groups = self.groups[grouping]

@@ -38,9 +38,9 @@ def table() -> Mapping[str, Any]:
     for metric in METRICS.values():
         if host_name(metric).lower() not in metric_register.metrics_dict:
             offer(class_of(metric))
-    for name, metric in CLASSES.items():
-        if metric_register.metrics_dict.get(name) is not metric:
-            offer(metric)
+    for name, made in CLASSES.items():
+        if metric_register.metrics_dict.get(name) is not made:
+            offer(made)
     return metric_register.metrics_dict
 
 

@@ -30,8 +30,8 @@ def test_documented_metrics_have_the_documented_direction() -> None:
             if told and re.match(r"(lower|higher)\b", told.group(1)) and "," not in told.group(1):
                 seen += 1
                 expected = 0 if told.group(1).startswith("lower") else math.inf
-                key = key.replace("@K", "@5").replace("METRIC", "recall")
-                assert directions.best(key) == expected, key
+                example = key.replace("@K", "@5").replace("METRIC", "recall")
+                assert directions.best(example) == expected, key
     assert seen >= 9
 
 

@@ -50,7 +50,7 @@ def test_one_declaration_is_ranked_and_tested_in_reports(tmp_path: Path, monkeyp
 
 def uneven(user: str, item: str, _: int) -> float:
     liked = (item[0] == "n") == (user[1] == "M")
-    return float(liked) * 2 + math.sin(sum(ord(sign) * (place + 3) ** 2 for place, sign in enumerate(f"{user}|{item}")))
+    return float(liked) / 2 + math.sin(sum(ord(sign) * (place + 3) ** 2 for place, sign in enumerate(f"{user}|{item}")))
 
 
 LISTS = ["Recall", "NDCG", "Hit", "CV", "MIN", "REO", "RSP", "Exposure_CV", "Merit_CV", "Gap_NDCG", "Ratio_Hit"]
@@ -86,7 +86,14 @@ def test_files_give_every_figure_of_a_run_and_its_interval(keys: dict[str, Any],
 
 
 def test_an_attribute_attack_is_tested_from_its_folds(toy: Toy) -> None:
-    keys = {"probe": ["gender"], "probe_folds": 3, "probe_repeats": 2, "probe_shuffles": 3, "user_groups": ["gender"]}
+    keys = {
+        "probe": ["gender"],
+        "user_groups": ["gender"],
+        "probe_folds": 3,
+        "probe_repeats": 2,
+        "probe_shuffles": 3,
+        "min_class_users": 10,
+    }
     result = run(**toy("MF", epochs=1, **keys))
     users = read_users(Path(result.run_dir))
     assert users is not None
