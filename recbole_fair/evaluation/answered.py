@@ -12,9 +12,10 @@ from torch import Tensor
 
 from recbole_fair.data.labeled import LabeledLoader
 from recbole_fair.errors import UsageError
+from recbole_fair.evaluation.asking import Prompted
 from recbole_fair.evaluation.ranked import KeepingEvaluator, refuse_nonsense
 from recbole_fair.groups.membership import Groups
-from recbole_fair.groups.variants import NONE, Variant
+from recbole_fair.groups.variants import NONE, OWN, Variant
 from recbole_fair.host import Collector, DataStruct
 from recbole_fair.metrics.answer_table import READ_STEREOTYPES, AnswerTable, choose_threshold
 from recbole_fair.metrics.declared import variants
@@ -27,6 +28,7 @@ class AnswerCollector(Collector):
     """Keeps the scores of the judged pairs; `loader` is what is being judged (set by the trainer)."""
 
     loader: LabeledLoader
+    prompted: Prompted | None = None  # the answers of a model that was asked for the pairs themselves
 
     def __init__(self, config: Any, _: Sequence[Groups] = ()) -> None:
         super().__init__(config)
@@ -42,10 +44,16 @@ class AnswerCollector(Collector):
 
     def get_data_struct(self) -> DataStruct:
         """Pairs, labels and scores of this evaluation."""
-        users, items, scores = (torch.cat(parts).numpy() for parts in zip(*self.batches, strict=True))
-        self.batches = []
-        labels = [self.loader.labels[pair] for pair in zip(users.tolist(), items.tolist(), strict=True)]
         collected = DataStruct()
+        if self.prompted is not None:
+            users, items, scores, again = self.prompted
+            self.prompted = None
+            if again is not None:
+                collected.set("pair.again", again)
+        else:
+            users, items, scores = (torch.cat(parts).numpy() for parts in zip(*self.batches, strict=True))
+            self.batches = []
+        labels = [self.loader.labels[pair] for pair in zip(users.tolist(), items.tolist(), strict=True)]
         for name, value in (("user", users), ("item", items), ("label", np.array(labels)), ("score", scores)):
             collected.set(f"pair.{name}", value)
         collected.set("phase", self.loader.phase)
@@ -75,7 +83,7 @@ class AnswerEvaluator(KeepingEvaluator):
         collected, labels = judged.get("pair.score"), judged.get("pair.label")
         prompts = isinstance(collected, Mapping)
         answered = {variant: scores.astype(float) for variant, scores in collected.items()} if prompts else {}
-        scores = answered[NONE] if prompts else collected.astype(float)
+        scores = answered.get(OWN, answered[NONE]) if prompts else collected.astype(float)
         if judged.get("phase") == "valid":
             self.threshold = choose_threshold(self.config["yes_threshold"], scores, labels)
         if isnan(self.threshold):

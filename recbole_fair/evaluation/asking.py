@@ -5,8 +5,8 @@ On ML-100K the full pass asks a prompt model for 943 x 1,682 pairs where 9,430 a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from recbole_fair.data.labeled import LabeledLoader
-from recbole_fair.groups.variants import Variant
+from recbole_fair.groups.variants import NONE, Variant
 from recbole_fair.host import Collector
 from recbole_fair.metrics.formulas import FloatArray, IntArray
 
@@ -36,15 +36,30 @@ class Ranks(Protocol):
         """Scores [B, C] of candidates [B, C]; item 0 fills rows with fewer, and its scores are not read."""
 
 
+class Prompted(NamedTuple):
+    """What a model said of the judged pairs: scores [P] by variant, and once more where a metric compares passes."""
+
+    users: IntArray  # [P]
+    items: IntArray  # [P]
+    scores: Mapping[Variant, FloatArray]
+    again: FloatArray | None
+
+
 @torch.no_grad()
 def answered(
-    model: Answers, loader: LabeledLoader, variants: Sequence[Variant]
-) -> tuple[IntArray, IntArray, dict[Variant, FloatArray]]:
-    """Users [P], items [P] and, for each variant, the scores [P] of the judged pairs; each pair is asked once."""
-    users, items = np.array(list(loader.labels), dtype=np.int64).T
+    model: Answers, loader: LabeledLoader, variants: Sequence[Variant], again: bool, progress: bool
+) -> Prompted:
+    """Ask for each judged pair once under each variant; a second pass takes the pairs in the opposite order."""
+    users, items = np.array(list(loader.labels), dtype=np.int64).T.copy()
     pairs = torch.from_numpy(users), torch.from_numpy(items)
-    scores = {variant: model.answer(*pairs, variant).double().cpu().numpy() for variant in variants}
-    return users, items, scores
+    turns = tqdm(variants, ncols=100, desc="Evaluate   ") if progress else variants
+    scores = {variant: _score(model, *pairs, variant) for variant in turns}
+    backwards = _score(model, *(ids.flip(0) for ids in pairs), NONE)[::-1] if again else None
+    return Prompted(users, items, scores, backwards)
+
+
+def _score(model: Answers, users: Tensor, items: Tensor, variant: Variant) -> FloatArray:
+    return model.answer(users, items, variant).double().cpu().numpy()
 
 
 @torch.no_grad()
@@ -70,6 +85,3 @@ def _candidates(allowed: Tensor) -> Tensor:
 
 def _batches(loader: Iterable[Any], progress: bool) -> Iterator[Any]:
     yield from tqdm(loader, ncols=100, desc="Evaluate   ") if progress else loader
-
-
-Ask = Callable[[bool], None]

@@ -9,15 +9,17 @@ import numpy as np
 
 from recbole_fair.metrics import answers, formulas, parity, stereotypes
 from recbole_fair.metrics.formulas import BoolArray, FloatArray
-from recbole_fair.metrics.metric import AGAIN, GIVEN, OWN_VALUES, Formula, Metric, Reads, WholeTable
+from recbole_fair.metrics.metric import AGAIN, AS_USED, GIVEN, OWN_VALUES, Formula, Metric, Reads, WholeTable
 
 _SHARE = (0.0, 1.0)
 
 # One figure over all judged pairs. Yes_Share near 0 or 1: the model has collapsed, and its fairness means nothing.
 OVERALL = (
-    *(Metric(name, [name.lower()], best=inf, bounds=_SHARE, answers=True) for name in ("F1", "AUC")),
-    *(Metric(name, [name.lower()], best=inf, bounds=_SHARE, answers=True) for name in ("Precision", "Recall")),
-    Metric("Yes_Share", ["yes_share"], bounds=_SHARE, answers=True),
+    *(
+        Metric(name, [Reads(name.lower(), AS_USED)], best=inf, bounds=_SHARE, answers=True)
+        for name in ("F1", "AUC", "Precision", "Recall")
+    ),
+    Metric("Yes_Share", [Reads("yes_share", AS_USED)], bounds=_SHARE, answers=True),
 )
 
 # g is the F1 of "Yes": with a value A_i in the prompt, and of the same users without it.
@@ -50,7 +52,7 @@ OF_STEREOTYPES = (
 
 # The largest difference between user groups; of the share of Yes it is demographic parity.
 GAPS = tuple(
-    Metric(f"Gap_{name}", [name.lower()], formulas.gap, **{**_DISPARITY, "bounds": _SHARE})
+    Metric(f"Gap_{name}", [Reads(name.lower(), AS_USED)], formulas.gap, **{**_DISPARITY, "bounds": _SHARE})
     for name in ("F1", "AUC", "Yes_Share")
 )
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
-from recbole_fair.groups.variants import NONE, Variant
+from recbole_fair.groups.variants import NONE, OWN, Variant
 from recbole_fair.metrics import answers
 from recbole_fair.metrics.formulas import BoolArray, FloatArray, IntArray, Terms, present_mean
-from recbole_fair.metrics.metric import AGAIN, GIVEN, NOTHING, Figure, Stored, variants_of
+from recbole_fair.metrics.metric import AGAIN, AS_USED, GIVEN, NOTHING, Figure, Stored, variants_of
 from recbole_fair.metrics.stereotypes import Histories, pull_terms, sf_in_terms, sf_terms
 
 
@@ -52,9 +52,14 @@ class AnswerTable:
     again: FloatArray | None = None  # [P] scores under NONE of a second pass, in other batches
     stored: Stored = ()
 
-    def scored(self, variant: Variant = NONE) -> FloatArray:
-        """Scores [P] under a variant; one that was not asked for is refused."""
-        asked = variant if self.prompts else NONE
+    @property
+    def used(self) -> Variant:
+        """What prompts hold when the recommender is used: each user's own values, where it was asked with them."""
+        return OWN if self.prompts and OWN in self.scores else NONE
+
+    def scored(self, variant: Variant | None = None) -> FloatArray:
+        """Scores [P] under a variant, by default the one in use; one that was not asked for is refused."""
+        asked = (self.used if variant is None else variant) if self.prompts else NONE
         if asked not in self.scores:
             asked_for = ", ".join(map(str, sorted(self.scores)))
             raise UsageError(f"answers: the model was not asked with {variant} in its prompt, only with {asked_for}")
@@ -69,7 +74,7 @@ class AnswerTable:
         if figure in _BETWEEN_PROMPTS:
             return _BETWEEN_PROMPTS[figure](self, grouping, prompt)
         if figure == "auc":
-            return Curve(self.scored(*variants_of(prompt, None)), self.labels, self.rows, self._member(grouping))
+            return Curve(self.scored(self._variant(prompt)), self.labels, self.rows, self._member(grouping))
         parts = [_FIGURES[figure](counts) for counts in self._counts(grouping, prompt)]
         return Terms(*(np.stack(part, axis=1) for part in zip(*parts, strict=True)))
 
@@ -79,9 +84,12 @@ class AnswerTable:
             for said_yes in self.said_yes(grouping).T:
                 yield self._confusion(said_yes, np.ones(len(self.rows), dtype=bool))
             return
-        said_yes = self.scored(*variants_of(prompt, None)) >= self.threshold
+        said_yes = self.scored(self._variant(prompt)) >= self.threshold
         for chosen in self._member(grouping).T:
             yield self._confusion(said_yes, chosen)
+
+    def _variant(self, prompt: str) -> Variant:
+        return self.used if prompt == AS_USED else variants_of(prompt, None)[0]
 
     def given(self, grouping: str) -> FloatArray:
         """[P, V] of scores when everyone is given each value of a grouping."""
@@ -142,10 +150,10 @@ _FIGURES = {
 def _flips(table: AnswerTable, grouping: str, prompt: str) -> Terms:
     """Between the values of a grouping, or between two passes that differ in their batches alone."""
     if prompt == AGAIN:
-        again = table.again if table.prompts else table.scored()
+        again = table.again if table.prompts else table.scored(NONE)
         if again is None:
             raise UsageError("flip_null: the model was not asked a second time")
-        said_yes = np.stack([table.scored(), again], axis=1) >= table.threshold
+        said_yes = np.stack([table.scored(NONE), again], axis=1) >= table.threshold
     else:
         said_yes = table.said_yes(grouping)
     return answers.flip(said_yes, table.rows, len(table.users)).by_group(np.ones((len(table.users), 1)))

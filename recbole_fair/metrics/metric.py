@@ -25,6 +25,7 @@ NOTHING = ""
 OWN_VALUES = "own"  # each user's own values
 GIVEN = "given"  # by group: everyone is given this group's value
 AGAIN = "again"  # nothing, asked once more in other batches
+AS_USED = "used"  # what the recommender says when it is used: each user's own values where it was asked with them
 
 
 class Figure(NamedTuple):

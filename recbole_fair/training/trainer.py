@@ -17,7 +17,9 @@ from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
 from recbole_fair import storage
+from recbole_fair.data.labeled import LabeledLoader
 from recbole_fair.errors import TrainingError, UsageError
+from recbole_fair.evaluation import asking
 from recbole_fair.host import Trainer, get_trainer
 from recbole_fair.settings import figures
 from recbole_fair.settings.config import Config
@@ -113,9 +115,20 @@ class FairTrainer(Trainer):
         return score, result
 
     def evaluate(self, eval_data: Any, *options: Any, **more: Any) -> dict[str, Any]:
-        """The host's evaluation; the collector is told what is being judged."""
+        """The host's evaluation of every item, or only the pairs that are judged from a model that answers or ranks."""
         self.eval_collector.loader = eval_data
-        return super().evaluate(eval_data, *options, **more)
+        progress = bool(more.get("show_progress"))
+        self.model.eval()
+        if isinstance(eval_data, LabeledLoader) and isinstance(self.model, asking.Answers):
+            variants, again = self.evaluator.variants, self.evaluator.asks_again
+            self.eval_collector.prompted = asking.answered(self.model, eval_data, variants, again, progress)
+        elif not isinstance(eval_data, LabeledLoader) and isinstance(self.model, asking.Ranks):
+            asking.ranked(self.model, eval_data, self.eval_collector, progress)
+        else:
+            return super().evaluate(eval_data, *options, **more)
+        self.eval_collector.model_collect(self.model)
+        figures: dict[str, Any] = self.evaluator.evaluate(self.eval_collector.get_data_struct())
+        return figures
 
     # --- what is kept
 
