@@ -59,7 +59,7 @@ def _check(states: Tensor, columns: Tensor) -> None:
     if not torch.isfinite(states).all():
         raise UsageError("erase: a state is not finite")
     for column in columns.unbind(1):
-        if len(column.unique()) < 2:
+        if not len(column) or bool((column == column[0]).all()):
             raise UsageError("erase: fewer than two classes among the labelled users; there is nothing to hide")
 
 
