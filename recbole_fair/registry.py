@@ -28,7 +28,8 @@ class Row:
 
     `base` says which trained runs it stands on (bases.py): a row's name; ITSELF for a strategy that works on the
     trained model; several as {name: row's name}; or "module:function" of a function that is given the configuration
-    and answers {name: row's name, or a mapping of keys with `model` among them}.
+    and answers {name: row's name, or a mapping of keys with `model` among them}. `trained_by` is the strategy that a
+    row is trained with where none is named.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Row:
     needs: str = ""
     host: str = ""
     base: str | Mapping[str, str] = ""
+    trained_by: str = ""
     variants: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def under(self, settings: Mapping[str, Any]) -> tuple[str, str]:

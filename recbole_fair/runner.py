@@ -127,6 +127,11 @@ def restoring_process_state() -> Iterator[None]:
             os.environ.pop("CUDA_VISIBLE_DEVICES", None)
 
 
+def _needs_our_loop(config: Config) -> bool:
+    """Whether RecBole's own epoch cannot serve: batches of another shape, rates that change."""
+    return hasattr(config.model_class, "train_loader") or config["lr_schedule"] != "constant" or config["warmup"] > 0
+
+
 @contextmanager
 def _named_in_refusals(base: bases.Request) -> Iterator[None]:
     """Say of which run a refusal or a breakdown is, where another was asked for."""
@@ -316,10 +321,11 @@ class _Run:
         return trainer
 
     def _strategy(self, loaded: Data) -> Strategy | None:
-        row = self.config.choice.strategy
-        if row is None:
+        choice, own = self.config.choice, self.config.choice.model.trained_by
+        target = choice.strategy.target if choice.strategy else own
+        if not target and not _needs_our_loop(self.config):
             return None
-        strategy: Strategy = registry.load(row.target)(training_view(self.config, loaded))
+        strategy: Strategy = (registry.load(target) if target else Strategy)(training_view(self.config, loaded))
         self.result.warnings += strategy.notes()
         return strategy
 

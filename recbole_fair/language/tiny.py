@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -45,6 +47,15 @@ def write(
     with bars_only_on_a_terminal(), storage.whole_folder(folder) as partial:
         tokenizer.save_pretrained(partial)
         model.save_pretrained(partial)
+    return find(str(folder))
+
+
+def cached(cache: Path, kind: TinyKind, texts: Iterable[str], **options: Any) -> ModelFolder:
+    """The tiny model that `write` makes of these texts and options, from the cache where it was made before."""
+    content = json.dumps([kind, list(texts), sorted(options.items())]).encode()
+    folder = cache / "tiny" / sha256(content).hexdigest()[:16]
+    if not (folder / "config.json").is_file():
+        return write(folder, kind, json.loads(content)[1], **options)
     return find(str(folder))
 
 

@@ -202,7 +202,7 @@ def config_hash(effective: Mapping[str, Any], fingerprint: str, parents: Sequenc
 
     Parents are digests of what else it reads: the run it stands on, weights it loads, its text encoder.
     """
-    values = {key: value for key, value in effective.items() if keys.hashed(key) and key != "seed"}
+    values = {key: value for key, value in effective.items() if keys.counts(key, value) and key != "seed"}
     text = json.dumps([values, fingerprint, list(parents)], sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -234,7 +234,8 @@ def data_folder(name: str, data_path: Path) -> Path:
 @cache
 def _keys_of_all_models() -> frozenset[str]:
     """Keys that some model, family or strategy reads: not unknown, but perhaps of no use to this one."""
-    files = [*(_HOST_PROPERTIES / "model").glob("*.yaml"), *yamls.PROPERTIES.glob("*/*.yaml")]
+    ours = [file for file in yamls.PROPERTIES.glob("*/*.yaml") if file.parent.name != "prompts"]
+    files = [*(_HOST_PROPERTIES / "model").glob("*.yaml"), *ours]
     return frozenset(key for file in files for key in yamls.read_mapping(file))
 
 

@@ -52,6 +52,12 @@ def handed_down(key: str) -> bool | None:
     return mark
 
 
+def counts(key: str, value: Any) -> bool:
+    """Whether a value enters the hash: a key is left out at `neutral`, what runs did before there was such a key."""
+    rule = declared().get(key, {})
+    return hashed(key) and not ("neutral" in rule and rule["neutral"] == value)
+
+
 def check_names(keys: Iterable[str], known: Iterable[str]) -> None:
     """Refuse a key nobody reads: RecBole would take it without a word."""
     known = {*known, *declared()}

@@ -61,8 +61,8 @@ Loader.add_implicit_resolver(
 )
 
 
-def parse(text: str, where: str) -> Any:
-    """Parse YAML text; any fault is a refusal that names `where` and the line."""
+def parse(text: str, where: str, *, line_ends: bool = False) -> Any:
+    """Parse YAML text; any fault is a refusal that names `where` and the line. Values may hold `line_ends`, or not."""
     if len(text) > storage.SETTINGS_BYTES:
         raise UsageError(f"{where}: {len(text)} characters are no configuration (at most {storage.SETTINGS_BYTES})")
     if found := _CONTROL.search(text):
@@ -72,7 +72,8 @@ def parse(text: str, where: str) -> Any:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(f"{where}: not valid YAML: {reason[:300]}") from error
-    refuse_control(value, where)
+    if not line_ends:
+        refuse_control(value, where)
     return value
 
 
@@ -92,9 +93,9 @@ def refuse_control(value: Any, where: str) -> None:
             refuse_control(entry, where)
 
 
-def read_mapping(path: Path) -> dict[str, Any]:
-    """Read a property file: a mapping of keys to values, or nothing."""
-    values = parse(storage.read_text(path, storage.SETTINGS_BYTES), str(path))
+def read_mapping(path: Path, *, line_ends: bool = False) -> dict[str, Any]:
+    """Read a property file: a mapping of keys to values, or nothing; prompt templates have `line_ends`."""
+    values = parse(storage.read_text(path, storage.SETTINGS_BYTES), str(path), line_ends=line_ends)
     if values is None:
         return {}
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):

@@ -24,7 +24,7 @@ from recbole_fair.host import Trainer, get_trainer
 from recbole_fair.settings import figures
 from recbole_fair.settings.config import Config
 from recbole_fair.strategies.base import Strategy
-from recbole_fair.training import checkpoint
+from recbole_fair.training import checkpoint, optimiser
 
 EpochCallback = Callable[[int, float], None]
 
@@ -48,6 +48,17 @@ class FairTrainer(Trainer):
         _refuse_missing_kernels(model)
 
     # --- training
+
+    def _build_optimizer(self, **options: Any) -> Any:
+        """The host's optimiser over what is trained, with rates by module, or Adafactor, which the host lacks."""
+        model_rates = self.config["module_rates"] or {}
+        frozen = any(not parameter.requires_grad for parameter in self.model.parameters())
+        if options or not (model_rates or frozen or self.learner == "adafactor"):
+            return super()._build_optimizer(**options)
+        groups = optimiser.parameter_groups(self.model, model_rates)
+        if self.learner == "adafactor":
+            return optimiser.adafactor(groups, float(self.learning_rate), float(self.weight_decay or 0.0))
+        return super()._build_optimizer(params=groups)
 
     def _train_epoch(self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False) -> Any:
         """Without a strategy the host's epoch, else one step of the strategy per batch."""
@@ -79,6 +90,7 @@ class FairTrainer(Trainer):
         if self.clip_grad_norm:
             clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
         self.optimizer.step()
+        self.schedule.step()
         return logged
 
     def _check_nan(self, loss: torch.Tensor) -> None:
@@ -89,6 +101,7 @@ class FairTrainer(Trainer):
     def fit(self, train_data: Any, valid_data: Any = None, **options: Any) -> tuple[float, dict[str, float]]:
         """The host's fit from the last resume point, if there is one."""
         self._loader, self._began = train_data, perf_counter()
+        self._start_schedule(len(train_data))
         if self.resumed_to_end:
             self.eval_collector.data_collect(train_data)  # as the host does, which is not asked now
             return self.best_valid_score, self.best_valid_result
@@ -97,8 +110,17 @@ class FairTrainer(Trainer):
         with torch.autograd.set_detect_anomaly(False):
             return super().fit(train_data, valid_data, callback_fn=self._after_epoch, **options)
 
+    def _start_schedule(self, batches: int) -> None:
+        """From the first step, or from where a resume point left it."""
+        kind, warmup = self.config["lr_schedule"], float(self.config["warmup"])
+        self.schedule = optimiser.schedule(self.optimizer, kind, warmup, self.epochs * batches)
+        for _ in range(self.start_epoch * batches):
+            self.schedule.step()
+
     def _after_epoch(self, epoch: int, valid_score: float) -> None:
         """The host calls this after every judged epoch, with early stopping already updated."""
+        if self.config["keep"] == "last":
+            self._save_checkpoint(epoch)
         stopping = self.cur_step > self.stopping_step or epoch + 1 >= self.epochs
         if stopping or (epoch + 1) % (self.config["checkpoint_every"] * self.eval_step) == 0:
             self.save_resume_point(epoch, stopping)

@@ -109,10 +109,12 @@ def read_template(name: str) -> Template:
     """Read one of our templates by name (llm_rec, cot, ...) or a file by its path."""
     ours = sorted(path.stem for path in (PROPERTIES / "prompts").glob("*.yaml"))
     if name in ours:
-        return Template.of(read_mapping(PROPERTIES / "prompts" / f"{name}.yaml"), f"prompts/{name}.yaml")
+        return Template.of(
+            read_mapping(PROPERTIES / "prompts" / f"{name}.yaml", line_ends=True), f"prompts/{name}.yaml"
+        )
     if not name.endswith((".yaml", ".yml")):
         raise UsageError(f"prompt_template: {name!r} is neither one of {', '.join(ours)} nor the path of a .yaml file")
-    return Template.of(read_mapping(Path(name).expanduser()), name)
+    return Template.of(read_mapping(Path(name).expanduser(), line_ends=True), name)
 
 
 @dataclass(frozen=True)

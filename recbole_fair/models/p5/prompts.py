@@ -41,7 +41,7 @@ class Template:
 def read_templates(name: str) -> dict[str, tuple[Template, ...]]:
     """Templates by kind from `properties/prompts/<name>.yaml`, or from the file whose path `name` is."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else PROPERTIES / "prompts" / f"{name}.yaml"
-    content: dict[str, Any] = read_mapping(path)
+    content: dict[str, Any] = read_mapping(path, line_ends=True)
     if not content or (unknown := sorted(content.keys() - _FIELDS.keys())):
         raise UsageError(f"{path}: holds {unknown if content else 'nothing'}; it needs lists of direct or sequential")
     return {kind: tuple(_template(path, kind, text) for text in _list(path, kind, content[kind])) for kind in content}

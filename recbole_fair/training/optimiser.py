@@ -1,0 +1,48 @@
+"""The optimiser of a run, over what is trained, and the schedule of its rates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+from torch.optim import Adafactor, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from recbole_fair.errors import UsageError
+
+
+def parameter_groups(model: nn.Module, module_rates: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Trained parameters: those below each named module with its own rate, then the rest; frozen ones are left out."""
+    rest = {name: value for name, value in model.named_parameters() if value.requires_grad}
+    groups = []
+    for module, rate in module_rates.items():
+        names = [name for name in rest if f".{name}".startswith(f".{module}.") or name == module]
+        if not names:
+            known = sorted({name.split(".")[0] for name in rest})
+            raise UsageError(f"module_rates.{module}: no trained parameter lies there; the model's modules are {known}")
+        groups.append({"params": [rest.pop(name) for name in names], "lr": float(rate)})
+    return [*groups, {"params": list(rest.values())}] if rest else groups
+
+
+def adafactor(groups: list[dict[str, Any]], rate: float, weight_decay: float) -> Optimizer:
+    """Adafactor (Shazeer and Stern 2018) with a rate of ours, as MoS trains its prompts."""
+    return Adafactor(groups, lr=rate, weight_decay=weight_decay)
+
+
+def schedule(optimizer: Optimizer, kind: str, warmup: float, steps: int) -> LambdaLR:
+    """The rate of every step: it rises over the first share `warmup`, then stays, falls in a line, or as a cosine."""
+    rising = math.ceil(warmup * steps)
+    falls: dict[str, Callable[[float], float]] = {
+        "constant": lambda _: 1.0,
+        "linear": lambda share: 1.0 - share,
+        "cosine": lambda share: (1 + math.cos(math.pi * share)) / 2,
+    }
+
+    def factor(step: int) -> float:
+        if step < rising:
+            return (step + 1) / rising
+        return falls[kind](min((step - rising) / max(steps - rising, 1), 1.0))
+
+    return LambdaLR(optimizer, factor)
