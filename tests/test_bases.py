@@ -219,6 +219,13 @@ def test_what_a_base_takes_over_is_marked_by_its_key(toy_root: Path) -> None:
     assert not {"offset_steps", "save_recommendations", "model", "dataset", "base", "run_dir"} & set(itself.keys)
 
 
+def test_what_decides_the_data_and_the_split_is_handed_down() -> None:
+    """Else a base would train on what the run above it holds out."""
+    split = {"eval_args", "split_seed", "load_col", "unload_col", "val_interval", "rm_dup_inter", "threshold"}
+    split |= {"user_inter_num_interval", "item_inter_num_interval", "filter_inter_by_user_or_item", "LABEL_FIELD"}
+    assert {key for key in split if not keys.handed_down(key)} == set()
+
+
 @pytest.mark.parametrize(
     ("name", "family"),
     [("MFPlus", "strategy"), ("M", "strategy"), ("Offsets", "host"), ("Bi", "host"), ("BPR", "host")],
