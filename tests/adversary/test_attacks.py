@@ -187,7 +187,7 @@ def test_a_link_that_lies_in_wait_beside_a_file_is_not_written_through(tmp_path:
 @pytest.mark.parametrize("read", [storage.read_json, yamls.read_mapping, storage.read_tensors, storage.read_sealed])
 def test_what_is_no_ordinary_file_is_refused_at_once(special: str, read: Any, tmp_path: Path) -> None:
     path = tmp_path / "special"
-    {"pipe": os.mkfifo, "folder": os.mkdir, "device": lambda at: os.symlink("/dev/zero", at)}[special](path)
+    {"pipe": os.mkfifo, "folder": os.mkdir, "device": lambda at: at.symlink_to("/dev/zero")}[special](path)
     with pytest.raises(UsageError, match="ordinary file"):
         read(path)
 

@@ -49,7 +49,13 @@ def test_a_format_of_a_later_version_is_refused_and_one_without_a_number_is_read
 
 def test_tensors_that_share_memory_are_stored_apart_and_everybody_may_read_the_file(tmp_path: Path) -> None:
     whole = torch.arange(6.0)
-    tensors = {"whole": whole, "view": whole[2:4], "turned": torch.ones(2, 3).T, "none": torch.empty(0), "one": whole[5]}
+    tensors = {
+        "whole": whole,
+        "view": whole[2:4],
+        "turned": torch.ones(2, 3).T,
+        "none": torch.empty(0),
+        "one": whole[5],
+    }
     storage.write_sealed(tmp_path / "a.safetensors", tensors, {"said": [1, None]})
     (tmp_path / "plain").touch()
     stored, about = storage.read_sealed(tmp_path / "a.safetensors")
