@@ -203,3 +203,17 @@ def test_a_report_loads_neither_torch_nor_recbole(tree: Path, tmp_path: Path) ->
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("cell", ["\uff1d1+1", "\uff0b1", "\uff20sum", "-1"])
+def test_wide_signs_begin_no_formula(cell: str) -> None:
+    assert in_sheet(cell) == f"'{cell}"
+
+
+def test_a_semicolon_begins_no_formula() -> None:
+    assert in_sheet("a;=1+1") == "a;'=1+1"
+
+
+@pytest.mark.parametrize("name", ["[2cm] x", "* x", "a[b]*"])
+def test_brackets_and_stars_of_names_are_no_arguments_of_a_row(name: str) -> None:
+    assert in_latex(name) == name.replace("[", "{[}").replace("*", "{*}")

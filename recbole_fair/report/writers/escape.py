@@ -27,7 +27,7 @@ _LATEX = {
     "*": "{*}",
     **{sign: f"\\{sign}" for sign in "&%$#_"},
 }
-_FORMULA = "=+-@\uff1d\uff0b\uff0d\uff20"  # a spreadsheet takes the wide signs for the others
+_FORMULA = "=+-@\uff1d\uff0b\uff0d\uff20"  # a spreadsheet takes the full-width signs for the others
 # At the beginning, or after a semicolon, which begins a cell where the comma is the decimal sign.
 _CELL_BEGINS = re.compile(rf"(^|;\s*)(?=[{re.escape(_FORMULA)}])")
 _HIDDEN = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufffe\uffff")
