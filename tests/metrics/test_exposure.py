@@ -15,9 +15,9 @@ from scipy.stats import entropy as scipy_entropy
 from recbole_fair.errors import UsageError
 from recbole_fair.host import metric_register
 from recbole_fair.metrics import exposure as formulas
-from recbole_fair.settings.catalogue_metrics import ShannonEntropy
 from recbole_fair.metrics.exposure import coverage, entropy, exposure, gini, merit, times_listed
 from recbole_fair.metrics.formulas import cv
+from recbole_fair.settings.catalogue_metrics import ShannonEntropy
 
 pytestmark = pytest.mark.newest
 fast = settings(max_examples=60, deadline=None)
