@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
@@ -60,8 +61,8 @@ class RankingTable:
     topk: Sequence[int]
     per_user: Mapping[str, FloatArray]  # [U] each
     groups: Mapping[str, Groups] = field(default_factory=dict)
-    hits: Mapping[str, IntArray] = field(default_factory=dict)  # [U, T, G]
-    relevant: Mapping[str, IntArray] = field(default_factory=dict)  # [U, G]
+    hits: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)  # [U, T, G]
+    relevant: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)  # [U, G]
     masked: Mapping[str, IntArray] = field(default_factory=dict)  # [U, G]
     utility: str = "recall"
     utility_users: str = "relevant"
@@ -80,7 +81,7 @@ class RankingTable:
         assert key.k is not None
         return _OF_ITEMS[key.name](self, groups, key.k)
 
-    def hits_within(self, groups: Groups, k: int) -> IntArray:
+    def hits_within(self, groups: Groups, k: int) -> npt.NDArray[Any]:
         """[U, G] of hits among the first k."""
         return self.hits[groups.field][:, list(self.topk).index(k)]
 

@@ -64,7 +64,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "groups": lambda value: isinstance(value, list) and all(map(_is_group, value)),
     **dict.fromkeys(("parameters", "seconds"), _each(_is_number)),
     "versions": _each(_is_text),
-    **dict.fromkeys(("environment", "data"), _is_mapping),
+    **dict.fromkeys(("environment", "data", "resampling"), _is_mapping),
     "threshold": _may(_is_number),
     "warnings": lambda value: isinstance(value, list) and all(map(_is_text, value)),
 }
@@ -149,9 +149,7 @@ class Result:
         """One line a grouping: recall at the largest K by group; all of it stands in groups.csv."""
         shown: dict[str, list[str]] = {}
         for row in self.groups:
-            metric = max(
-                (key for key in row if _RECALL.fullmatch(key)), key=lambda key: MetricKey.parse(key).k, default=None
-            )
+            metric = max((key for key in row if _RECALL.fullmatch(key)), key=_k_of, default=None)
             if metric is not None:
                 shown.setdefault(f"{row['field']} {metric}", []).append(f"{row['group']} {_shown(row[metric])}")
         return [f"{label}: {', '.join(values)}" for label, values in shown.items()]

@@ -20,7 +20,7 @@ class OfCatalogue(AbstractMetric):
 
     metric_type = EvaluatorType.RANKING
     metric_need: ClassVar[list[str]] = ["rec.items", "data.num_items"]
-    formula: ClassVar[Callable[[FloatArray], FloatArray]]
+    formula: ClassVar[Callable[..., FloatArray]]
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
