@@ -105,6 +105,23 @@ _OURS = (
     Row("Random", "recbole_fair.models.controls:Random", "host", "RecBole"),
 )
 
+_YESNO = "recbole_fair.models.llm.yesno"
+_PROMPTS = "item texts, likes, user fields"
+
+
+def _yesno(name: str, kind: str = "YesNo", base: str = f"{_YESNO}:base_of_rows") -> Row:
+    return Row(name, f"{_YESNO}:{kind}", "yesno", cite="CL-MoE", needs=_PROMPTS, base=base)
+
+
+_YES_NO = (
+    _yesno("YesNo-Base", base=""),
+    *(_yesno(name, "Untrained") for name in ("LLM-Rec", "Prompt-Eng-1", "Prompt-Eng-2", "Prompt-Eng-3")),
+    *(_yesno(name, "Untrained") for name in ("Blind", "Averaged")),
+    _yesno("CoT", "ChainOfThought"),
+    *(_yesno(name) for name in ("Ins-Tuning", "CF", "Diff", "CF-Diff")),
+    *(_yesno(f"{name}{suffix}") for name in ("MoE", "CL-MoE") for suffix in ("", "-A", "-G", "-GA")),
+)
+
 # Which of RecBole's models run here, and why the others do not: docs/host-models.md.
 _GENERAL = """
     ADMMSLIM AsymKNN CDAE ConvNCF DGCF DiffRec DMF EASE ENMF FISM GCMC ItemKNN LDiffRec LINE MacridVAE MultiDAE NAIS
@@ -125,7 +142,7 @@ _HOSTS = (
     *(_host("sequential", name, needs="timestamps") for name in _SEQUENTIAL),
 )
 
-_models: dict[str, Row] = {row.name: row for row in (*_OURS, *_HOSTS)}
+_models: dict[str, Row] = {row.name: row for row in (*_OURS, *_YES_NO, *_HOSTS)}
 MODELS: Mapping[str, Row] = MappingProxyType(_models)
 ALIASES: Mapping[str, str] = MappingProxyType({"BPR": "MF", "MultiVAE": "MultVAE"})
 

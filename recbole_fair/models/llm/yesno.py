@@ -1,0 +1,288 @@
+"""A language model that answers whether a user likes an item: CF-Diff, CL-MoE and the other rows of their tables.
+
+One class for all of them; a row's yaml chooses prompt, adapter, copies of a sample, distance and curriculum:
+
+    L = mean over instances of curriculum( CE(copies) + diff_weight * || h^{A_i, B} - h^B || )      Eq. (4)-(19)
+
+Symbols: h the last layer's state at the answer position, A_i a value of the sensitive attributes, B the rest of the
+prompt. Papers: CL-MoE and CF-Diff (docs/methods.md says where they leave a choice, and what is chosen).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recbole_fair import storage
+from recbole_fair.data.inputs import inputs_of
+from recbole_fair.data.prompts import PromptInputs
+from recbole_fair.errors import UsageError
+from recbole_fair.groups.variants import NONE, OWN, Variant
+from recbole_fair.host import GeneralRecommender, InputType, ModelType
+from recbole_fair.language import tiny
+from recbole_fair.language.adapters import lora
+from recbole_fair.language.answer_words import answer_tokens
+from recbole_fair.language.checkpoints import ModelFolder, find
+from recbole_fair.metrics.formulas import IntArray
+from recbole_fair.models import losses
+from recbole_fair.models.llm.augment import Layout, Recipe
+from recbole_fair.models.llm.curriculum import Curriculum
+from recbole_fair.models.llm.experts import Involved, checkpoint_activations, mixture_of_experts
+from recbole_fair.models.llm.losses import combined, difference, instance_means
+from recbole_fair.models.llm.pairs import PairBatches, PairPrompts, TrainingPairs, training_pairs
+from recbole_fair.models.llm.prompts import PromptEncoder, Rated, last_answer, read_template, select_history, write
+from recbole_fair.models.llm.scoring import AnswerTokens, PairScorer, answer_logits, answer_states, evaluating, pad
+
+TINY = "tiny"
+_WEIGHTS = "language_model."  # what the parameters of the language model are called in a checkpoint
+
+
+def base_of_rows(config: Any) -> dict[str, str]:
+    """A tiny model knows nothing before YesNo-Base has trained it; a pre-trained one is the base itself."""
+    return {"": "YesNo-Base"} if config["base_llm"] == TINY else {}
+
+
+class YesNo(GeneralRecommender):
+    """Answers pairs by softmax over the logits of two answer tokens."""
+
+    input_type = InputType.POINTWISE
+    reads_prompts = True
+    scores_new_users = True
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        inputs = inputs_of(dataset)
+        assert inputs.prompts is not None, "the runner gives prompts to a model that reads them"
+        self.inputs, self.inference = inputs.prompts, config["inference"]
+        folder = language_folder(config, inputs.prompts)
+        template = read_template(config["prompt_template"])
+        tokenizer = folder.tokenizer()
+        self.encoder = PromptEncoder(
+            tokenizer, template, budget=int(config["max_prompt_tokens"]), chat=config["chat"],
+            item_type=config["item_type"],
+        )  # fmt: skip
+        space = "" if self.encoder.chat else " "
+        self.answers = AnswerTokens(*answer_tokens(tokenizer, f"{space}{template.yes}", f"{space}{template.no}"))
+        self.prompts = PairPrompts(config, inputs.prompts, self.encoder)
+        self.language_model, self.involved = self._language_model(config, folder, inputs.bases.get(""))
+        self.recipe = self._recipe(config)
+        self.curriculum = (
+            Curriculum(float(config["curriculum_lambda"]), float(config["curriculum_delta"]))
+            if config["curriculum"]
+            else None
+        )
+        self.weights = {"answer_weight": float(config["answer_weight"]), "diff_weight": float(config["diff_weight"])}
+        self.distance = {"distance": config["distance"], "detach_plain": bool(config["detach_plain"])}
+        self.scorer = PairScorer(self.language_model, self.answers, max_tokens=int(config["score_tokens"]))
+        self._encoded: dict[int, list[list[int]]] = {}
+
+    # --- how it is built
+
+    def _language_model(self, config: Any, folder: ModelFolder, base: Path | None) -> tuple[nn.Module, Involved | None]:
+        """The model of the folder with the weights of the base run, and the adapter that the row trains."""
+        model: nn.Module = folder.model(
+            "causal", device="cpu", dtype=config["llm_dtype"], attention=config["llm_attention"]
+        )
+        if base is not None:
+            load_base(model, base)
+        adapter, involved = config["adapter"], None
+        sizes: dict[str, Any] = {
+            "rank": int(config["lora_r"]), "alpha": int(config["lora_alpha"]), "dropout": float(config["lora_dropout"]),
+        }  # fmt: skip
+        if adapter == "lora":
+            model = lora(model, targets=config["lora_targets"], **sizes)
+        elif adapter == "experts":
+            model, involved = mixture_of_experts(
+                model, experts=int(config["num_experts"]), router=config["router"],
+                attributes=len(self.inputs.sensitive), **sizes,
+            )  # fmt: skip
+        elif adapter == "frozen":
+            model.requires_grad_(False)
+        if config["activation_checkpointing"] and adapter in ("lora", "experts"):
+            checkpoint_activations(model, involved)  # type: ignore[arg-type]
+        return model, involved
+
+    def _recipe(self, config: Any) -> Recipe:
+        """Which copies of a sample are trained on."""
+        names = self.inputs.sensitive
+        if not names:
+            raise UsageError("sensitive_attribute: name what prompts say of a user, as in sensitive_attribute=gender")
+        values = {name: self.inputs.attributes[name].values for name in names}
+        auxiliary = [name for name in config["auxiliary"] or () if name in names] if len(names) > 1 else []
+        return Recipe.of(
+            values, counterfactual=bool(config["counterfactual"]), plain=bool(config["difference"]),
+            auxiliary=auxiliary,
+        )  # fmt: skip
+
+    @classmethod
+    def train_loader(cls, config: Any, part: Any) -> PairBatches:
+        """Batches of training pairs; prompts are made of them in the model, which has the tokenizer."""
+        pairs = training_pairs(config, inputs_of(part).prompts)  # type: ignore[arg-type]
+        return PairBatches(part, pairs, int(config["train_batch_size"]), int(config["seed"]))
+
+    # --- how it is trained
+
+    def calculate_loss(self, batch: TrainingPairs) -> Tensor:
+        """Eq. (7), weighed by the curriculum, averaged over the instances of the batch."""
+        layout = self.recipe.layout(len(batch))
+        states = self._states(batch, layout)
+        copies = len(layout.sample)
+        sample, instance = (torch.from_numpy(ids).to(states.device) for ids in (layout.sample, layout.instance))
+        labels = torch.from_numpy(~batch.labels).long().to(states.device)[sample]  # Yes is 0, No is 1
+        answers = losses.cross_entropy(answer_logits(self.language_model, states[:copies], self.answers), labels)
+        count = layout.samples * layout.instances
+        apart = None
+        if layout.plain:
+            apart = difference(states[:copies], states[copies:], sample, **self.distance)  # type: ignore[arg-type]
+            apart = instance_means(apart, instance, count)
+        each = combined(instance_means(answers, instance, count), apart, **self.weights)
+        if self.curriculum is None:
+            return each.mean()
+        weighed: Tensor = self.curriculum(each)
+        if self.training:
+            self.curriculum.update(weighed.mean())
+        return weighed.mean()
+
+    def _states(self, batch: TrainingPairs, layout: Layout) -> Tensor:
+        """The states [rows, d] of the batch's prompts at their answer positions."""
+        by_sample = [self._prompts_of(int(user), int(row)) for user, row in zip(batch.users, batch.rows, strict=True)]
+        rows = [by_sample[sample][copy] for sample, copy in zip(layout.sample, layout.copy, strict=True)]
+        rows += [prompts[-1] for prompts in by_sample] if layout.plain else []
+        padded = pad(rows, self.device)
+        if self.involved is None:
+            return answer_states(self.language_model, padded)
+        indicators = torch.from_numpy(layout.indicators(self.inputs.sensitive)).to(self.device)
+        with self.involved.using(indicators):
+            return answer_states(self.language_model, padded)
+
+    def _prompts_of(self, user: int, row: int) -> list[list[int]]:
+        """The prompts of every copy of a sample, the one without attributes last; encoded once a run."""
+        if row not in self._encoded:
+            copies = [copy for instance in self.recipe.instances for copy in instance]
+            words = [self.prompts.words(user, copy.attributes, copy.variant) for copy in copies]
+            self._encoded[row] = self.prompts.training(user, row, [*words, ()])
+        return self._encoded[row]
+
+    # --- how it is asked
+
+    def answer(self, users: Tensor, items: Tensor, variant: Variant) -> Tensor:
+        """The probability of Yes of each pair [P]; Blind leaves the clause out, Averaged takes the mean over values."""
+        if variant == NONE or self.inference == "blind":
+            return self._scores(users.numpy(), items.numpy(), NONE)
+        if self.inference == "averaged":
+            values = {name: self.inputs.attributes[name].values for name in self.inputs.sensitive}
+            copies = Recipe.of(values, plain=False).instances[0]
+            return torch.stack([self._scores(users.numpy(), items.numpy(), copy.variant) for copy in copies]).mean(0)
+        return self._scores(users.numpy(), items.numpy(), variant)
+
+    def _scores(self, users: IntArray, items: IntArray, variant: Variant) -> Tensor:
+        prompts = self.prompts.judged(users, items, variant)
+        if self.involved is None:
+            return self.scorer.scores(prompts, users.tolist())
+        named = self.prompts.names(variant)
+        row = torch.tensor([[float(name in named) for name in self.inputs.sensitive]], device=self.device)
+        involved = self.involved
+        return self.scorer.scores(prompts, users.tolist(), lambda rows: involved.using(row.expand(len(rows), -1)))
+
+    def rank(self, users: Tensor, candidates: Tensor) -> Tensor:
+        """Scores [B, C] of candidates under each user's own values."""
+        real = candidates > 0
+        owners = users.unsqueeze(1).expand_as(candidates)[real]
+        scores = torch.zeros(candidates.shape)
+        scores[real] = self.answer(owners, candidates[real], OWN)
+        return scores
+
+
+class Untrained(YesNo):
+    """The base as it is, under another prompt or asked in another way: nothing is trained."""
+
+    type = ModelType.TRADITIONAL
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.fake_loss = nn.Parameter(torch.zeros(1))
+
+    def calculate_loss(self, batch: TrainingPairs) -> Tensor:
+        """RecBole's convention for models without training."""
+        return self.fake_loss.sum()
+
+    @classmethod
+    def train_loader(cls, _: Any, part: Any) -> PairBatches:
+        """One batch, which nobody reads."""
+        nobody = np.zeros(1, dtype=np.int64)
+        return PairBatches(part, TrainingPairs(nobody, nobody, nobody == 0, 0), 1, 0)
+
+
+class ChainOfThought(Untrained):
+    """CoT: the model writes its reasons first, and the last Yes or No of its text is the answer; without one, No."""
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.new_tokens, self.batch = int(config["cot_tokens"]), int(config["eval_batch_prompts"])
+        self.tokenizer: Any = self.encoder.tokenizer
+        self.unanswered = 0  # texts without an answer, counted over all that were asked
+
+    def _scores(self, users: IntArray, items: IntArray, variant: Variant) -> Tensor:
+        prompts = self.prompts.judged(users, items, variant)
+        batches = (prompts[start : start + self.batch] for start in range(0, len(prompts), self.batch))
+        return torch.tensor([answer for batch in batches for answer in self._written(batch)])
+
+    def _written(self, prompts: list[list[int]]) -> list[float]:
+        """1 for Yes, 0 for No, of texts that are generated greedily; padded on the left, where generation begins."""
+        longest = max(map(len, prompts))
+        model: Any = self.language_model
+        ids = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts], device=self.device)
+        mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+        with evaluating(model):
+            texts = model.generate(
+                input_ids=ids, attention_mask=mask.to(self.device), max_new_tokens=self.new_tokens, do_sample=False,
+                pad_token_id=0,
+            )  # fmt: skip
+        answers = [last_answer(self.tokenizer.decode(text[longest:].tolist())) for text in texts]
+        self.unanswered += sum(answer is None for answer in answers)
+        return [float(bool(answer)) for answer in answers]
+
+
+def load_base(model: nn.Module, folder: Path) -> None:
+    """Put the trained weights of a base run into its language model; any other shape or name is refused."""
+    tensors, _ = storage.read_tensors(folder / "model.safetensors")
+    state = {name.removeprefix(_WEIGHTS): value for name, value in tensors.items() if name.startswith(_WEIGHTS)}
+    parameters = dict(model.named_parameters())
+    wrong = [name for name in {*state} ^ {*parameters} if name not in state or name not in parameters]
+    wrong += [name for name in {*state} & {*parameters} if state[name].shape != parameters[name].shape]
+    if wrong:
+        raise UsageError(f"base={folder}: is no language model of this size ({sorted(wrong)[0]}); make the base again")
+    with torch.no_grad():
+        for name, value in state.items():
+            parameters[name].copy_(value)
+
+
+def language_folder(config: Any, inputs: PromptInputs) -> ModelFolder:
+    """The folder of `base_llm`; a tiny one is made from the training prompts of the base, the same for all its rows."""
+    cache = Path(config["cache_dir"]).expanduser() if config["cache_dir"] else storage.default_cache()
+    if config["base_llm"] != TINY:
+        return find(config["base_llm"], config["llm_revision"], cache=cache)
+    return tiny.cached(
+        cache, "causal", _texts(config, inputs), seed=int(config["seed"]), width=int(config["tiny_width"]),
+        layers=int(config["tiny_layers"]), heads=int(config["tiny_heads"]), vocabulary=int(config["tiny_vocabulary"]),
+    )  # fmt: skip
+
+
+def _texts(config: Any, inputs: PromptInputs) -> list[str]:
+    """What a tiny tokenizer is trained on: the base's training prompts with either answer, and what rows may add."""
+    template = read_template(config["base_template"])
+    lines = inputs.timelines
+    pairs = training_pairs(config, inputs)
+    every = [word for attribute in inputs.attributes.values() for words in attribute.wordings for word in words]
+    texts = []
+    for user, row in zip(pairs.users.tolist(), pairs.rows.tolist(), strict=True):
+        before = np.arange(*lines.before(user, row).indices(len(lines.items)))
+        chosen = before[select_history(lines.liked[before], config["history"], int(config["history_length"]))]
+        history = [Rated(inputs.titles[lines.items[place]], bool(lines.liked[place])) for place in chosen]
+        words = [word for _, word in inputs.clause(user, OWN)]
+        texts.append(write(template, history, inputs.titles[lines.items[row]], words, config["item_type"]).text)
+    return [*(f"{text}{template.output} {answer}" for text in texts for answer in ("Yes", "No")), *every]
