@@ -57,7 +57,8 @@ def test_nothing_of_the_test_reaches_ray_and_the_choice_ignores_it(
             super().on_trial_complete(iteration, trials, trial, **more)
 
     monkeypatch.setattr(through_ray, "Watcher", Eavesdropper)
-    monkeypatch.setattr(through_ray.shutil, "rmtree", lambda *_, **__: None)  # Ray's own notes are read below
+    kept_notes = SimpleNamespace(rmtree=lambda *_, **__: None)  # Ray's own notes are read below
+    monkeypatch.setattr(through_ray, "shutil", kept_notes)
     options = SearchOptions(objectives=BOTH, constraint="ndcg@5 >= 0.4 * best", scheduler="asha", grace_epochs=20)
     plan = planted("StepwiseJob", {**toy_options, "epochs": 20}, tmp_path, options)
     found = searches.carried_out(plan, tmp_path)
