@@ -171,6 +171,7 @@ def _judge(files: Files, options: dict[str, Any], result: Result, folder: Path) 
     result.data = _facts(tables, files)
     result.seconds["evaluate"] = perf_counter() - start - result.seconds["data"]
     result.environment["peak_memory"] = facts.peak_memory(torch.device("cpu"))
+    storage.write_text(folder / "config.yaml", yamls.dump(options))  # the same audit may be shown at another level
     reporting.write_users(folder, tables.names("user"), evaluator.table)
     reporting.write_groups(folder, result.groups)
     return result

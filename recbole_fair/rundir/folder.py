@@ -75,7 +75,7 @@ def check_settings(folder: Path) -> None:
 
 def unclaim(folder: Path) -> None:
     """Undo a fresh claim: a run that was refused before it trained leaves nothing to remove by hand."""
-    if (folder / "model.safetensors").exists():
+    if (folder / "model.safetensors").exists() or (folder / RESULT).exists():
         return
     storage.sweep(folder)
     for name in ("config.yaml", _IDENTITY, "run.log", ".lock"):

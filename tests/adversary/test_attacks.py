@@ -246,7 +246,7 @@ def test_two_audits_cannot_write_into_one_folder(tmp_path: Path) -> None:
     assert audit_of(tmp_path, tmp_path / "out", "--min_group_users=3") == 2
 
 
-@pytest.mark.parametrize("written", range(5))
+@pytest.mark.parametrize("written", range(6))
 def test_an_audit_killed_at_any_write_can_be_asked_again(
     written: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -502,7 +502,8 @@ def test_a_group_needs_the_table_that_holds_it(tmp_path: Path) -> None:
 def test_only_its_own_folder_is_written(tmp_path: Path) -> None:
     files, folder = paths_of(tmp_path), tmp_path / "out"
     first = audited(folder, files, topk=[2])
-    assert {path.name for path in folder.iterdir()} == {"result.json", "config.yaml", "users.csv", "groups.csv"}
+    results = {"result.json", "config.yaml", "users.csv", "groups.csv"}
+    assert {path.name for path in folder.iterdir()} == results | {"run.json", ".lock"}
     assert audited(folder, files, topk=[2], interval=0.5).test == first.test, "the same figures, shown otherwise"
     with pytest.raises(UsageError, match="other files or settings"):
         audited(folder, files, topk=[1])
