@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from recbole_fair.host import AbstractMetric, DataStruct, EvaluatorType, metric_register
-from recbole_fair.metrics.declared import CLASSES, HOST_BEST, METRICS, mean
+from recbole_fair.metrics import declared as declarations
+from recbole_fair.metrics.declared import HOST_BEST, mean
 from recbole_fair.metrics.metric import Metric
 
 _NEEDS = {"recommended": "groups.masked"}  # what a figure needs of the collector beyond lists
@@ -35,10 +36,10 @@ def table() -> Mapping[str, Any]:
     RecBole's Config, Register and Evaluator share four module-level objects and look only there, so these are
     changed in place; a rebound name would change nothing.
     """
-    for metric in METRICS.values():
+    for metric in declarations.METRICS.values():
         if host_name(metric).lower() not in metric_register.metrics_dict:
             offer(class_of(metric))
-    for name, made in CLASSES.items():
+    for name, made in declarations.CLASSES.items():
         if metric_register.metrics_dict.get(name) is not made:
             offer(made)
     return metric_register.metrics_dict
@@ -73,5 +74,5 @@ def declared(name: str) -> Metric:
 
 def registered(metric: str, answers: bool) -> str:
     """The name in RecBole's table of a metric that a user named; unknown ones are refused where they are used."""
-    own = METRICS.get(metric.lower())
+    own = declarations.METRICS.get(metric.lower())
     return host_name(own) if answers and own is not None and metric.lower() in HOST_BEST else metric

@@ -54,7 +54,7 @@ def uneven(user: str, item: str, _: int) -> float:
 
 
 LISTS = ["Recall", "NDCG", "Hit", "CV", "MIN", "REO", "RSP", "Exposure_CV", "Merit_CV", "Gap_NDCG", "Ratio_Hit"]
-ANSWERS = ["AUC", "F1", "Precision", "Recall", "Yes_Share", "SF", "SF_Every", "SF_In", "Pull", "GD", "GD_Given", "Rate",
+ANSWERS = ["AUC", "F1", "Precision", "Recall", "Yes_Share", "SF", "SF_Every", "SF_In", "GD", "GD_Given", "Rate",
            "GD_Gap", "GD_Between", "Flip", "Gap_F1", "Gap_AUC"]  # fmt: skip
 
 
