@@ -67,7 +67,7 @@ class _Exact:
 
     def build(self) -> list[Any]:
         """RecBole's own splits, or a split by users (`eval_args.split: {US: [0.7, 0.1, 0.2]}`)."""
-        config = self.config  # type: ignore[attr-defined, has-type]
+        config = self.config  # type: ignore[has-type]
         ratios = (config["eval_args"]["split"] or {}).get("US")
         if ratios is None:
             return list(super().build())  # type: ignore[misc]

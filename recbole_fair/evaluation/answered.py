@@ -45,6 +45,7 @@ class AnswerCollector(Collector):
     def get_data_struct(self) -> DataStruct:
         """Pairs, labels and scores of this evaluation."""
         collected = DataStruct()
+        scores: Any
         if self.prompted is not None:
             users, items, scores, again = self.prompted
             self.prompted = None
@@ -84,7 +85,7 @@ class AnswerEvaluator(KeepingEvaluator):
         prompts = isinstance(collected, Mapping)
         answered = {variant: scores.astype(float) for variant, scores in collected.items()} if prompts else {}
         scores = answered.get(OWN, answered[NONE]) if prompts else collected.astype(float)
-        if judged.get("phase") == "valid":
+        if judged.get("phase") == "valid" or not isinstance(self.config["yes_threshold"], str):
             self.threshold = choose_threshold(self.config["yes_threshold"], scores, labels)
         if isnan(self.threshold):
             raise UsageError("eval_protocol=labeled: judge validation first; the threshold of a Yes is chosen there")

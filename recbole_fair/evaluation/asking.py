@@ -51,15 +51,15 @@ def answered(
 ) -> Prompted:
     """Ask for each judged pair once under each variant; a second pass takes the pairs in the opposite order."""
     users, items = np.array(list(loader.labels), dtype=np.int64).T.copy()
-    pairs = torch.from_numpy(users), torch.from_numpy(items)
+    pairs = torch.from_numpy(np.stack([users, items]))
     turns = tqdm(variants, ncols=100, desc="Evaluate   ") if progress else variants
-    scores = {variant: _score(model, *pairs, variant) for variant in turns}
-    backwards = _score(model, *(ids.flip(0) for ids in pairs), NONE)[::-1] if again else None
+    scores = {variant: _score(model, pairs, variant) for variant in turns}
+    backwards = _score(model, pairs.flip(1), NONE)[::-1] if again else None
     return Prompted(users, items, scores, backwards)
 
 
-def _score(model: Answers, users: Tensor, items: Tensor, variant: Variant) -> FloatArray:
-    return model.answer(users, items, variant).double().cpu().numpy()
+def _score(model: Answers, pairs: Tensor, variant: Variant) -> FloatArray:
+    return model.answer(pairs[0], pairs[1], variant).double().cpu().numpy()
 
 
 @torch.no_grad()

@@ -39,7 +39,7 @@ class PartMixture(nn.Module):
         tokens = torch.cat([_tokens(single) for single in chosen], dim=2)
         mixed = nn.functional.scaled_dot_product_attention(self.queries, self.key(tokens), self.value(tokens))
         heads = chosen[0].shape[2]
-        return mixed.unflatten(-1, (heads, -1)).transpose(2, 3)
+        return mixed.unflatten(-1, (heads, -1)).transpose(2, 3)  # type: ignore[no-untyped-call]
 
 
 class PromptMixture(nn.Module):

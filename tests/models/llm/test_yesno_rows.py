@@ -22,12 +22,11 @@ QUICK = {
     "targets_per_user": 3, "train_targets_per_user": 4, "history_length": 3, "max_train_prompts": 24,
     "max_eval_prompts": 20, "train_batch_size": 8, "epochs": 1, "tiny_width": 16, "tiny_vocabulary": 400,
     "tiny_layers": 1, "bootstrap": 0, "group_bins": {"age": {"young": "[0,40)", "old": "[40,inf)"}},
-    "cot_tokens": 4,
 }  # fmt: skip
 
 
 def quick(toy: Toy, name: str, **more: Any) -> dict[str, Any]:
-    keys = toy(name, **QUICK, **{"sensitive_attribute": ["gender", "age"], "user_groups": ["gender"], **more})
+    keys = toy(name, **{**QUICK, "sensitive_attribute": ["gender", "age"], "user_groups": ["gender"], **more})
     for unread in ("topk", "genre_field", "item_groups", "MAX_ITEM_LIST_LENGTH"):
         keys.pop(unread, None)
     return keys
@@ -44,9 +43,7 @@ def test_every_row_runs_and_says_how_fair_it_is(
     name: str, toy: Toy, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(here)
-    more = {"cot_tokens": 4} if name == "CoT" else {}
-    keys = {key: value for key, value in quick(toy, name, **more).items() if key != "cot_tokens" or name == "CoT"}
-    result = run(**keys)
+    result = run(**quick(toy, name, **({"cot_tokens": 4} if name == "CoT" else {})))
     assert result.status in ("ok", "collapsed")
     for figure in ("f1", "auc", "yes_share", "gd[gender]", "rate[gender]", "flip[gender]", "flip_null"):
         assert figure in result.test
@@ -63,8 +60,7 @@ def test_a_base_stays_as_it_is_and_only_the_adapter_is_stored(
     toy: Toy, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(here)
-    keys = {key: value for key, value in quick(toy, "CL-MoE").items() if key != "cot_tokens"}
-    result = run(**keys)
+    result = run(**quick(toy, "CL-MoE"))
     stored, _ = storage.read_tensors(Path(result.run_dir) / "model.safetensors")
     assert stored and all("lora_" in name or name.startswith("curriculum") for name in stored)
     base, _ = storage.read_tensors(here / str(result.base) / "model.safetensors")
@@ -79,7 +75,7 @@ def test_a_base_stays_as_it_is_and_only_the_adapter_is_stored(
 
 def test_answers_are_the_same_one_at_a_time_and_together(toy: Toy, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(here)
-    result = run(**{key: value for key, value in quick(toy, "CF-Diff").items() if key != "cot_tokens"})
+    result = run(**quick(toy, "CF-Diff"))
     _, loaded, trainer = open_run(Path(result.run_dir))
     users, items = (torch.tensor(ids) for ids in zip(*loaded.test.labels, strict=True))
     for variant in (NONE, OWN, Variant("gender", "F")):
@@ -92,9 +88,7 @@ def test_a_planted_bias_is_in_the_labels_of_base_and_row_alike(
     toy: Toy, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(here)
-    keys = {key: value for key, value in quick(toy, "Ins-Tuning").items() if key != "cot_tokens"}
-    keys = {**keys, "planted_bias": {"gender": 0.5}, "max_train_prompts": None}
-    result = run(**keys)
+    result = run(**quick(toy, "Ins-Tuning", planted_bias={"gender": 0.5}, max_train_prompts=None))
     labels = {}
     for folder in (Path(result.run_dir), here / str(result.base)):
         _, loaded, _ = open_run(folder)
@@ -119,6 +113,5 @@ def test_what_cannot_be_asked_is_refused(
     more: dict[str, Any], says: str, toy: Toy, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(here)
-    keys = {key: value for key, value in quick(toy, "CF-Diff", **more).items() if key != "cot_tokens"}
     with pytest.raises(UsageError, match=says):
-        run(**keys)
+        run(**quick(toy, "CF-Diff", **more))
