@@ -38,9 +38,8 @@ from recbole_fair.rundir import folder as rundir
 from recbole_fair.rundir.result import Result, finished
 from recbole_fair.settings.config import Config
 from recbole_fair.strategies.base import Strategy
-from recbole_fair.strategies.offset import Offset
 from recbole_fair.training import checkpoint
-from recbole_fair.training.offsets import shift_scores
+from recbole_fair.training.offsets import Rescored
 from recbole_fair.training.trainer import EpochCallback, FairTrainer, trainer_for
 from recbole_fair.training.view import training_view
 
@@ -200,13 +199,10 @@ class _Run:
                 self._probe(loaded, trainer)
         files.write_users(self.folder, loaded.names("user"), table)
         files.write_groups(self.folder, self.result.groups)
-        if self.config["eval_protocol"] == "labeled":
-            files.write_predictions(self.folder, loaded, table)
-        if self.config["eval_protocol"] == "candidates":
-            files.write_candidates(self.folder, loaded)
+        protocol = PROTOCOLS[self.config["eval_protocol"]]
+        for name in (*protocol.files, *(protocol.asked_files if self.config["save_recommendations"] else ())):
+            files.WRITERS[name](self.folder, loaded, table)
         files.write_history(self.folder, trainer.history)
-        if self.config["save_recommendations"] and self.config["eval_protocol"] != "labeled":
-            files.write_lists(self.folder, loaded, table)
         if self.config["save_item_vectors"]:
             self._save_vectors(loaded, trainer)
         logger.info("best epoch %s", about.get("epoch"))
@@ -270,7 +266,7 @@ class _Run:
         """A finished run that is asked for its lists or item vectors afterwards writes them from its weights."""
         if self.config["save_item_vectors"] and not (self.folder / "item_vectors.safetensors").exists():
             self._save_vectors(*self.restored())
-        lists = self.config["save_recommendations"] and self.config["eval_protocol"] != "labeled"
+        lists = self.config["save_recommendations"] and "lists" in PROTOCOLS[self.config["eval_protocol"]].asked_files
         if lists and not (self.folder / "recommendations.tsv").exists():
             loaded, trainer = self.restored()
             trainer.evaluate(loaded.test, load_best_model=False)
@@ -335,7 +331,7 @@ class _Run:
             trainer.eval_collector.data_collect(loaded.train)
             expected = {"model": self.config.name, "data": self.fingerprint}
             return trainer.load_best(Path(self.config["load"]), expected)
-        if isinstance(trainer.strategy, Offset):
+        if trainer.strategy is not None and trainer.strategy.after_training:
             return self._fit(trainer.strategy, trainer, loaded)
         if self.config["resume"] and trainer.resume(loaded.train):
             logger.info("resumed after epoch %d", trainer.start_epoch - 1)
@@ -343,14 +339,16 @@ class _Run:
         trainer.fit(loaded.train, loaded.valid, saved=True, show_progress=self.bars)
         return trainer.load_best()
 
-    def _fit(self, strategy: Offset, trainer: FairTrainer, loaded: Data) -> dict[str, Any]:
+    def _fit(self, strategy: Strategy, trainer: FairTrainer, loaded: Data) -> dict[str, Any]:
         """Instead of training: the base's weights, offsets by validation, and the way as frontier.csv."""
         assert self.result.base is not None
         trainer.eval_collector.data_collect(loaded.train)
         # Whatever the base has changed is stored here too, BiFair's item vectors among it.
         trainer.initial_buffers = {name: value.detach().clone() for name, value in trainer.model.named_buffers()}
         trainer.load_best(Path(self.result.base), {"model": self.config.choice.base_name, "data": self.fingerprint})
-        rows = shift_scores(self.config, trainer, loaded, strategy)
+        parts = {"valid": loaded.valid, "test": loaded.test}
+        with torch.no_grad():
+            rows = strategy.fit(trainer.model, lambda part: Rescored(self.config, trainer, parts[part], strategy))
         self.result.warnings += strategy.notes()
         files.write_table(self.folder / "frontier.csv", rows[0], rows[1:])
         trainer._save_checkpoint(0)

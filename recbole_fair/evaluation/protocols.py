@@ -15,16 +15,21 @@ from recbole_fair.host import Collector
 
 @dataclass(frozen=True)
 class Protocol:
-    """One way to judge: what is collected from a model, and the evaluator that makes figures of it."""
+    """One way to judge: what is collected from a model, the evaluator that makes figures of it, and what is written.
+
+    `files` are names of rundir/files.py's WRITERS; `asked_files` are written where `save_recommendations` asks.
+    """
 
     collector: Callable[[Any, Sequence[Groups]], Collector]
     evaluator: Callable[[Any, Sequence[Groups], Sequence[Groups]], KeepingEvaluator]
+    files: tuple[str, ...] = ()
+    asked_files: tuple[str, ...] = ()
 
 
 PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
     {
-        "full": Protocol(FullCollector, KeepingEvaluator),
-        "candidates": Protocol(FullCollector, KeepingEvaluator),
-        "labeled": Protocol(AnswerCollector, AnswerEvaluator),
+        "full": Protocol(FullCollector, KeepingEvaluator, asked_files=("lists",)),
+        "candidates": Protocol(FullCollector, KeepingEvaluator, ("candidates",), ("lists",)),
+        "labeled": Protocol(AnswerCollector, AnswerEvaluator, ("predictions",)),
     }
 )

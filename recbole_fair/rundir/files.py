@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -113,7 +114,7 @@ def write_predictions(folder: Path, loaded: Data, table: AnswerTable) -> None:
     write_table(folder / "predictions.tsv", ["user_id", "item_id", "label", "variant", "score"], rows, "\t")
 
 
-def write_candidates(folder: Path, loaded: Data) -> None:
+def write_candidates(folder: Path, loaded: Data, _: RankingTable) -> None:
     """candidates.tsv: what was drawn for each user beside its own items."""
     users, items = loaded.tokens(loaded.dataset.uid_field), loaded.tokens(loaded.dataset.iid_field)
     rows = (
@@ -122,3 +123,9 @@ def write_candidates(folder: Path, loaded: Data) -> None:
         for user, item in loader.pairs()
     )
     write_table(folder / "candidates.tsv", ["user_id", "item_id", "split"], rows, "\t")
+
+
+# By the names that a protocol asks for (evaluation/protocols.py).
+WRITERS: Mapping[str, Callable[[Path, Data, Any], None]] = MappingProxyType(
+    {"lists": write_lists, "predictions": write_predictions, "candidates": write_candidates}
+)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -79,6 +79,8 @@ class TrainingView:
 class Strategy:
     """Plain training; every strategy overrides what it changes."""
 
+    after_training: ClassVar[bool] = False  # whether `fit` stands in the place of training
+
     def __init__(self, view: TrainingView) -> None:
         self.view = view
         self.config = view.config
@@ -101,6 +103,13 @@ class Strategy:
         """The model's loss and its named parts; only this much is computed in the precision of `enable_amp`."""
         with torch.autocast(self.device.type, enabled=bool(self.config["enable_amp"])):
             return total(model.calculate_loss(batch))  # type: ignore[operator]
+
+    def fit(self, model: nn.Module, scores_of: Callable[[str], Any]) -> list[list[Any]]:
+        """Change a trained model by its scores of a part (valid, test); return the rows of frontier.csv.
+
+        For strategies that work `after_training`; training/offsets.py says what scores of a part can be asked.
+        """
+        raise NotImplementedError
 
     def blame(self, model: nn.Module, batch: Batch) -> str:
         """Whose gradient is not finite, asked once such a gradient was found; empty where nothing can be said."""

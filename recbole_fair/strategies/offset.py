@@ -8,7 +8,7 @@ validation, U the mean of the U_g. Not from the papers: the control row that a t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,7 @@ class Point:
 Judge = Callable[[Tensor], Point]  # offsets [G] -> what they do
 
 
-def trace(judge: Judge, groups: int, steps: int, rate: float) -> list[Point]:
+def path(judge: Judge, groups: int, steps: int, rate: float) -> list[Point]:
     """From no offsets on, step by step: o_g <- o_g + rate * (U - U_g) / U.
 
     What falls short is raised and what stands above is lowered, in proportion. The way leads from the model as it is
@@ -61,6 +61,8 @@ def choose(points: Sequence[Point], budget: float, aim: str) -> int:
 
 class Offset(Strategy):
     """Shifts what a trained model says; `fit` is called instead of training."""
+
+    after_training = True
 
     def __init__(self, view: TrainingView) -> None:
         super().__init__(view)
@@ -97,11 +99,32 @@ class Offset(Strategy):
         """[I] of what each item's score is shifted by."""
         return self.membership @ offsets * scale
 
-    def fit(self, judge: Judge) -> tuple[list[Point], int]:
-        """The way and the place of the chosen point."""
+    def fit(self, model: Any, scores_of: Callable[[str], Any]) -> list[list[Any]]:
+        """Fit the offsets on validation and leave them in the model; the way there, judged on both parts.
+
+        The test figures are for the figure of the frontier: the point is chosen before they are computed.
+        """
+        valid = scores_of("valid")
         keys = self.config
-        points = trace(judge, len(self.names), int(keys["offset_steps"]), float(keys["offset_rate"]))
-        return points, choose(points, float(keys["ndcg_budget"]), keys["offset_aim"])
+        points = path(valid.judge, len(self.names), int(keys["offset_steps"]), float(keys["offset_rate"]))
+        chosen = choose(points, float(keys["ndcg_budget"]), keys["offset_aim"])
+        self.fitted_on = valid.share
+        valid.batches.clear()  # before as much is needed for the test
+        test = scores_of("test")
+        others = [test.judge(torch.tensor(point.offsets), valid.scale) for point in points]
+        model.item_offset.copy_(self.by_item(torch.tensor(points[chosen].offsets), valid.scale))
+        return [list(row) for row in _frontier(self.names, points, others, chosen)]
+
+
+def _frontier(
+    names: Sequence[str], valid: Sequence[Point], test: Sequence[Point], chosen: int
+) -> Iterator[Sequence[Any]]:
+    """A row a step."""
+    figures = [f"{part} {figure}" for part in ("valid", "test") for figure in ("accuracy", "cv", "min")]
+    yield ["step", "chosen", *figures, *(f"offset[{name}]" for name in names)]
+    for step, pair in enumerate(zip(valid, test, strict=True)):
+        values = [figure for point in pair for figure in (point.accuracy, point.cv, point.minimum)]
+        yield [step, int(step == chosen), *values, *pair[0].offsets]
 
 
 def _shift(model: Any, name: str, shifted: Callable[[Tensor, Any], Tensor]) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from recbole_fair.data.load import Data
 from recbole_fair.evaluation.ranked import FullCollector, KeepingEvaluator
 from recbole_fair.groups.membership import Groups
 from recbole_fair.metrics import formulas
@@ -57,29 +55,3 @@ class Rescored:
         utilities = self.evaluator.table.terms(f"{self.utility}@{self.k}", self.field).value()
         cv, minimum = float(formulas.cv(utilities)), float(formulas.minimum(utilities))
         return Point(tuple(offsets.tolist()), figures[self.metric], tuple(map(float, utilities)), cv, minimum)
-
-
-def shift_scores(config: Config, trainer: FairTrainer, data: Data, strategy: Offset) -> list[list[Any]]:
-    """Fit the offsets on validation and leave them in the model; returns frontier.csv, judged on both parts.
-
-    The test figures are for the figure of the frontier: the point is chosen before they are computed.
-    """
-    valid = Rescored(config, trainer, data.valid, strategy)
-    points, chosen = strategy.fit(valid.judge)
-    strategy.fitted_on = valid.share
-    valid.batches.clear()  # before as much is needed for the test
-    test = Rescored(config, trainer, data.test, strategy)
-    others = [test.judge(torch.tensor(point.offsets), valid.scale) for point in points]
-    trainer.model.item_offset.copy_(strategy.by_item(torch.tensor(points[chosen].offsets), valid.scale))
-    return [list(row) for row in _frontier(strategy.names, points, others, chosen)]
-
-
-def _frontier(
-    names: Sequence[str], valid: Sequence[Point], test: Sequence[Point], chosen: int
-) -> Iterator[Sequence[Any]]:
-    """A row a step."""
-    figures = [f"{part} {figure}" for part in ("valid", "test") for figure in ("accuracy", "cv", "min")]
-    yield ["step", "chosen", *figures, *(f"offset[{name}]" for name in names)]
-    for step, pair in enumerate(zip(valid, test, strict=True)):
-        values = [figure for point in pair for figure in (point.accuracy, point.cv, point.minimum)]
-        yield [step, int(step == chosen), *values, *pair[0].offsets]

@@ -15,7 +15,7 @@ from recbole_fair import run
 from recbole_fair.errors import UsageError
 from recbole_fair.registry import resolve
 from recbole_fair.runner import open_run
-from recbole_fair.strategies.offset import Point, choose, trace
+from recbole_fair.strategies.offset import Point, choose, path
 from recbole_fair.training import offsets as rescoring
 
 Toy = Callable[..., dict[str, Any]]
@@ -31,7 +31,7 @@ def planted(offsets: torch.Tensor) -> Point:
 
 
 def test_the_way_leads_to_equal_utilities_and_starts_without_offsets() -> None:
-    points = trace(planted, 2, 200, 0.2)
+    points = path(planted, 2, 200, 0.2)
     assert points[0].offsets == (0.0, 0.0)
     assert points[-1].utilities == pytest.approx((0.25, 0.25), abs=1e-3)
     assert all(sum(point.offsets) == pytest.approx(0, abs=1e-4) for point in points)
@@ -40,7 +40,7 @@ def test_the_way_leads_to_equal_utilities_and_starts_without_offsets() -> None:
 
 
 def test_a_step_is_that_of_the_formula() -> None:
-    points = trace(planted, 2, 1, 0.2)
+    points = path(planted, 2, 1, 0.2)
     expected = np.array([0.2 * (0.25 - 0.4) / 0.25, 0.2 * (0.25 - 0.1) / 0.25])
     assert points[1].offsets == pytest.approx(tuple(expected - expected.mean()))
 
@@ -49,13 +49,13 @@ def test_an_absent_group_is_left_where_it_is_and_a_model_without_hits_has_no_way
     def absent(offsets: torch.Tensor) -> Point:
         return Point(tuple(offsets.tolist()), 1.0, (0.4, 0.2, float("nan")), 0.3, 0.2)
 
-    step = np.array(trace(absent, 3, 1, 0.1)[1].offsets)
+    step = np.array(path(absent, 3, 1, 0.1)[1].offsets)
     assert step[2] == pytest.approx(0, abs=1e-6), "the others moved as far up as down"
 
     def nothing(offsets: torch.Tensor) -> Point:
         return Point(tuple(offsets.tolist()), 0.0, (0.0, 0.0), float("nan"), 0.0)
 
-    assert len(trace(nothing, 2, 10, 0.1)) == 1
+    assert len(path(nothing, 2, 10, 0.1)) == 1
 
 
 def test_the_chosen_point_is_the_fairest_within_the_budget() -> None:
