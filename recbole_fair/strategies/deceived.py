@@ -26,7 +26,7 @@ class Deceived(Strategy):
         """Make the adversary of the states that this model has."""
         width, classes = model.attacked_shape  # type: ignore[misc]
         rate = float(self.config["adversary_learning_rate"])
-        self.adversary = Adversary(width, classes, learning_rate=rate, device=self.device)  # type: ignore[arg-type]
+        self.adversary = Adversary(width, classes, learning_rate=rate, device=self.device)
 
     def backward(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:
         """The model's step first, then the adversary's steps on the same states."""

@@ -175,12 +175,11 @@ def test_l_fair_is_eq_4_with_probabilities_over_the_training_pairs(rows: Callabl
     users, items = data.pairs("train")
     gender = model.prompts.attribute.of_user
     degree = np.zeros((len(model.inputs.titles), 2))
+    pairs = sorted(set(zip(users.tolist(), items.tolist(), strict=True)))
     for g in (0, 1):
-        group = [u for u in np.unique(users) if gender[u] == g]
-        for item in np.unique(items):
-            degree[item, g] = len({u for u, i in zip(users, items, strict=True) if i == item and gender[u] == g}) / len(
-                group
-            )
+        size = len({user for user, _ in pairs if gender[user] == g})
+        for user, item in pairs:
+            degree[item, g] += (gender[user] == g) / size
     signed = degree - degree[:, ::-1]
     seen = np.unique(items)
     threshold = signed[seen].mean(0) + 0.85 * signed[seen].std(0)
@@ -194,7 +193,7 @@ def test_l_fair_is_eq_4_with_probabilities_over_the_training_pairs(rows: Callabl
         g = gender[user]
         if g < 0:
             continue
-        own = [member[i, g] for u, i in zip(users, items, strict=True) if u == user]
+        own = [member[item, g] for other, item in pairs if other == user]
         above[g] += yes * np.mean(own)
         below[g] += yes * member[model.inputs.timelines.items[row], g]
     present = below > 0
@@ -265,7 +264,8 @@ def test_a_pre_trained_language_model_needs_no_base(toy: Keys, tmp_path: Path) -
         ("MoS", {"group_bins": {"gender": {"all": ["F", "M"]}}}, "has the one value"),
         ("MoS", {"sf_z": 90}, "no item is a stereotype"),
         ("MoS", {"fair_loss": "up5"}, "take model=UP5-Loss"),
-        ("MoS", {"num_experts": 1}, "num_experts"),
+        ("MoS", {"num_experts": 1}, "needs at least 2"),
+        ("MoS", {"adapter": "experts"}, "adapter=experts: MoS takes none, mos"),
         ("MoS", {"tiny_width": 32}, "another size or kind"),
         ("IFairLRS", {"history_length": 0}, "no training prompt has a history"),
         ("LoRA", {"lora_targets": ["query"]}, "no linear layer"),
