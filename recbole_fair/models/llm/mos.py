@@ -52,12 +52,16 @@ from recbole_fair.models.llm.virtual_tokens import (
 TINY = "tiny"
 _WEIGHTS = "language_model."  # what the parameters of the language model are called in a base's checkpoint
 _ADAPTERS = ("none", "mos", "prompt_tuning", "p_tuning", "lora")
+# What decides the prompts and planted labels of a base, beside the keys that every base takes over.
+_OF_PROMPTS = ("user_groups", "item_text", "wording", "sf_z", "sf_d")
 _TARGETS = {"seq2seq": ("q", "v"), "causal": ("q_proj", "v_proj")}  # of LoRA, as TALLRec has it
 
 
-def base_of_rows(config: Any) -> dict[str, str]:
+def base_of_rows(config: Any) -> dict[str, Any]:
     """A tiny model knows nothing before MoS-Base has trained it; a pre-trained one is the base itself."""
-    return {"": "MoS-Base"} if config["base_llm"] == TINY else {}
+    if config["base_llm"] != TINY:
+        return {}
+    return {"": {"model": "MoS-Base", **{key: config[key] for key in _OF_PROMPTS if config[key] is not None}}}
 
 
 class MoS(GeneralRecommender):
