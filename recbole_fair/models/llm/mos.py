@@ -117,7 +117,7 @@ class MoS(GeneralRecommender):
                 model, rank=int(config["lora_r"]), alpha=int(config["lora_alpha"]),
                 dropout=float(config["lora_dropout"]), targets=config["lora_targets"] or _TARGETS[config["backbone"]],
             )  # fmt: skip
-        return model  # type: ignore[no-any-return]
+        return model
 
     @property
     def bare(self) -> Any:

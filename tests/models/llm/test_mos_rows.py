@@ -278,3 +278,10 @@ def test_what_cannot_be_is_refused_before_training(name: str, more: dict[str, An
 
 def test_the_model_is_one_class() -> None:
     assert {registry.load(registry.MODELS[name].target) for name in ROWS} == {MoS}
+
+
+@pytest.mark.parametrize(("fair", "plain"), [("LoRA", "TALLRec"), ("Prompt-Tuning", "TALLRec--")])
+def test_l_fair_moves_what_its_twin_without_it_leaves(fair: str, plain: str, rows: Callable[[str], Trained]) -> None:
+    tuned, twin = (read_tensors(rows(name).folder / "model.safetensors")[0] for name in (fair, plain))
+    assert twin.keys() == {name for name in tuned if not name.startswith("running.")}
+    assert any(not torch.equal(tuned[name], value) for name, value in twin.items())
