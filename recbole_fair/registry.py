@@ -122,6 +122,24 @@ _YES_NO = (
     *(_yesno(f"{name}{suffix}") for name in ("MoE", "CL-MoE") for suffix in ("", "-A", "-G", "-GA")),
 )
 
+_MOS = "recbole_fair.models.llm.mos:MoS"
+_STANDS_ON = "recbole_fair.models.llm.mos:base_of_rows"
+
+
+def _mos(name: str, cite: str = "MoS", trained_by: str = "") -> Row:
+    needs = "item texts; ratings; a user grouping"
+    return Row(name, _MOS, "mos", cite, needs, base=_STANDS_ON, trained_by=trained_by)
+
+
+# Tables 4 to 6 of MoS; which of its parts a row has, its yaml says.
+_OF_MOS = (
+    Row("MoS-Base", _MOS, "mos", "MoS", "item texts; ratings; a user grouping"),
+    *(_mos(name) for name in ("MoS", "MoS-top2", "MoS-stochastic", "MoS-no-reweight", "MoS-no-div")),
+    *(_mos(name, "TALLRec") for name in ("TALLRec", "TALLRec--")),
+    *(_mos(name, name) for name in ("Prompt-Tuning", "P-Tuning", "LoRA", "IFairLRS", "FaiRLLM")),
+    _mos("UP5-Loss", "UP5", "recbole_fair.strategies.deceived:Deceived"),
+)
+
 # Which of RecBole's models run here, and why the others do not: docs/host-models.md.
 _GENERAL = """
     ADMMSLIM AsymKNN CDAE ConvNCF DGCF DiffRec DMF EASE ENMF FISM GCMC ItemKNN LDiffRec LINE MacridVAE MultiDAE NAIS
@@ -142,7 +160,7 @@ _HOSTS = (
     *(_host("sequential", name, needs="timestamps") for name in _SEQUENTIAL),
 )
 
-_models: dict[str, Row] = {row.name: row for row in (*_OURS, *_YES_NO, *_HOSTS)}
+_models: dict[str, Row] = {row.name: row for row in (*_OURS, *_YES_NO, *_OF_MOS, *_HOSTS)}
 MODELS: Mapping[str, Row] = MappingProxyType(_models)
 ALIASES: Mapping[str, str] = MappingProxyType({"BPR": "MF", "MultiVAE": "MultVAE"})
 

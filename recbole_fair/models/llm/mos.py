@@ -1,0 +1,337 @@
+"""MoS and the rows it is compared with: a frozen language model that answers Yes or No, and what is tuned beside it.
+
+    L = L_rec + fair_loss_weight L_fair + div_weight L_div                      Eq. (14)
+
+L_rec is the cross-entropy between the two answer tokens. A row's yaml chooses what is tuned (`adapter`), what stands
+for L_fair (`fair_loss`) and what the training prompts say of the user (`stereotype_prompt`). Footnote of Table 4:
+IFairLRS, UP5 and FaiRLLM replace L_fair in L, so they tune MoS's soft prompt.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recbole_fair import storage
+from recbole_fair.data.inputs import inputs_of
+from recbole_fair.data.prompts import PromptInputs
+from recbole_fair.errors import UsageError
+from recbole_fair.groups.variants import NONE, OWN, Variant
+from recbole_fair.host import GeneralRecommender, InputType
+from recbole_fair.language import adapters, tiny
+from recbole_fair.language.answer_words import answer_tokens
+from recbole_fair.language.checkpoints import ModelFolder, find
+from recbole_fair.metrics.formulas import IntArray
+from recbole_fair.models import losses
+from recbole_fair.models.llm import fair_losses
+from recbole_fair.models.llm.prompts import PromptEncoder, Template, read_template
+from recbole_fair.models.llm.scoring import pad
+from recbole_fair.models.llm.soft_prompt import MixtureOfStereotypes, SoftPrompt, masked_mean
+from recbole_fair.models.llm.stereotype_prompts import (
+    Asked,
+    AskedBatches,
+    PairPrompts,
+    asked,
+    kinds_of,
+    stereotypes_of,
+    tokenizer_texts,
+)
+from recbole_fair.models.llm.virtual_tokens import (
+    Embedded,
+    answer_logits,
+    check_room,
+    position_limit,
+    prepend,
+    states_of,
+)
+
+TINY = "tiny"
+_WEIGHTS = "language_model."  # what the parameters of the language model are called in a base's checkpoint
+_ADAPTERS = ("none", "mos", "prompt_tuning", "p_tuning", "lora")
+# What decides the prompts and planted labels of a base, beside the keys that every base takes over.
+_OF_PROMPTS = ("user_groups", "item_text", "wording", "sf_z", "sf_d")
+_TARGETS = {"seq2seq": ("q", "v"), "causal": ("q_proj", "v_proj")}  # of LoRA, as TALLRec has it
+
+
+def base_of_rows(config: Any) -> dict[str, Any]:
+    """A tiny model knows nothing before MoS-Base has trained it; a pre-trained one is the base itself."""
+    if config["base_llm"] != TINY:
+        return {}
+    return {"": {"model": "MoS-Base", **{key: config[key] for key in _OF_PROMPTS if config[key] is not None}}}
+
+
+class MoS(GeneralRecommender):
+    """Answers pairs by softmax over the logits of two answer tokens."""
+
+    input_type = InputType.POINTWISE
+    reads_prompts = True
+    scores_new_users = True
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        inputs = inputs_of(dataset)
+        assert inputs.prompts is not None, "the runner gives prompts to a model that reads them"
+        self.inputs, self.adapter = inputs.prompts, config["adapter"]
+        if self.adapter not in _ADAPTERS:
+            raise UsageError(f"adapter={self.adapter}: {config.name} takes {', '.join(_ADAPTERS)}")
+        template = read_template(config["prompt_template"])
+        folder = language_folder(config, inputs.prompts)
+        self.language_model = self._adapted(config, _frozen_or_trained(config, folder, inputs.bases.get("")))
+        self._read_texts(config, folder, template)
+        self.mixture = _mixture(config, self.bare) if self.adapter == "mos" else None
+        check_room(position_limit(self.bare.config), int(config["max_prompt_tokens"]), self._virtual(config))
+        self._prepare_losses(config)
+        self.score_tokens = int(config["score_tokens"])
+
+    # --- how it is built
+
+    def _read_texts(self, config: Any, folder: ModelFolder, template: Template) -> None:
+        """The tokenizer: prompts, answers, and the words that the router reads."""
+        tokenizer: Any = folder.tokenizer()
+        self.ending = [tokenizer.eos_token_id] if self.bare.config.is_encoder_decoder else []  # as T5 was trained
+        budget = int(config["max_prompt_tokens"]) - len(self.ending)
+        encoder = PromptEncoder(tokenizer, template, budget=budget, chat=config["chat"], item_type=config["item_type"])
+        self.prompts = PairPrompts(config, self.inputs, encoder)
+        space = "" if encoder.chat else " "
+        self.answers = answer_tokens(tokenizer, f"{space}{template.yes}", f"{space}{template.no}")
+        attribute = self.prompts.attribute
+        words = [f" {attribute.worded(value, int(config['wording']))}" for value in attribute.values]
+        self.words: list[list[int]] = [
+            tokenizer.encode(word, add_special_tokens=False, split_special_tokens=True) for word in words
+        ]
+        self._encoded: dict[tuple[int, Variant], list[int]] = {}
+
+    def _adapted(self, config: Any, model: Any) -> nn.Module:
+        """The language model with PEFT's part in it, for the rows that have one."""
+        tokens = int(config["virtual_tokens"])
+        if self.adapter == "prompt_tuning":
+            return adapters.prompt_tuning(model, tokens=tokens)
+        if self.adapter == "p_tuning":
+            return adapters.p_tuning(model, tokens=tokens, hidden=int(config["p_tuning_hidden"]))
+        if self.adapter == "lora":
+            return adapters.lora(
+                model, rank=int(config["lora_r"]), alpha=int(config["lora_alpha"]),
+                dropout=float(config["lora_dropout"]), targets=config["lora_targets"] or _TARGETS[config["backbone"]],
+            )  # fmt: skip
+        return model
+
+    @property
+    def bare(self) -> Any:
+        """The language model itself, inside PEFT's wrapper where there is one."""
+        model: Any = self.language_model
+        return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+    def _virtual(self, config: Any) -> int:
+        return int(config["virtual_tokens"]) if self.adapter in ("mos", "prompt_tuning", "p_tuning") else 0
+
+    def _prepare_losses(self, config: Any) -> None:
+        """The stereotypes that L_fair reads, its running sums, and the weights of IFairLRS."""
+        self.fair_loss, self.fair_weight = config["fair_loss"], float(config["fair_loss_weight"])
+        self.div, self.div_weight = (config["div"], float(config["div_margin"])), float(config["div_weight"])
+        self.measure = config["fairllm"]
+        self.histories = stereotypes_of(config, self.inputs)
+        if self.fair_loss == "up5" and not config.choice.model.trained_by:
+            raise UsageError(f"fair_loss=up5: needs an adversary, which {config.name} lacks; take model=UP5-Loss")
+        if self.fair_loss == "sf":
+            groups, kinds = len(self.histories.groups.names), len(kinds_of(config))
+            self.running = fair_losses.RunningSF(groups, kinds, float(config["sf_decay"]))
+        if self.fair_loss == "ifairlrs":
+            self.item_weights = self._ifairlrs_weights(asked(config, self.inputs))
+
+    def _ifairlrs_weights(self, prompts: Asked) -> Tensor:
+        """IFairLRS's weight of each item's group, [I], over the run's training prompts; groups are the stereotypes."""
+        lines = self.inputs.timelines
+        targets = lines.items[prompts.rows]
+        shown = [self.prompts.shown(int(user), int(row)) for user, row in zip(prompts.users, prompts.rows, strict=True)]
+        history = lines.items[np.concatenate(shown)]
+        if not len(history):
+            raise UsageError("fair_loss=ifairlrs: no training prompt has a history to weigh by; raise history_length")
+        weights = np.ones(self.n_items)
+        weights[targets] = fair_losses.ifairlrs_weights(history, targets, self.histories.member)
+        return torch.from_numpy(weights).float()
+
+    @classmethod
+    def train_loader(cls, config: Any, part: Any) -> AskedBatches:
+        """Batches of training prompts; the model, which has the tokenizer, writes them."""
+        inputs = inputs_of(part).prompts
+        assert inputs is not None, "the runner gives prompts to a model that reads them"
+        return AskedBatches(part, asked(config, inputs), int(config["train_batch_size"]), int(config["seed"]))
+
+    # --- how it is trained
+
+    def calculate_loss(self, batch: Asked) -> dict[str, Tensor]:
+        """The parts of Eq. (14)."""
+        read = self._embedded(self._written(batch, batch.values))
+        logits = self._logits(read)
+        answers = torch.from_numpy(~batch.labels).long().to(logits.device)  # Yes is 0, No is 1
+        each = losses.cross_entropy(logits, answers)
+        parts = {"rec": self._recommending(each, batch)}
+        if self.fair_loss in ("sf", "fairllm"):
+            yes = logits.softmax(-1)[:, 0]
+            fair = self._sf(yes, batch) if self.fair_loss == "sf" else self._fairllm(batch)
+            parts["fair"] = self.fair_weight * fair
+        if self.mixture is not None and self.div_weight:
+            parts["div"] = self.div_weight * self.mixture.diversity(*self.div)
+        return parts
+
+    def _recommending(self, each: Tensor, batch: Asked) -> Tensor:
+        if self.fair_loss != "ifairlrs":
+            return each.mean()
+        items = torch.from_numpy(self.inputs.timelines.items[batch.rows])
+        return fair_losses.ifairlrs(each, self.item_weights[items].to(each.device))
+
+    def _sf(self, yes: Tensor, batch: Asked) -> Tensor:
+        """|SF| over running sums (Eq. 12)."""
+        terms = self.histories.pair_terms(batch.users, self.inputs.timelines.items[batch.rows])
+        above, below = (torch.from_numpy(part).to(yes) for part in terms)
+        fair: Tensor = self.running(yes, above, below, torch.from_numpy(batch.kinds).to(yes.device))
+        return fair
+
+    def _fairllm(self, batch: Asked) -> Tensor:
+        """The disparity of the answers to the batch's pairs with each value of the attribute, against none."""
+        values = range(-1, len(self.prompts.attribute.values))
+        neutral, *given = [self._yes(batch, np.full(len(batch), value)) for value in values]
+        return fair_losses.fairllm(neutral, torch.stack(given), self.measure)
+
+    def _yes(self, batch: Asked, values: IntArray) -> Tensor:
+        return self._logits(self._embedded(self._written(batch, values))).softmax(-1)[:, 0]
+
+    def attacked(self, batch: Asked) -> tuple[Tensor, Tensor]:
+        """What UP5's adversary reads: mean states [B, d] of the prompts, and the users' own values [B], -1 unknown."""
+        read = self._embedded(self._written(batch, batch.values))
+        states = states_of(self.bare)(*read)
+        own = torch.from_numpy(self.prompts.attribute.of_user[batch.users])
+        return masked_mean(states, read.mask), own.to(states.device)
+
+    @property
+    def attacked_shape(self) -> tuple[int, int]:
+        """The width of such a state, and how many values the attribute has."""
+        return self.bare.get_input_embeddings().weight.shape[1], len(self.prompts.attribute.values)
+
+    def _written(self, batch: Asked, values: IntArray) -> list[list[int]]:
+        """The prompts of a batch, each carrying the value in its place; encoded once a run."""
+        places = zip(batch.users.tolist(), batch.rows.tolist(), values.tolist(), strict=True)
+        return [self._prompt(user, row, self.prompts.variant(value)) for user, row, value in places]
+
+    def _prompt(self, user: int, row: int, variant: Variant) -> list[int]:
+        if (row, variant) not in self._encoded:
+            self._encoded[row, variant] = self.prompts.training(user, row, variant)
+        return self._encoded[row, variant]
+
+    # --- what the language model reads
+
+    def _embedded(self, prompts: list[list[int]]) -> Embedded:
+        """The prompts' token embeddings, behind the virtual tokens of the rows that have some (Eq. 10)."""
+        padded = pad([[*prompt, *self.ending] for prompt in prompts], self.device)
+        embeddings = self.bare.get_input_embeddings()(padded.ids)
+        if self.mixture is not None:
+            return prepend(self.soft_prompt(embeddings, padded.mask).tokens, embeddings, padded.mask)
+        if self.adapter in ("prompt_tuning", "p_tuning"):
+            return prepend(self._tuned_tokens(), embeddings, padded.mask)
+        return Embedded(embeddings, padded.mask)
+
+    def soft_prompt(self, embeddings: Tensor, mask: Tensor) -> SoftPrompt:
+        """MoS's soft prompts; the stereotypes' words reach its router alone."""
+        assert self.mixture is not None, f"adapter={self.adapter} has no experts"
+        table = self.bare.get_input_embeddings()
+        words = [table(torch.tensor(word, device=self.device)) for word in self.words]
+        soft: SoftPrompt = self.mixture(embeddings, mask, words, states_of(self.bare))
+        return soft
+
+    def _tuned_tokens(self) -> Tensor:
+        """PEFT's virtual tokens [k, d]: a T5's encoder reads the first half, the other is there for its decoder."""
+        model: Any = self.language_model
+        tokens: Tensor = model.get_prompt(1)[0]
+        return tokens[: model.active_peft_config.num_virtual_tokens]
+
+    def _logits(self, read: Embedded) -> Tensor:
+        return answer_logits(self.bare, read, self.answers).float()
+
+    # --- how it is asked
+
+    @torch.no_grad()
+    def answer(self, users: Tensor, items: Tensor, variant: Variant) -> Tensor:
+        """The probability of Yes of each pair [P]."""
+        prompts = self.prompts.judged(users.cpu().numpy(), items.cpu().numpy(), variant)
+        scores = torch.empty(len(prompts))
+        for places in _batches(prompts, self.score_tokens):
+            logits = self._logits(self._embedded([prompts[place] for place in places]))
+            scores[places] = logits.softmax(-1)[:, 0].cpu()
+        return scores
+
+    def rank(self, users: Tensor, candidates: Tensor) -> Tensor:
+        """Scores [B, C] of candidates, under each user's own values where sensitive attributes are named."""
+        real = candidates > 0
+        owners = users.unsqueeze(1).expand_as(candidates)[real]
+        scores = torch.zeros(candidates.shape)
+        scores[real] = self.answer(owners, candidates[real], OWN if self.inputs.sensitive else NONE)
+        return scores
+
+
+def _batches(prompts: list[list[int]], most: int) -> list[list[int]]:
+    """Places of prompts, long ones first, in batches of at most `most` tokens with their padding.
+
+    >>> _batches([[1], [1, 2, 3], [1, 2]], 6)
+    [[1, 2], [0]]
+    """
+    order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place]))
+    batches: list[list[int]] = []
+    for place in order:
+        if batches and (len(batches[-1]) + 1) * len(prompts[batches[-1][0]]) <= most:
+            batches[-1].append(place)
+        else:
+            batches.append([place])
+    return batches
+
+
+def language_folder(config: Any, inputs: PromptInputs) -> ModelFolder:
+    """The folder of `base_llm`; a tiny one is made from training prompts, the same for a base and its rows."""
+    cache = Path(config["cache_dir"]).expanduser() if config["cache_dir"] else storage.default_cache()
+    if config["base_llm"] != TINY:
+        return find(config["base_llm"], config["llm_revision"], cache=cache)
+    sizes = {name: int(config[f"tiny_{name}"]) for name in ("width", "layers", "heads", "vocabulary")}
+    texts = tokenizer_texts(inputs, read_template(config["base_template"]), inputs.attributes)
+    return tiny.cached(cache, config["backbone"], texts, seed=int(config["seed"]), **sizes)
+
+
+def _frozen_or_trained(config: Any, folder: ModelFolder, base: Path | None) -> Any:
+    """The language model with the weights of its base run; only a row without adapter trains it."""
+    model: Any = folder.model(
+        config["backbone"], device="cpu", dtype=config["llm_dtype"], attention=config["llm_attention"]
+    )
+    if base is not None:
+        load_base(model, base)
+    return model.requires_grad_(config["adapter"] == "none")
+
+
+def load_base(model: nn.Module, folder: Path) -> None:
+    """Put the trained weights of a base run into its language model; another shape or name is refused."""
+    about = storage.read_json(folder / "model.json")
+    tensors, _ = storage.read_tensors(folder / "model.safetensors", str(about.get("sha256")))
+    state = {name.removeprefix(_WEIGHTS): value for name, value in tensors.items() if name.startswith(_WEIGHTS)}
+    parameters = dict(model.named_parameters())
+    if wrong := sorted(name for name in {*state, *parameters} if not _same_shape(name, state, parameters)):
+        raise UsageError(f"base={folder}: its language model is of another size or kind ({wrong[0]}); make it again")
+    with torch.no_grad():
+        for name, value in state.items():
+            parameters[name].copy_(value)
+
+
+def _same_shape(name: str, state: dict[str, Tensor], parameters: dict[str, nn.Parameter]) -> bool:
+    return name in state and name in parameters and state[name].shape == parameters[name].shape
+
+
+def _mixture(config: Any, model: Any) -> MixtureOfStereotypes:
+    """Router, reweighting and experts, which begin at words of the language model."""
+    table = model.get_input_embeddings().weight
+    mixture = MixtureOfStereotypes(
+        table.shape[1], int(config["num_experts"]), int(config["virtual_tokens"]), expert=config["expert"],
+        rank=int(config["expert_rank"]), routing=config["routing"], router_gradient=config["router_gradient"],
+        router_input=config["router_input"], reweighting=bool(config["reweighting"]),
+    )  # fmt: skip
+    mixture.start_at_words(table)
+    return mixture

@@ -1,0 +1,287 @@
+"""Every row of the MoS family through a whole run on the toy data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from toy import toy_keys
+
+from recbole_fair import bases, registry, runner
+from recbole_fair.errors import UsageError
+from recbole_fair.groups.variants import NONE, Variant
+from recbole_fair.models.llm.mos import MoS
+from recbole_fair.models.llm.stereotype_prompts import asked
+from recbole_fair.settings.config import Config
+from recbole_fair.storage import read_tensors
+from recbole_fair.training.trainer import FairTrainer
+
+ROWS = [row.name for row in registry.MODELS.values() if row.family == "mos" and row.name != "MoS-Base"]
+FIGURES = ("auc", "f1", "precision", "recall", "sf", "sf_in", "sf_every", "pull", "flip[gender]")
+# Small, and a threshold at which some items of either taste are a stereotype and some are not.
+KEYS: dict[str, Any] = {
+    "likes": "[4,inf)", "valid_metric": "AUC", "sf_z": 0.85, "epochs": 1, "max_train_prompts": 48,
+    "max_eval_prompts": 48, "train_batch_size": 24, "bootstrap": 0, "tiny_width": 16, "tiny_layers": 1,
+    "tiny_vocabulary": 400,
+}  # fmt: skip
+
+Keys = Callable[..., dict[str, Any]]
+Frozen = dict[str, torch.Tensor]
+
+
+class Trained:
+    """A finished run, and its language model's own weights before and after training."""
+
+    def __init__(self, result: Any, before: Frozen, after: Frozen) -> None:
+        self.result, self.before, self.after = result, before, after
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.result.run_dir)
+
+
+def frozen(model: Any) -> Frozen:
+    weights = model.bare.named_parameters()
+    return {name: value.detach().clone() for name, value in weights if ".lora_" not in name}
+
+
+def train(keys: dict[str, Any]) -> Trained:
+    seen: list[Frozen] = []
+    plain = FairTrainer.fit
+
+    def watched(self: Any, *arguments: Any, **options: Any) -> Any:
+        seen.append(frozen(self.model))
+        fitted = plain(self, *arguments, **options)
+        seen.append(frozen(self.model))
+        return fitted
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FairTrainer, "fit", watched)
+        return Trained(runner.run(**keys), *seen)
+
+
+@pytest.fixture(scope="module")
+def base(toy_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return train({**toy_keys(toy_root, tmp_path_factory.mktemp("base") / "run", "MoS-Base"), **KEYS})
+
+
+@pytest.fixture(scope="module")
+def rows(toy_root: Path, tmp_path_factory: pytest.TempPathFactory, base: Trained) -> Iterator[Callable[[str], Trained]]:
+    made: dict[str, Trained] = {}
+
+    def row(name: str) -> Trained:
+        if name not in made:
+            keys = toy_keys(toy_root, tmp_path_factory.mktemp(name) / "run", name)
+            made[name] = train({**keys, **KEYS, "base": str(base.folder)})
+        return made[name]
+
+    yield row
+
+
+@pytest.fixture
+def keys(toy: Keys, base: Trained) -> Keys:
+    return lambda name, **more: toy(name, **{**KEYS, "base": str(base.folder), **more})
+
+
+def model_of(folder: Path) -> Any:
+    return runner.open_run(folder)[2].model
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_every_row_trains_and_leaves_the_language_model_as_the_base_made_it(
+    name: str, rows: Callable[[str], Trained], base: Trained
+) -> None:
+    row = rows(name)
+    assert row.result.status in ("ok", "collapsed"), row.result.error
+    assert all(isinstance(row.result.test[figure], float) for figure in FIGURES), row.result.test
+    assert row.before.keys() == row.after.keys()
+    assert all(torch.equal(row.before[part], row.after[part]) for part in row.before)
+    made, _ = read_tensors(base.folder / "model.safetensors")
+    ours = sorted(row.after.values(), key=lambda value: (value.numel(), float(value.double().sum())))
+    theirs = sorted(made.values(), key=lambda value: (value.numel(), float(value.double().sum())))
+    assert len(ours) - len(theirs) in (0, 1)  # PEFT names tied embeddings once, too
+    assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+    stored, _ = read_tensors(row.folder / "model.safetensors")
+    assert not any("shared" in part or "embed_tokens" in part for part in stored)  # only what was tuned
+
+
+def test_the_base_learns(base: Trained) -> None:
+    assert any(not torch.equal(base.before[part], base.after[part]) for part in base.before)
+    assert base.result.parameters["trainable"] == base.result.parameters["total"]
+
+
+@pytest.mark.parametrize("name", ["MoS-stochastic", "LoRA"])
+def test_the_same_seed_gives_the_same_figures(
+    name: str, rows: Callable[[str], Trained], keys: Keys, tmp_path: Path
+) -> None:
+    again = runner.run(**keys(name, run_dir=str(tmp_path / "again")))
+    assert again.test == rows(name).result.test
+    assert again.valid == rows(name).result.valid
+
+
+@pytest.mark.parametrize("name", ["MoS", "MoS-stochastic", "Prompt-Tuning", "P-Tuning", "LoRA"])
+def test_a_reloaded_row_answers_as_the_run_did(name: str, rows: Callable[[str], Trained]) -> None:
+    _, data, trainer = runner.open_run(rows(name).folder)
+    trainer.evaluate(data.valid, load_best_model=False)
+    again = trainer.evaluate(data.test, load_best_model=False)
+    assert {key: value for key, value in again.items() if key in FIGURES} == {
+        key: value for key, value in rows(name).result.test.items() if key in FIGURES
+    }
+
+
+def test_answers_depend_neither_on_order_nor_on_company(rows: Callable[[str], Trained]) -> None:
+    _, data, trainer = runner.open_run(rows("MoS").folder)
+    users, items = np.array(list(data.test.labels)).T[:, :12]
+    model, variant = trainer.model, Variant("gender", "F")
+    together = model.answer(torch.tensor(users), torch.tensor(items), variant)
+    backwards = model.answer(torch.tensor(users[::-1].copy()), torch.tensor(items[::-1].copy()), variant).flip(0)
+    alone = torch.cat(
+        [model.answer(torch.tensor([u]), torch.tensor([i]), variant) for u, i in zip(users, items, strict=True)]
+    )
+    torch.testing.assert_close(together, backwards)
+    torch.testing.assert_close(together, alone)
+    assert not torch.equal(together, model.answer(torch.tensor(users), torch.tensor(items), NONE))
+
+
+def test_a_judged_prompt_shows_the_latest_titles_before_the_judged_part(rows: Callable[[str], Trained]) -> None:
+    _, data, trainer = runner.open_run(rows("MoS").folder)
+    model, (user, item) = trainer.model, next(iter(data.test.labels))
+    titles = model.inputs.titles
+    past = []
+    for phase in ("train", "valid"):
+        part = data.parts[phase].inter_feat
+        mine = part["user_id"].numpy() == user
+        columns = (part[name].numpy()[mine] for name in ("timestamp", "item_id", "rating"))
+        past += list(zip(*columns, strict=True))
+    latest = sorted(past)[-10:]
+    likes = ", ".join(f'"{titles[int(i)]}"' for _, i, rating in latest if rating >= 4) or "none"
+    dislikes = ", ".join(f'"{titles[int(i)]}"' for _, i, rating in latest if rating < 4) or "none"
+    wanted = (
+        "Given a M user's interaction history, identify whether this user will like the target item. "
+        f'Answer "Yes" or "No".\nUser likes: {likes}\nUser dislikes: {dislikes}\nTarget item: "{titles[item]}"\nAnswer:'
+    )
+    (tokens,) = model.prompts.judged(np.array([user]), np.array([item]), Variant("gender", "M"))
+    assert model.prompts.encoder.tokenizer.decode(tokens) == wanted
+
+
+def test_l_fair_is_eq_4_with_probabilities_over_the_training_pairs(rows: Callable[[str], Trained]) -> None:
+    config, data, trainer = runner.open_run(rows("MoS").folder)
+    model, batch = trainer.model.eval(), asked(config, trainer.model.inputs)
+    model.running.sums.zero_()
+    users, items = data.pairs("train")
+    gender = model.prompts.attribute.of_user
+    degree = np.zeros((len(model.inputs.titles), 2))
+    pairs = sorted(set(zip(users.tolist(), items.tolist(), strict=True)))
+    for g in (0, 1):
+        size = len({user for user, _ in pairs if gender[user] == g})
+        for user, item in pairs:
+            degree[item, g] += (gender[user] == g) / size
+    signed = degree - degree[:, ::-1]
+    seen = np.unique(items)
+    threshold = signed[seen].mean(0) + 0.85 * signed[seen].std(0)
+    member = signed >= threshold
+    member[np.setdiff1d(np.arange(len(member)), seen)] = False
+    above, below = np.zeros(2), np.zeros(2)
+    for user, row, value in zip(batch.users, batch.rows, batch.values, strict=True):
+        prompt = model.prompts.training(int(user), int(row), model.prompts.variant(int(value)))
+        with torch.no_grad():
+            yes = float(model._logits(model._embedded([prompt])).softmax(-1)[0, 0])
+        g = gender[user]
+        if g < 0:
+            continue
+        own = [member[item, g] for other, item in pairs if other == user]
+        above[g] += yes * np.mean(own)
+        below[g] += yes * member[model.inputs.timelines.items[row], g]
+    present = below > 0
+    wanted = abs(1 - np.mean(above[present] / np.maximum(below[present], 1)))
+    assert wanted > 0.01
+    assert float(model.calculate_loss(batch)["fair"].detach()) == pytest.approx(wanted, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["TALLRec--", "P-Tuning", "TALLRec"])
+def test_what_peft_tunes_is_read_as_peft_itself_reads_it(name: str, rows: Callable[[str], Trained]) -> None:
+    model = model_of(rows(name).folder)
+    prompt = [5, 6, 7, 8, 9, *model.ending]
+    ids = torch.tensor([prompt])
+    with torch.no_grad():
+        ours = model._logits(model._embedded([[5, 6, 7, 8, 9]]))
+        start = torch.tensor([[model.bare.config.decoder_start_token_id]])
+        output = model.language_model(input_ids=ids, attention_mask=torch.ones_like(ids), decoder_input_ids=start)
+    torch.testing.assert_close(ours, output.logits[:, 0, list(model.answers)])
+
+
+def test_a_decoder_alone_serves_as_backbone(keys: Keys, toy: Keys, tmp_path: Path) -> None:
+    made = runner.run(**toy("MoS-Base", **KEYS, backbone="causal"))
+    more = {"base": made.run_dir, "backbone": "causal", "router_input": "stereotype_states"}
+    row = runner.run(**keys("MoS", **more, run_dir=str(tmp_path / "row")))
+    assert all(isinstance(row.test[figure], float) for figure in FIGURES)
+
+
+def test_a_run_may_train_on_several_kinds_of_prompts_with_a_planted_stereotype(keys: Keys) -> None:
+    kinds = ["explicit", "counterfactual"]
+    row = runner.run(**keys("LoRA", stereotype_prompt=kinds, planted_stereotype=1.0, keep="last"))
+    assert row.status in ("ok", "collapsed")
+    config, _, trainer = runner.open_run(Path(row.run_dir))
+    inputs = trainer.model.inputs
+    every = asked(config.replaced(max_train_prompts=None), inputs)
+    natural = asked(config.replaced(max_train_prompts=None, planted_stereotype=0.0), inputs)
+    assert (every.labels != natural.labels).any()
+    assert (asked(config.replaced(max_train_prompts=None, seed=7), inputs).labels == every.labels).all()
+
+
+def test_a_base_is_asked_for_with_all_that_its_prompts_depend_on(toy: Keys) -> None:
+    given = {"planted_stereotype": 0.5, "stereotype_prompt": "explicit", "history_length": 3, "user_groups": ["gender"]}
+    (request,) = bases.bases_of(Config(overrides=toy("MoS", **KEYS, **given)))
+    assert isinstance(request, bases.Request)
+    assert request.model == "MoS-Base"
+    wanted = {**given, **{key: KEYS[key] for key in ("likes", "sf_z", "max_train_prompts", "tiny_width")}}
+    assert {key: request.config()[key] for key in wanted} == wanted
+    assert request.config()["adapter"] == "none"
+
+
+def test_a_pre_trained_language_model_needs_no_base(toy: Keys, tmp_path: Path) -> None:
+    from recbole_fair.language import tiny
+
+    texts = ['User likes: "Funny comic number 1", "Dark city night 2" Answer: Yes No' for _ in range(20)]
+    tiny.write(tmp_path / "llm", "seq2seq", texts, seed=1, width=16, layers=1, vocabulary=400)
+    more = {"base_llm": str(tmp_path / "llm"), "max_train_prompts": 24, "max_eval_prompts": 24}
+    row = runner.run(**toy("MoS", **{**KEYS, **more}))
+    assert row.base is None
+    assert isinstance(row.test["auc"], float)
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "message"),
+    [
+        ("MoS", {"planted_stereotype": 0.5}, "implicit prompts carry no word"),
+        ("MoS", {"stereotype_prompt": "explicitly"}, "stereotype_prompt='explicitly'.*Did you mean 'explicit'"),
+        ("MoS", {"stereotype_prompt": []}, "stereotype_prompt=''"),
+        ("MoS", {"user_groups": ["gender*age"]}, "no single user field"),
+        ("MoS", {"group_bins": {"gender": {"all": ["F", "M"]}}}, "has the one value"),
+        ("MoS", {"sf_z": 90}, "no item is a stereotype"),
+        ("MoS", {"fair_loss": "up5"}, "take model=UP5-Loss"),
+        ("MoS", {"num_experts": 1}, "needs at least 2"),
+        ("MoS", {"adapter": "experts"}, "adapter=experts: MoS takes none, mos"),
+        ("MoS", {"tiny_width": 32}, "another size or kind"),
+        ("IFairLRS", {"history_length": 0}, "no training prompt has a history"),
+        ("LoRA", {"lora_targets": ["query"]}, "no linear layer"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_training(name: str, more: dict[str, Any], message: str, keys: Keys) -> None:
+    with pytest.raises(UsageError, match=message):
+        runner.run(**keys(name, **more))
+
+
+def test_the_model_is_one_class() -> None:
+    assert {registry.load(registry.MODELS[name].target) for name in ROWS} == {MoS}
+
+
+@pytest.mark.parametrize(("fair", "plain"), [("LoRA", "TALLRec"), ("Prompt-Tuning", "TALLRec--")])
+def test_l_fair_moves_what_its_twin_without_it_leaves(fair: str, plain: str, rows: Callable[[str], Trained]) -> None:
+    tuned, twin = (read_tensors(rows(name).folder / "model.safetensors")[0] for name in (fair, plain))
+    assert twin.keys() == {name for name in tuned if not name.startswith("running.")}
+    assert any(not torch.equal(tuned[name], value) for name, value in twin.items())
