@@ -34,6 +34,7 @@ class P5(GeneralRecommender):
 
     input_type = InputType.POINTWISE
     reads_prompts = True
+    reads_titles = False  # items are numbers
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
