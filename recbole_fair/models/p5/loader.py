@@ -1,6 +1,6 @@
 """Training prompts of P5: for every training interaction with a history, what came before it and then its item.
 
-An epoch passes over all prompts in a seeded order, or over the first `most` batches of it; each prompt gets a task and a
+An epoch passes over all prompts in a seeded order, or over its first `most` batches; each prompt gets a task and a
 template drawn anew.
 """
 
