@@ -93,6 +93,15 @@ def _host(kind: str, name: str, *, alias: str = "", needs: str = "", **variants:
     return Row(alias or name, target, family, cite=name, needs=needs, host=name, variants=paths)
 
 
+_P5_BASES = "recbole_fair.models.p5.bases"
+_ALGORITHM_1 = "recbole_fair.strategies.cfp:CounterfactualPrompt"
+
+
+def _on_p5(name: str, target: str, cite: str, *, base: str = f"{_P5_BASES}:plain", trained_by: str = "") -> Row:
+    target, needs = f"recbole_fair.models.p5.fair:{target}", "a sensitive_attribute; a P5 (made first)"
+    return Row(name, target, "p5", cite, needs, base=base, trained_by=trained_by)
+
+
 _INFONCE = "recbole_fair.models.infonce:InfoNCE"
 _TITLES = "item texts"
 
@@ -101,6 +110,10 @@ _OURS = (
     Row("Linear", "recbole_fair.models.alpharec:Linear", "embedding", "Linear", _TITLES),
     Row("XSimGCL", "recbole_fair.models.xsimgcl:XSimGCL", "host", "XSimGCL", host="LightGCN"),
     Row("PMF", "recbole_fair.models.pmf:PMF", "host", "PMF"),
+    Row("P5", "recbole_fair.models.p5.model:P5", "p5", "P5"),
+    _on_p5("CFP", "CFP", "UP5", trained_by=_ALGORITHM_1),
+    _on_p5("CFP-Mixture", "CFPMixture", "UP5", base=f"{_P5_BASES}:single_prompts", trained_by=_ALGORITHM_1),
+    _on_p5("Erase", "Erase", "LEACE"),
     Row("Pop", "recbole_fair.models.controls:Pop", "host", "Pop"),
     Row("Random", "recbole_fair.models.controls:Random", "host", "RecBole"),
 )

@@ -80,7 +80,7 @@ class Attribute:
 class PromptInputs:
     """All that prompts are made from."""
 
-    titles: Sequence[str]  # by item id
+    titles: Sequence[str]  # by item id; none for a model that reads none and a data set that names none
     attributes: Mapping[str, Attribute]  # of every user grouping that a prompt may name
     sensitive: tuple[str, ...]  # those that OWN gives
     timelines: Timelines
@@ -105,7 +105,7 @@ def prompt_inputs(config: Any, data: Data) -> PromptInputs:
     """Titles, attributes and timelines of a run's data."""
     fields = config["item_text"] or ()
     fields = [fields] if isinstance(fields, str) else list(fields)
-    if not fields:
+    if not fields and getattr(config.model_class, "reads_titles", True):
         raise UsageError(
             f"item_text: {config.name} needs item texts; set item_text to item fields of {config['dataset']}"
         )
@@ -116,7 +116,7 @@ def prompt_inputs(config: Any, data: Data) -> PromptInputs:
     names = dict.fromkeys([*sensitive, *reported])
     _check_words(config, names)
     return PromptInputs(
-        titles=item_texts([data.values(field, "item_text") for field in fields]),
+        titles=item_texts([data.values(field, "item_text") for field in fields]) if fields else (),
         attributes={name: _attribute(config, user_groups(config, data, name)) for name in names},
         sensitive=sensitive,
         timelines=timelines(config, data),

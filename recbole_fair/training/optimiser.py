@@ -31,8 +31,11 @@ def adafactor(groups: list[dict[str, Any]], rate: float, weight_decay: float) ->
     return Adafactor(groups, lr=rate, weight_decay=weight_decay)
 
 
-def schedule(optimizer: Optimizer, kind: str, warmup: float, steps: int) -> LambdaLR:
-    """The rate of every step: it rises over the first share `warmup`, then stays, falls in a line, or as a cosine."""
+def schedule(optimizer: Optimizer, kind: str, warmup: float, steps: int, *, made: int = 0) -> LambdaLR:
+    """The rate of every step: it rises over the first share `warmup`, then stays, falls in a line, or as a cosine.
+
+    `made` steps of the `steps` lie behind, in an optimiser that a resume point gave back.
+    """
     rising = math.ceil(warmup * steps)
     falls: dict[str, Callable[[float], float]] = {
         "constant": lambda _: 1.0,
@@ -45,4 +48,4 @@ def schedule(optimizer: Optimizer, kind: str, warmup: float, steps: int) -> Lamb
             return (step + 1) / rising
         return falls[kind](min((step - rising) / max(steps - rising, 1), 1.0))
 
-    return LambdaLR(optimizer, factor)
+    return LambdaLR(optimizer, factor, last_epoch=made - 1)

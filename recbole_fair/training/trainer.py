@@ -113,9 +113,8 @@ class FairTrainer(Trainer):
     def _start_schedule(self, batches: int) -> None:
         """From the first step, or from where a resume point left it."""
         kind, warmup = self.config["lr_schedule"], float(self.config["warmup"])
-        self.schedule = optimiser.schedule(self.optimizer, kind, warmup, self.epochs * batches)
-        for _ in range(self.start_epoch * batches):
-            self.schedule.step()
+        made, steps = self.start_epoch * batches, self.epochs * batches
+        self.schedule = optimiser.schedule(self.optimizer, kind, warmup, steps, made=made)
 
     def _after_epoch(self, epoch: int, valid_score: float) -> None:
         """The host calls this after every judged epoch, with early stopping already updated."""

@@ -1,0 +1,207 @@
+"""P5 (Geng et al. 2022): recommendation as writing the next item's id, by a T5.
+
+    L_rec = - log P(tokens of the item | prompt), a mean over the target tokens of a batch
+
+Lists are ranked by the exact log-likelihood of every candidate's id (ranking.py). The prompts are of the sequential
+task (the user's latest items) or the direct one (the candidates); judged by `judged_task`, under the first template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recbole_fair.data.prompts import PHASES
+from recbole_fair.errors import UsageError
+from recbole_fair.host import GeneralRecommender, InputType
+from recbole_fair.metrics.formulas import IntArray
+from recbole_fair.models.p5.indexing import WholeWordEmbedding, interaction_vectors
+from recbole_fair.models.p5.loader import IGNORED, Examples, PromptLoader
+from recbole_fair.models.p5.prompts import Prompt, PromptBatch, collate, user_mean
+from recbole_fair.models.p5.ranking import Trie, log_likelihood
+from recbole_fair.models.p5.wording import Wording
+
+_AT_ONCE = 64  # users that are encoded and ranked together
+
+
+class P5(GeneralRecommender):
+    """A T5 with whole-word embeddings; `language` and `whole_words` are all that is trained."""
+
+    input_type = InputType.POINTWISE
+    reads_prompts = True
+    reads_titles = False  # items are numbers
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.wording = Wording.of(config, dataset)
+        self.judged_task, self.order_seed = config["judged_task"], int(config["split_seed"])
+        self.place = config["state_place"]
+        self.language: Any = self._language(config)
+        self.width = int(self.language.config.d_model)
+        self.whole_words = WholeWordEmbedding(self.width)
+        self.trie = Trie(self.wording.words.items(self.wording.names), int(self.language.config.decoder_start_token_id))
+
+    @classmethod
+    def train_loader(cls, config: Any, part: Any) -> PromptLoader:
+        """Its own batches."""
+        return PromptLoader(config, part)
+
+    # --- the parts of one pass
+
+    def steered(self) -> AbstractContextManager[None]:
+        """What surrounds every pass of the T5; a row on a frozen P5 attaches its prompts here."""
+        return nullcontext()
+
+    def encode(self, prompts: PromptBatch) -> Tensor:
+        """The encoder's last states [B, S, D]."""
+        embedded = self.language.get_input_embeddings()(prompts.tokens) + self.whole_words(prompts.words)
+        states: Tensor = self.language.get_encoder()(
+            inputs_embeds=embedded, attention_mask=prompts.mask
+        ).last_hidden_state
+        return states
+
+    def writing_loss(self, states: Tensor, batch: Examples) -> Tensor:
+        """L_rec of a batch, given its encoder states."""
+        logits = self._decode(states, batch.prompts.mask, labels=batch.labels).logits
+        return nn.functional.cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED)
+
+    def state_at(self, place: str, states: Tensor, prompts: PromptBatch) -> Tensor:
+        """A state [B, D] for each prompt.
+
+        user: mean(E_u), of the encoder over the user's tokens (UP5, Eq. 3); all: over all tokens; decoder: the
+        decoder's last state before the first token, which decides on the item.
+        """
+        if place == "decoder":
+            start = torch.full((len(states), 1), self.trie.node_tokens[0].item(), device=states.device)
+            hidden: Tensor = self._decode(
+                states, prompts.mask, decoder_input_ids=start, output_hidden_states=True
+            ).decoder_hidden_states[-1]
+            return hidden[:, 0]
+        return user_mean(states, prompts.user if place == "user" else prompts.mask)
+
+    def _decode(self, states: Tensor, mask: Tensor, **named: Any) -> Any:
+        from transformers.modeling_outputs import BaseModelOutput
+
+        outputs = BaseModelOutput(last_hidden_state=states)
+        return self.language(encoder_outputs=outputs, attention_mask=mask, use_cache=False, **named)
+
+    # --- what RecBole, the evaluation and the probe ask
+
+    def calculate_loss(self, batch: Examples) -> Tensor:
+        """L_rec."""
+        with self.steered():
+            return self.writing_loss(self.encode(batch.prompts), batch)
+
+    def rank(self, users: Tensor, candidates: Tensor) -> Tensor:
+        """Log-likelihoods [B, C] of each user's candidates [B, C]; item 0 fills rows up.
+
+        The history is what every model knows before the part that is judged: the part of the candidates that the user
+        has met. Candidates that it never met are judged as in the test part.
+        """
+        device = self.whole_words.weight.device
+        pairs = zip(users.tolist(), candidates.tolist(), strict=True)
+        prompts = [self._judged_prompt(user, [item for item in row if item]) for user, row in pairs]
+        self.trie.to(device)
+        scores = [
+            self._likelihoods(collate(prompts[rows], self.wording.pad).to(device), candidates[rows].to(device))
+            for rows in _slices(len(prompts))
+        ]
+        return torch.cat(scores)
+
+    def user_states(self, batch: Any) -> Tensor:
+        """States [B, D] at `state_place`, each from the history before the test part."""
+        users = batch[self.USER_ID].tolist()
+        return self.states_of(users, "test", self.place)
+
+    def states_of(self, users: list[int], phase: str, place: str) -> Tensor:
+        """States [B, D] of users, from the sequential prompt of what is known before a part."""
+        device = self.whole_words.weight.device
+        prompts = [self._sequential(user, self._known(user, phase)) for user in users]
+        states = []
+        with self.steered():
+            for rows in _slices(len(prompts)):
+                asked = collate(prompts[rows], self.wording.pad).to(device)
+                states.append(self.state_at(place, self.encode(asked), asked))
+        return torch.cat(states)
+
+    def predict(self, interaction: Any) -> Tensor:
+        """Scores of the given pairs."""
+        return self.rank(interaction[self.USER_ID], interaction[self.ITEM_ID].unsqueeze(1)).squeeze(1)
+
+    def full_sort_predict(self, interaction: Any) -> Tensor:
+        """Scores of all items, [B * I], from the history before the test part."""
+        if self.judged_task == "direct":
+            raise UsageError("judged_task=direct: lists its candidates in the prompt; not all items can be ranked")
+        device, users = self.whole_words.weight.device, interaction[self.USER_ID].tolist()
+        self.trie.to(device)
+        scores = []
+        for rows in _slices(len(users)):
+            prompts = [self._sequential(user, self._known(user, "test")) for user in users[rows]]
+            items = torch.arange(self.n_items, device=device).expand(len(prompts), -1)
+            scores.append(self._likelihoods(collate(prompts, self.wording.pad).to(device), items))
+        return torch.cat(scores).view(-1)
+
+    def _likelihoods(self, prompts: PromptBatch, candidates: Tensor) -> Tensor:
+        with self.steered():
+            return log_likelihood(self.language, self.trie, candidates, self.encode(prompts), prompts.mask)
+
+    # --- prompts of users who are judged
+
+    def _judged_prompt(self, user: int, candidates: list[int]) -> Prompt:
+        if self.judged_task == "direct":
+            template = self.wording.first_template("direct")
+            return self.wording.prompter.direct(template, user, candidates, seed=self.order_seed)
+        return self._sequential(user, self._known_before_judged(user, candidates))
+
+    def _sequential(self, user: int, history: IntArray) -> Prompt:
+        return self.wording.prompter.sequential(self.wording.first_template("sequential"), user, history.tolist())
+
+    def _known_before_judged(self, user: int, candidates: list[int]) -> IntArray:
+        lines = self.wording.timelines
+        rows = np.arange(*lines.rows(user).indices(len(lines.items)))
+        met = rows[np.isin(lines.items[rows], candidates)]
+        return self._known(user, PHASES[int(lines.phases[met].min())] if len(met) else "test")
+
+    def _known(self, user: int, phase: str) -> IntArray:
+        lines = self.wording.timelines
+        own = lines.rows(user)
+        return lines.items[lines.known_before(user, phase, own.stop)]
+
+    # --- the T5
+
+    def _language(self, config: Any) -> Any:
+        """The T5 with a row for every new token; `item_init: svd` starts items where training users put them."""
+        language: Any = self.wording.folder.model("seq2seq", device="cpu", dtype="float32")
+        _set_dropout(language, float(config["dropout_prob"]))
+        first, new = self.wording.own_tokens, len(self.wording.new_tokens)
+        table = language.get_input_embeddings().weight
+        scale = float(table.detach().std())
+        if new:
+            language.resize_token_embeddings(first + new, mean_resizing=False)
+            table = language.get_input_embeddings().weight
+            nn.init.normal_(table.data[first:], std=scale)
+        if config["item_init"] == "svd":
+            if self.wording.names.items != "token":
+                raise UsageError("item_init=svd: gives every item's token a vector; set item_token=true")
+            _, vectors = interaction_vectors(self.wording.learned(), table.shape[1], scale=scale)
+            table.data[self.wording.item_tokens()] = vectors[1:]
+        return language
+
+
+def _slices(count: int) -> Iterator[slice]:
+    for start in range(0, count, _AT_ONCE):
+        yield slice(start, start + _AT_ONCE)
+
+
+def _set_dropout(model: nn.Module, share: float) -> None:
+    """T5 keeps the share in its layers and, for attention, as a number."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = share
+        elif isinstance(getattr(module, "dropout", None), float):
+            module.dropout = share  # type: ignore[assignment]

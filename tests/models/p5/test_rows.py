@@ -1,0 +1,289 @@
+"""The P5 rows on the toy data: what they train, what they leave alone, and what they give back after a reload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from toy import toy_keys, write_toy
+
+from recbole_fair import run, storage
+from recbole_fair.errors import UsageError
+from recbole_fair.models.p5.loader import Examples, PromptLoader
+from recbole_fair.models.p5.prompts import collate
+from recbole_fair.runner import open_run
+
+SMALL: dict[str, Any] = {
+    "tiny_width": 16,
+    "max_train_prompts": 128,
+    "max_history": 6,
+    "epochs": 1,
+    "num_candidates": 8,
+    "prefix_length": 2,
+    "prefix_width": 8,
+    "prefix_hidden": 8,
+    "joint_steps": 2,
+    "recommend_steps": 1,
+    "discriminate_steps": 2,
+    "eval_args": {"split": {"LS": "valid_and_test"}},
+    "valid_metric": "NDCG@5",
+    "bootstrap": 20,
+    "group_bins": {"age": {"young": "[0,40)", "old": "[40,100)"}},
+}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "P5": {},
+    "CFP": {"sensitive_attribute": "gender"},
+    "CFP-Mixture": {"sensitive_attribute": ["gender", "age"]},
+    "Erase": {"sensitive_attribute": "gender"},
+}
+Finished = dict[str, Path]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("p5")
+    write_toy(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def finished(home: Path) -> Finished:
+    """The folder of one run of every row; all stand on the same P5."""
+    folders = {row: home / row for row in [*SETTINGS, "age"]}
+    on_p5 = {"base": str(folders["P5"])}
+    singles = {"gender": str(folders["CFP"]), "age": str(folders["age"])}
+    run(**keys(home, "P5", folders["P5"]))
+    run(**keys(home, "CFP", folders["CFP"], **SETTINGS["CFP"], **on_p5))
+    run(**keys(home, "CFP", folders["age"], sensitive_attribute="age", **on_p5))
+    run(**keys(home, "CFP-Mixture", folders["CFP-Mixture"], **SETTINGS["CFP-Mixture"], **on_p5, bases=singles))
+    run(**keys(home, "Erase", folders["Erase"], **SETTINGS["Erase"], **on_p5))
+    return folders
+
+
+def keys(home: Path, row: str, folder: Path, **more: Any) -> dict[str, Any]:
+    return {**toy_keys(home, folder, row), **SMALL, **more}
+
+
+def opened(folder: Path) -> tuple[Any, Any, Any]:
+    config, data, trainer = open_run(folder)
+    return config, data, trainer.model.eval()
+
+
+def asked(data: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    users = data.test.uid_list[:5]
+    items = [[*data.test.candidates[int(user)].tolist(), 1, 2] for user in users]
+    shortest = min(map(len, items))
+    return users, torch.tensor([row[:shortest] for row in items])
+
+
+@pytest.mark.parametrize("row", list(SETTINGS))
+def test_a_reloaded_run_gives_the_figures_that_were_written(finished: Finished, row: str) -> None:
+    config, data, trainer = open_run(finished[row])
+    again = trainer.evaluate(data.test, load_best_model=False)
+    written = storage.read_json(finished[row] / "result.json")["test"]
+    assert {key: written[key] for key in again} == pytest.approx(again, abs=1e-9)
+    assert 0 <= written["hit@5"] <= 1
+
+
+@pytest.mark.parametrize("row", ["CFP", "CFP-Mixture", "Erase"])
+def test_the_base_is_bit_identical_and_not_stored_again(finished: Finished, row: str) -> None:
+    base, _ = storage.read_tensors(finished["P5"] / "model.safetensors")
+    own, _ = storage.read_tensors(finished[row] / "model.safetensors")
+    assert not any(name.startswith(("language", "whole_words")) for name in own)
+    model = opened(finished[row])[2]
+    held = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    assert all(torch.equal(held[name], value) for name, value in base.items())
+
+
+@pytest.mark.parametrize("row", ["CFP", "CFP-Mixture", "Erase"])
+def test_the_row_ranks_differently_than_its_base(finished: Finished, row: str) -> None:
+    _, data, model = opened(finished[row])
+    users, candidates = asked(data)
+    with torch.no_grad():
+        assert not torch.allclose(model.rank(users, candidates), opened(finished["P5"])[2].rank(users, candidates))
+
+
+def test_training_moves_the_prompt(home: Path, finished: Finished) -> None:
+    config, data, _ = opened(finished["CFP"])
+    torch.manual_seed(int(config["seed"]))
+    untrained = config.model_class(config, data.train.dataset)
+    stored, _ = storage.read_tensors(finished["CFP"] / "model.safetensors")
+    assert all(not torch.equal(value, stored[name]) for name, value in untrained.named_parameters() if name in stored)
+
+
+def test_the_same_seed_gives_the_same_figures_and_another_seed_others(home: Path, finished: Finished) -> None:
+    first = storage.read_json(finished["P5"] / "result.json")
+    again = run(**keys(home, "P5", home / "again"))
+    other = run(**keys(home, "P5", home / "other", seed=7))
+    assert again.test == first["test"]
+    weights = [storage.read_json(folder / "model.json")["sha256"] for folder in (finished["P5"], home / "other")]
+    assert weights[0] != weights[1]
+    assert other.seed == 7
+
+
+def test_bases_are_made_where_none_is_named(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(**keys(home, "CFP-Mixture", tmp_path / "run", sensitive_attribute=["gender", "age"], joint_steps=1))
+    assert set(result.bases) == {"gender", "age"}
+    assert len(list((tmp_path / "runs" / "toy" / "P5").iterdir())) == 1  # one P5 for both
+    single = (Path(result.bases["gender"]) / "config.yaml").read_text()
+    assert "joint_steps: 1" in single
+
+
+def test_a_users_rank_is_of_the_history_before_the_part_that_is_judged(finished: Finished) -> None:
+    _, data, model = opened(finished["P5"])
+    lines = model.wording.timelines
+    for user in data.test.uid_list[:4].tolist():
+        own = lines.items[lines.rows(user)]
+        *history, valid, test = own.tolist()
+        assert model._known_before_judged(user, [int(test)]).tolist() == [*history, valid]
+        assert model._known_before_judged(user, [int(valid)]).tolist() == history
+
+
+def test_scores_are_the_log_likelihood_of_the_written_item(finished: Finished) -> None:
+    """rank() against the cross-entropy that training minimises, item by item."""
+    _, data, model = opened(finished["P5"])
+    users, candidates = asked(data)
+    loader: PromptLoader = data.train
+    with torch.no_grad():
+        ranked = model.rank(users, candidates)
+        for row, user in enumerate(users.tolist()):
+            history = model._known_before_judged(user, candidates[row].tolist()).tolist()
+            template = model.wording.first_template("sequential")
+            prompt = model.wording.prompter.sequential(template, user, history)
+            batch = loader.examples(np.array([0]))
+            for place, item in enumerate(candidates[row].tolist()):
+                labels = torch.tensor([model.wording.prompter.target(item)])
+                alone = Examples(batch.users, collate([prompt], model.wording.pad), labels)
+                likelihood = -model.calculate_loss(alone) * labels.shape[1]
+                assert float(ranked[row, place]) == pytest.approx(float(likelihood), abs=1e-4)
+
+
+def test_training_prompts_hold_what_came_before_their_target(finished: Finished) -> None:
+    _, data, model = opened(finished["P5"])
+    loader: PromptLoader = data.train
+    wording = loader.wording
+    item_of = {wording.words.tokens(wording.names.item(item))[0]: item for item in range(1, wording.items)}
+    seen = 0
+    for batch in loader:
+        for user, tokens, label in zip(batch.users, batch.prompts.tokens, batch.labels, strict=True):
+            line = loader.histories[int(user)]
+            target = line.index(item_of[int(label[0])])
+            shown = [item_of[int(token)] for token in tokens if int(token) in item_of]
+            assert shown == line[:target][-6:]
+            seen += 1
+    assert seen == 128
+    judged = {(int(u), int(i)) for phase in ("valid", "test") for u, i in zip(*data.pairs(phase), strict=True)}
+    assert not judged & {(user, item) for user, line in enumerate(loader.histories) for item in line}
+
+
+def test_erase_hides_the_attribute_from_every_linear_reader_of_the_states_it_was_fitted_on(finished: Finished) -> None:
+    base, erased = opened(finished["P5"])[2], opened(finished["Erase"])[2]
+    users = np.flatnonzero(erased.classes[:, 0] >= 0).tolist()
+    classes = torch.from_numpy(erased.classes[users, 0]).double()
+
+    def covariance(model: Any) -> float:
+        with torch.no_grad():
+            states = model.states_of(users, "valid", "user").double()
+        return float(((states - states.mean(0)).T @ (classes - classes.mean()) / len(users)).abs().max())
+
+    assert covariance(erased) < 1e-5 < covariance(base)
+
+
+def test_direct_prompts_are_learned_and_judged(home: Path, tmp_path: Path) -> None:
+    result = run(
+        **keys(home, "P5", tmp_path / "run", p5_tasks=["sequential", "direct"], judged_task="direct", item_token=False)
+    )
+    assert result.status == "ok"
+
+
+@pytest.mark.parametrize("place", ["user", "all", "decoder"])
+def test_the_probe_reads_states_at_every_place(home: Path, finished: Finished, place: str) -> None:
+    _, _, model = opened(finished["CFP"])
+    with torch.no_grad():
+        states = model.states_of([1, 2, 3], "test", place)
+    assert states.shape == (3, 16)
+    assert torch.isfinite(states).all()
+
+
+def test_a_run_is_probed(home: Path, finished: Finished, tmp_path: Path) -> None:
+    result = run(
+        **keys(home, "CFP", tmp_path / "run", sensitive_attribute="gender", base=str(finished["P5"])),
+        probe=["gender"], probe_folds=2, probe_repeats=1, probe_shuffles=2, min_class_users=10,
+        probe_attackers=["logistic"],
+    )  # fmt: skip
+    assert 0 <= result.test["attr_auc[gender]"] <= 1
+
+
+def test_a_killed_cfp_goes_on_as_if_it_had_not_been(home: Path, finished: Finished, tmp_path: Path) -> None:
+    def kill(epoch: int, _: float) -> None:
+        if epoch == 0:
+            raise KeyboardInterrupt
+
+    given = {"sensitive_attribute": "gender", "base": str(finished["P5"]), "epochs": 2}
+    whole = run(**keys(home, "CFP", tmp_path / "whole", **given))
+    with pytest.raises(KeyboardInterrupt):
+        run(**keys(home, "CFP", tmp_path / "killed", **given), on_epoch=kill)
+    resumed = run(**keys(home, "CFP", tmp_path / "killed", **given), resume=True)
+    assert resumed.test == whole.test
+    hashes = [storage.read_json(tmp_path / name / "model.json")["sha256"] for name in ("whole", "killed")]
+    assert hashes[0] == hashes[1]
+
+
+Refused = Callable[[Finished], dict[str, Any]]
+REFUSED: list[tuple[str, str, Refused]] = [
+    ("CFP", "name what is to be hidden", lambda f: {"base": str(f["P5"])}),
+    ("CFP", "CFP-Mixture", lambda f: {"base": str(f["P5"]), "sensitive_attribute": ["gender", "age"]}),
+    ("CFP", "max_history", lambda f: {"base": str(f["P5"]), **SETTINGS["CFP"], "max_history": 3}),
+    ("CFP", "own schedule", lambda f: {"base": str(f["P5"]), **SETTINGS["CFP"], "lr_schedule": "linear"}),
+    ("P5", "item_token=true", lambda f: {"item_init": "svd", "item_token": False}),
+    ("P5", "p5_tasks", lambda f: {"p5_tasks": ["rating"]}),
+    (
+        "CFP-Mixture",
+        "no CFP run that hides age",
+        lambda f: {
+            "base": str(f["P5"]),
+            "sensitive_attribute": ["gender", "age"],
+            "bases": {"gender": str(f["CFP"]), "age": str(f["CFP"])},
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("row", "message", "given"), REFUSED, ids=[message for _, message, _ in REFUSED])
+def test_what_cannot_be_is_refused(
+    home: Path, finished: Finished, tmp_path: Path, row: str, message: str, given: Refused
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        run(**keys(home, row, tmp_path / "run", **given(finished)))
+
+
+def test_a_mixture_of_prompts_of_another_base_is_refused(home: Path, finished: Finished, tmp_path: Path) -> None:
+    run(**keys(home, "P5", tmp_path / "p5", seed=3))
+    with pytest.raises(UsageError, match="trained on another P5"):
+        run(
+            **keys(
+                home,
+                "CFP-Mixture",
+                tmp_path / "run",
+                base=str(tmp_path / "p5"),
+                sensitive_attribute=["gender", "age"],
+                bases={"gender": str(finished["CFP"]), "age": str(finished["age"])},
+            )
+        )
+
+
+def test_item_vectors_start_where_training_puts_them(home: Path, tmp_path: Path, finished: Finished) -> None:
+    config, data, _ = opened(finished["P5"])
+    config["item_init"] = "svd"
+    model = config.model_class(config, data.train.dataset)
+    table = model.language.get_input_embeddings().weight
+    vectors = table[torch.from_numpy(model.wording.item_tokens())]  # [I - 1, D]
+    tokens = data.names("item")
+    comic = torch.tensor([token.startswith("c") for token in tokens[1:]])
+    near = torch.nn.functional.normalize(vectors, dim=1) @ torch.nn.functional.normalize(vectors, dim=1).T
+    assert near[comic][:, comic].mean() > near[comic][:, ~comic].mean() + 0.1
