@@ -20,7 +20,7 @@ from recbole_fair.host import Collector, DataStruct
 from recbole_fair.metrics.answer_table import READ_STEREOTYPES, AnswerTable, choose_threshold
 from recbole_fair.metrics.declared import variants
 from recbole_fair.metrics.formulas import IntArray
-from recbole_fair.metrics.metric import AGAIN
+from recbole_fair.metrics.metric import AGAIN, AS_USED
 from recbole_fair.metrics.stereotypes import Histories, histories
 
 
@@ -83,22 +83,23 @@ class AnswerEvaluator(KeepingEvaluator):
         """`pair.score` holds scores [P], or those of each variant that a model with prompts was asked with."""
         collected, labels = judged.get("pair.score"), judged.get("pair.label")
         prompts = isinstance(collected, Mapping)
-        answered = {variant: scores.astype(float) for variant, scores in collected.items()} if prompts else {}
-        scores = answered.get(OWN, answered[NONE]) if prompts else collected.astype(float)
+        by_variant = collected if prompts else {NONE: collected}
+        answered = {variant: scores.astype(float) for variant, scores in by_variant.items()}
+        scores = answered.get(OWN, answered[NONE])
         if judged.get("phase") == "valid" or not isinstance(self.config["yes_threshold"], str):
             self.threshold = choose_threshold(self.config["yes_threshold"], scores, labels)
         if isnan(self.threshold):
             raise UsageError("eval_protocol=labeled: judge validation first; the threshold of a Yes is chosen there")
         users, rows = np.unique(judged.get("pair.user"), return_inverse=True)
         return AnswerTable(
-            users=users, rows=rows, items=judged.get("pair.item"), labels=labels, scores=answered or {NONE: scores},
+            users=users, rows=rows, items=judged.get("pair.item"), labels=labels, scores=answered,
             threshold=self.threshold, groups=self.groups, histories=self.histories, prompts=prompts,
             again=judged.get("pair.again") if "pair.again" in judged else None, stored=self._stored(READ_STEREOTYPES),
         )  # fmt: skip
 
     @property
     def variants(self) -> list[Variant]:
-        """The variants of a prompt that the metrics need; every model is asked without attributes for its threshold."""
+        """The variants of a prompt that the metrics need, and the one without attributes."""
         by_users = [groups for groups in self.groups.values() if groups.kind == "user"]
         return sorted({NONE, *variants(self.declared, by_users)})
 
@@ -109,7 +110,7 @@ class AnswerEvaluator(KeepingEvaluator):
 
     def collapse(self) -> str | None:
         """Nearly always the same answer: it is the same for every group, and fair to nobody."""
-        share = float(self.table.terms("yes_share").value()[0])
+        share = float(self.table.terms("yes_share", prompt=AS_USED).value()[0])
         if _LEAST_YES <= share <= 1 - _LEAST_YES:
             return None
         return f"collapsed: {share:.1%} of the answers are Yes, so GD, Rate and their kin say nothing of fairness"

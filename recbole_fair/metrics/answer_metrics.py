@@ -83,7 +83,7 @@ def _non_parity(table: Any, member: BoolArray) -> Any:
 
 def _differential_fairness(table: Any, grouping: str) -> Any:
     """From counts of "Yes" and of pairs by group."""
-    return parity.differential_fairness(*(part.sum(axis=0) for part in table.terms("yes_share", grouping)))
+    return parity.differential_fairness(*(part.sum(axis=0) for part in table.terms("yes_share", grouping, AS_USED)))
 
 
 _ERRORS = {

@@ -51,6 +51,7 @@ class AnswerTable:
     prompts: bool = False  # whether the model reads a prompt
     again: FloatArray | None = None  # [P] scores under NONE of a second pass, in other batches
     stored: Stored = ()
+    in_use = AS_USED
 
     @property
     def used(self) -> Variant:

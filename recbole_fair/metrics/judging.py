@@ -11,7 +11,7 @@ import numpy as np
 from recbole_fair.metrics.formulas import FloatArray
 from recbole_fair.metrics.intervals import Bounds, Intervals, Resampling, intervals
 from recbole_fair.metrics.list_table import Table
-from recbole_fair.metrics.metric import Figure, Measure, Metric
+from recbole_fair.metrics.metric import AS_USED, NOTHING, Figure, Measure, Metric
 
 NO_GROUP = "(none)"
 Row = dict[str, Any]
@@ -59,7 +59,7 @@ def cells(table: Table) -> Iterator[Cell]:
     for field, groups in table.groups.items():
         for figure in table.figures(groups.kind):
             for column, name in enumerate(groups.names):
-                measure = Measure(f"{figure}[{field}:{name}]", (Figure(figure, field),), _Column(column))
+                measure = Measure(f"{figure}[{field}:{name}]", (Figure(figure, field, table.in_use),), _Column(column))
                 yield Cell(field, name, figure, measure)
 
 
@@ -93,7 +93,11 @@ def _columns(cell: Cell, figures: Mapping[Figure, FloatArray], found: Intervals,
 
 def _without_prompts(table: Table, metrics: Iterable[Metric]) -> Iterator[str]:
     """Figures of what a prompt says are 0 for a model that reads none."""
-    names = [metric.name.lower() for metric in metrics if any(read.prompt for read in metric.figures)]
+    names = [
+        metric.name.lower()
+        for metric in metrics
+        if any(read.prompt not in (NOTHING, AS_USED) for read in metric.figures)
+    ]
     if names and not getattr(table, "prompts", True):
         yield f"the model has no prompts and cannot be told an attribute, so there is no {', '.join(names)}"
 

@@ -19,7 +19,7 @@ from recbole_fair.groups.membership import Groups
 from recbole_fair.metrics import exposure
 from recbole_fair.metrics.formulas import BoolArray, FloatArray, IntArray, Terms, group_utility_terms, user_mean
 from recbole_fair.metrics.key import MetricKey
-from recbole_fair.metrics.metric import Figure, Stored
+from recbole_fair.metrics.metric import NOTHING, Figure, Stored
 
 
 class Table(Protocol):
@@ -32,6 +32,10 @@ class Table(Protocol):
     @property
     def groups(self) -> Mapping[str, Groups]:
         """Groupings by field."""
+
+    @property
+    def in_use(self) -> str:
+        """What the prompts behind headline figures and figures of groups say."""
 
     def terms(self, figure: str, grouping: str = "", prompt: str = "") -> Any:
         """Terms [U, G] of a figure by a grouping's groups; [U, 1] over all users where `grouping` is empty."""
@@ -67,6 +71,7 @@ class RankingTable:
     utility: str = "recall"
     utility_users: str = "relevant"
     stored: Stored = ()
+    in_use = NOTHING
 
     def terms(self, figure: str, grouping: str = "", prompt: str = "") -> Terms:
         """A user's metric by user group, or what is said of item groups."""

@@ -137,7 +137,7 @@ def variants_of(prompt: str, groups: Groups | None) -> tuple[Variant, ...]:
     """Which variants of a prompt are read."""
     if prompt == GIVEN and groups is not None:
         return tuple(Variant(groups.field, name) for name in groups.names)
-    return (OWN,) if prompt == OWN_VALUES else (NONE,)
+    return (OWN,) if prompt in (OWN_VALUES, AS_USED) else (NONE,)
 
 
 @dataclass(frozen=True)

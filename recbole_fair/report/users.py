@@ -23,7 +23,7 @@ from recbole_fair.metrics.answers import Confusion
 from recbole_fair.metrics.formulas import BoolArray, FloatArray, IntArray, Terms
 from recbole_fair.metrics.key import MetricKey
 from recbole_fair.metrics.list_table import OF_LISTS, RankingTable
-from recbole_fair.metrics.metric import AGAIN, Figure, variants_of
+from recbole_fair.metrics.metric import AGAIN, AS_USED, Figure, variants_of
 from recbole_fair.storage import open_regular, regular
 
 StrArray = npt.NDArray[np.str_]
@@ -73,14 +73,9 @@ class Users:
         if grouping and grouping not in table.groups:
             return False
         if isinstance(table, AnswerTable):
-            return (
-                prompt != AGAIN
-                and name in {*table.figures("user"), "flip"}
-                and all(
-                    variant in table.scores or not table.prompts
-                    for variant in variants_of(prompt, table.groups.get(grouping))
-                )
-            )
+            asked = variants_of(prompt, table.groups.get(grouping)) if prompt != AS_USED else (table.used,)
+            told = prompt != AGAIN and (not table.prompts or table.scores.keys() >= set(asked))
+            return told and name in {*table.figures("user"), "flip"}
         if not grouping or table.groups[grouping].kind == "user":
             return name in table.per_user
         return MetricKey.parse(name).name not in OF_LISTS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -83,9 +84,11 @@ def check_reported(values: Mapping[str, Any], text: str) -> None:
 def key_of(valid_metric: str) -> str:
     """`valid_metric` as results have it: the metric in lower case, the grouping as it is named."""
     try:
-        return str(MetricKey.parse(valid_metric))
+        key = MetricKey.parse(valid_metric)
     except UsageError:
         return valid_metric.lower()
+    made = host_metrics.table().get(key.name.lower())
+    return str(replace(key, name=made.declared.name if hasattr(made, "declared") else key.name))
 
 
 def known(metric: str, protocol: str) -> str:

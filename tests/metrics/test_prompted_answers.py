@@ -135,11 +135,12 @@ def test_metrics_name_exactly_the_variants_they_need() -> None:
     def needed(*names: str) -> set[Variant]:
         return set(variants([METRICS[name] for name in names], [grouping()]))
 
-    assert needed("f1", "sf", "gap_auc", "flip_null", "non_parity") == {NONE}
+    assert needed("sf", "flip_null", "non_parity") == {NONE}
+    assert needed("f1") == needed("gap_auc") == {OWN}, "the prompt in use, whatever else is asked for"
     assert needed("gd") == needed("gd_gap", "rate", "gd_between", "auc") == {NONE, OWN}
     assert needed("flip") == needed("pull") == {Variant("age", age) for age in AGES}
     assert needed("gd_given", "gd") == set(VARIANTS)
-    assert variants([METRICS["auc"]], []) == [NONE]
+    assert variants([METRICS["auc"]], []) == [OWN]
 
 
 @pytest.mark.parametrize("name", ["gd", "gd_given", "flip", "pull"])

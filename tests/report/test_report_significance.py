@@ -103,7 +103,7 @@ def f1_of(pairs: list[tuple[str, int, float]]) -> float:
 
 def test_a_score_says_yes_from_the_runs_own_threshold_on(tmp_path: Path) -> None:
     folder = plant(tmp_path / "MF", "MF")
-    pairs = write_predictions(folder)["none"]
+    pairs = write_predictions(folder)["actual"]
     said_yes = [score >= 0.25 for _, _, score in pairs]
     users = read_users(folder, 0.25)
     assert users is not None and 0 < np.mean(said_yes) < 1
@@ -121,18 +121,19 @@ def test_yes_no_figures_against_loops_over_pairs(tmp_path: Path) -> None:
         return [f1_of([pair for pair in pairs[variant] if (pair[0] in women) is side]) for side in (True, False)]
 
     given, without = by_gender("actual"), by_gender("none")
+    used = pairs["actual"]  # what the prompt holds when the recommender is used
     shifts = [one - other for one, other in zip(given, without, strict=True)]
     figures = {
-        "yes_share": np.mean([score > 0.5 for _, _, score in pairs["none"]]),
-        "recall": np.mean([score > 0.5 for _, label, score in pairs["none"] if label]),
-        "precision": np.mean([label for _, label, score in pairs["none"] if score > 0.5]),
-        "f1": base,
-        "auc": roc_auc_score(*zip(*[(label, score) for _, label, score in pairs["none"]], strict=True)),
+        "yes_share": np.mean([score > 0.5 for _, _, score in used]),
+        "recall": np.mean([score > 0.5 for _, label, score in used if label]),
+        "precision": np.mean([label for _, label, score in used if score > 0.5]),
+        "f1": f1_of(used),
+        "auc": roc_auc_score(*zip(*[(label, score) for _, label, score in used], strict=True)),
         "gd[gender]": math.sqrt(sum(shift**2 for shift in shifts) / 2),
         "gd_gap[gender]": abs(shifts[0] - shifts[1]) / 2,
         "gd_between[gender]": math.sqrt(sum((value - base) ** 2 for value in given) / 2),
         "rate[gender]": sum(abs(1 - one / other) for one, other in zip(given, without, strict=True)) / 2,
-        "gap_f1[gender]": abs(without[0] - without[1]),
+        "gap_f1[gender]": abs(given[0] - given[1]),
     }
     for key, value in figures.items():
         found = evaluated(users, key, float(value))

@@ -75,8 +75,11 @@ def _recomputed(
     row: Row, grouping: Grouping, metric: str, means: dict[str, float | None]
 ) -> dict[str, tuple[float, float]]:
     """Intervals over the users of all seeds, for the groups whose figure comes out as stated."""
-    figure, tables = Figure(metric, grouping.field), [users_of(run) for run in row.finished]
-    held = [users for users in tables if users is not None and users.holds(figure)]
+    tables = [users for run in row.finished if (users := users_of(run)) is not None]
+    if len(tables) < len(row.finished):
+        return {}
+    figure = Figure(metric, grouping.field, tables[0].table.in_use)
+    held = [users for users in tables if users.holds(figure)]
     names = {users.table.groups[grouping.field].names for users in held}
     if len(held) < len(tables) or len(names) != 1:
         return {}
