@@ -88,7 +88,7 @@ def key_of(valid_metric: str) -> str:
     except UsageError:
         return valid_metric.lower()
     made = host_metrics.table().get(key.name.lower())
-    return str(replace(key, name=made.declared.name if hasattr(made, "declared") else key.name))
+    return str(replace(key, name=getattr(getattr(made, "declared", key), "name", key.name)))
 
 
 def known(metric: str, protocol: str) -> str:

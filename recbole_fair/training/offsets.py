@@ -13,7 +13,7 @@ from recbole_fair.metrics import formulas
 from recbole_fair.metrics.key import MetricKey
 from recbole_fair.settings import figures as settings
 from recbole_fair.settings.config import Config
-from recbole_fair.strategies.offset import Offset, Point
+from recbole_fair.strategies.offset import Point
 from recbole_fair.training.trainer import FairTrainer
 
 _CELLS = 1 << 28  # scores held at once, 1 GiB; of more users every n-th batch is kept
@@ -23,7 +23,7 @@ class Rescored:
     """The scores of one judged part, and what any offsets would make of them."""
 
     @torch.no_grad()
-    def __init__(self, config: Config, trainer: FairTrainer, loader: Any, strategy: Offset) -> None:
+    def __init__(self, config: Config, trainer: FairTrainer, loader: Any, strategy: Any) -> None:
         groups = Groups("item", strategy.view.groups.field, strategy.names, strategy.membership.bool().numpy())
         plain = config.replaced(metrics=[MetricKey.parse(config["valid_metric"]).name])
         self.collector, self.evaluator = FullCollector(plain, [groups]), KeepingEvaluator(plain, [groups])
@@ -35,7 +35,7 @@ class Rescored:
         trainer.item_tensor = loader._dataset.get_item_feature().to(trainer.device)
         every = 1 + len(loader.uid_list) * trainer.tot_item_num // _CELLS
         kept = (batch for place, batch in enumerate(loader) if place % every == 0)
-        self.batches = [trainer._full_sort_batch_eval(batch) for batch in kept]
+        self.batches = [trainer.scores(batch) for batch in kept]
         self.share = len(self.batches) / len(loader)
         self.scale = self._spread()
 

@@ -151,6 +151,11 @@ class FairTrainer(Trainer):
         figures: dict[str, Any] = self.evaluator.evaluate(self.eval_collector.get_data_struct())
         return figures
 
+    def scores(self, batch: Any) -> tuple[Any, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """A judged batch with its scores [B, I]: the only place where the host's private evaluation is entered."""
+        judged: tuple[Any, torch.Tensor, torch.Tensor, torch.Tensor] = self._full_sort_batch_eval(batch)
+        return judged
+
     # --- what is kept
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **_: Any) -> None:

@@ -137,7 +137,7 @@ class YesNo(GeneralRecommender):
         count = layout.samples * layout.instances
         apart = None
         if layout.plain:
-            apart = difference(states[:copies], states[copies:], sample, **self.distance)  # type: ignore[arg-type]
+            apart = difference(states[:copies], states[copies:], sample, **self.distance)
             apart = instance_means(apart, instance, count)
         each = combined(instance_means(answers, instance, count), apart, **self.weights)
         if self.curriculum is None:
