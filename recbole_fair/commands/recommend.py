@@ -54,7 +54,7 @@ def top_items(
     rows = _rows_of(data, users)
     trainer.tot_item_num = data.dataset.item_num
     trainer.item_tensor = data.test.dataset.get_item_feature().to(trainer.device)
-    _, scores, _, _ = trainer._full_sort_batch_eval(data.test.collate_fn(rows))
+    _, scores, _, _ = trainer.scores(data.test.collate_fn(rows))
     values, items = scores.topk(min(k, scores.shape[1] - 1), dim=1)
     tokens = data.tokens(data.dataset.iid_field)
     for user, best, score in zip(users, items.tolist(), values.tolist(), strict=True):
