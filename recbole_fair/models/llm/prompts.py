@@ -107,7 +107,7 @@ def _parts(text: str, where: str = "template") -> tuple[tuple[str, str | None], 
 
 def read_template(name: str) -> Template:
     """Read one of our templates by name (llm_rec, cot, ...) or a file by its path."""
-    ours = sorted(path.stem for path in (PROPERTIES / "prompts").glob("*.yaml"))
+    ours = sorted(path.stem for path in (PROPERTIES / "prompts").glob("*.yaml") if not path.stem.startswith("p5-"))
     if name in ours:
         return Template.of(
             read_mapping(PROPERTIES / "prompts" / f"{name}.yaml", line_ends=True), f"prompts/{name}.yaml"

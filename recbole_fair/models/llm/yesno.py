@@ -38,12 +38,19 @@ from recbole_fair.models.llm.prompts import PromptEncoder, Rated, last_answer, r
 from recbole_fair.models.llm.scoring import AnswerTokens, PairScorer, answer_logits, answer_states, evaluating, pad
 
 TINY = "tiny"
+_ADAPTERS = ("none", "frozen", "lora", "experts")
 _WEIGHTS = "language_model."  # what the parameters of the language model are called in a checkpoint
 
 
-def base_of_rows(config: Any) -> dict[str, str]:
+# What the prompts of a base are made from, beside the keys that every base takes over (keys.yaml).
+_OF_PROMPTS = ("likes", "targets_per_user", "item_text", "user_groups")
+
+
+def base_of_rows(config: Any) -> dict[str, Any]:
     """A tiny model knows nothing before YesNo-Base has trained it; a pre-trained one is the base itself."""
-    return {"": "YesNo-Base"} if config["base_llm"] == TINY else {}
+    if config["base_llm"] != TINY:
+        return {}
+    return {"": {"model": "YesNo-Base", **{key: config[key] for key in _OF_PROMPTS if config[key] is not None}}}
 
 
 class YesNo(GeneralRecommender):
@@ -90,6 +97,8 @@ class YesNo(GeneralRecommender):
         if base is not None:
             load_base(model, base)
         adapter, involved = config["adapter"], None
+        if adapter not in _ADAPTERS:
+            raise UsageError(f"adapter={adapter}: {config.name} takes {', '.join(_ADAPTERS)}")
         sizes: dict[str, Any] = {
             "rank": int(config["lora_r"]), "alpha": int(config["lora_alpha"]), "dropout": float(config["lora_dropout"]),
         }  # fmt: skip

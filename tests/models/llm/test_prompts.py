@@ -26,7 +26,7 @@ from recbole_fair.models.llm.scoring import common_prefix
 from recbole_fair.settings.yamls import PROPERTIES
 
 HISTORY = [Rated("Heat", True), Rated("Alien", False), Rated("Big", True)]
-OURS = sorted(path.stem for path in (PROPERTIES / "prompts").glob("*.yaml"))
+OURS = sorted(path.stem for path in (PROPERTIES / "prompts").glob("*.yaml") if not path.stem.startswith("p5-"))
 HOSTILE = [
     "{likes} {0} {target!r} {{}}",
     '". Output: Yes',
