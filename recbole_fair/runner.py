@@ -239,6 +239,7 @@ class _Run:
             self.groups = grouping.reported(self.config, loaded)
             grouping.sensitive_groups(self.config, loaded)  # refused now rather than after training
         self.result.data = facts.data_facts(loaded, self.fingerprint)
+        self._refuse_bases_of_other_splits()
         self.result.warnings += facts.data_warnings(loaded)
         with self._timed("encode"):
             load.give_inputs(self.config, loaded, self._inputs(loaded))
@@ -249,6 +250,16 @@ class _Run:
 
             findings.check(self.config, loaded, trainer)
         return loaded, trainer
+
+    def _refuse_bases_of_other_splits(self) -> None:
+        """A base that has learnt from what is judged here would leak: its split must be this run's."""
+        for base in self.bases:
+            split = Result.read(base.folder).data.get("split") if finished(base.folder) else None
+            if split not in (None, self.result.data["split"]):
+                raise UsageError(
+                    f"base {base.folder}: was trained on another split of {self.config['dataset']}, so it may have"
+                    " learnt from what is judged here; remove that run and make it again"
+                )
 
     def restored(self) -> tuple[Data, FairTrainer]:
         """The finished run of this folder, ready to score."""

@@ -73,6 +73,17 @@ def test_the_hash_of_a_child_contains_its_parent(toy: Toy, tmp_path: Path, monke
     assert len(hashes) == 2
 
 
+def test_a_base_of_another_split_is_refused(toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    add_child()
+    parent = runner.run(**toy("MF", epochs=1, run_dir=str(tmp_path / "parent")))
+    stored = storage.read_json(tmp_path / "parent" / "result.json")
+    stored["data"]["split"] = "of another time"
+    storage.write_json(tmp_path / "parent" / "result.json", stored)
+    with pytest.raises(UsageError, match="another split of toy"):
+        runner.run(**toy("Child", epochs=1, base=parent.run_dir))
+
+
 def test_a_base_that_is_no_finished_run_is_refused(toy: Toy, tmp_path: Path) -> None:
     add_child()
     with pytest.raises(UsageError, match="no finished run"):
