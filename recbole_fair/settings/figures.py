@@ -87,8 +87,8 @@ def key_of(valid_metric: str) -> str:
         key = MetricKey.parse(valid_metric)
     except UsageError:
         return valid_metric.lower()
-    made = host_metrics.table().get(key.name.lower())
-    return str(replace(key, name=getattr(getattr(made, "declared", key), "name", key.name)))
+    declared = getattr(host_metrics.table().get(key.name.lower()), "declared", None)
+    return str(key if declared is None else replace(key, name=declared.name))
 
 
 def known(metric: str, protocol: str) -> str:

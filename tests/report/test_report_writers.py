@@ -81,7 +81,8 @@ def test_latex_has_the_papers_layout(written: Path) -> None:
 def hostile(tmp_path: Path) -> Path:
     root = tmp_path / "runs"
     for seed in (1, 2):
-        plant(root / f"a{seed}", HOSTILE, seed, config_hash="h", warnings=[HOSTILE], strategy=HOSTILE)
+        told = {"config_hash": "h", "warnings": [HOSTILE], "strategy": HOSTILE}
+        plant(root / f"a{seed}", HOSTILE, seed, config={"model": "no control characters here"}, **told)
     plant(
         root / "_under",
         "_Under",
