@@ -71,7 +71,7 @@ def _claimed(work: _Run, quiet: bool) -> Result:
     fresh = rundir.claim(work.folder, work.config, work.digest)
     if finished(work.folder):
         work.write_what_is_missing()
-        return Result.read(work.folder)
+        return _with_intervals_as_asked(Result.read(work.folder), work.folder, work.config)
     try:
         with logs.logging_to(work.folder, work.config["state"], quiet):
             return work.execute()
@@ -79,6 +79,16 @@ def _claimed(work: _Run, quiet: bool) -> Result:
         if fresh and not isinstance(error, StorageError):  # a full disk is no request that cannot be met
             rundir.unclaim(work.folder)
         raise
+
+
+def _with_intervals_as_asked(result: Result, folder: Path, config: Config) -> Result:
+    """A finished run's result; bounds of another level, method or number of samples are made anew from its users."""
+    how = resampling(config)
+    if how and result.resampling and result.resampling != asdict(how):
+        from recbole_fair.report.recomputed import recomputed
+
+        result.interval, result.resampling = recomputed(folder, how), asdict(how)
+    return result
 
 
 def folder_of(

@@ -73,6 +73,16 @@ def test_the_hash_of_a_child_contains_its_parent(toy: Toy, tmp_path: Path, monke
     assert len(hashes) == 2
 
 
+def test_a_finished_run_shows_the_intervals_that_are_asked_for(toy: Toy) -> None:
+    first = runner.run(**toy("MF", epochs=1, bootstrap=200))
+    again = runner.run(**toy("MF", epochs=1, bootstrap=200, interval=0.5))
+    assert again.resampling["level"] == 0.5 and again.test == first.test
+    wide, narrow = (result.interval["recall@5"] for result in (first, again))
+    assert wide and narrow and wide[0] < narrow[0] < narrow[1] < wide[1]
+    stored = storage.read_json(Path(first.run_dir) / "result.json")
+    assert stored["resampling"]["level"] == 0.95, "what the run stated stays in its folder"
+
+
 def test_a_base_of_another_split_is_refused(toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     add_child()
