@@ -16,6 +16,7 @@ class Table(nn.Module):
     """Users and items by their vectors; users' first coordinate is planted."""
 
     n_users = 40
+    USER_ID = "user_id"
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,11 +30,12 @@ class Table(nn.Module):
 
 
 def strategy(weight: float = 1.0) -> Counterfactual:
-    config = {"adversary_weight": weight, "adversary_steps": 2, "adversary_learning_rate": 1e-3, "device": "cpu"}
+    config = {"adversary_weight": weight, "adversary_steps": 2, "adversary_learning_rate": 1e-3, "device": "cpu",
+              "enable_amp": False}  # fmt: skip
     users = torch.arange(40)
     gender, age = (users % 2).clone(), users % 3
     gender[:5] = -1
-    view: Any = SimpleNamespace(config=config, attributes={"gender": gender, "age": age}, user_field="user_id")
+    view: Any = SimpleNamespace(config=config, attributes={"gender": gender, "age": age})
     return Counterfactual(view)
 
 
@@ -112,7 +114,7 @@ def test_what_cannot_be_filtered_is_refused_and_what_is_unknown_is_counted() -> 
     assert strategy().notes() == ["C-: 4 users without gender are left out of its adversary"]
     with pytest.raises(UsageError, match="0 tables"):
         filter_users(_without_users(), ("gender",), "user_id")
-    view: Any = SimpleNamespace(config={}, attributes={}, user_field="user_id")
+    view: Any = SimpleNamespace(config={"device": "cpu"}, attributes={})
     with pytest.raises(UsageError, match="sensitive_attribute=gender"):
         Counterfactual(view)
 

@@ -82,7 +82,7 @@ def test_reweight_weighs_the_rows_that_are_trained_on(run_toy: Any, monkeypatch:
     objective = Reweight.objective
 
     def look(self: Any, samples: Any, membership: Any) -> Any:
-        weighed.append(self.batch["user_id"])
+        weighed.append(self.kept.samples.users)
         return objective(self, samples, membership)
 
     monkeypatch.setattr(Contrastive, "pair_losses", spy)

@@ -16,18 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recbole_fair import storage
 from recbole_fair.data.inputs import inputs_of
-from recbole_fair.data.prompts import PromptInputs
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.variants import NONE, OWN, Variant
 from recbole_fair.host import GeneralRecommender, InputType
-from recbole_fair.language import adapters, tiny
+from recbole_fair.language import adapters
 from recbole_fair.language.answer_words import answer_tokens
-from recbole_fair.language.checkpoints import ModelFolder, find
+from recbole_fair.language.checkpoints import ModelFolder
 from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.models import losses
 from recbole_fair.models.llm import fair_losses
+from recbole_fair.models.llm.base import language_folder, load_base, tiny_base
 from recbole_fair.models.llm.prompts import PromptEncoder, Template, read_template
 from recbole_fair.models.llm.scoring import pad
 from recbole_fair.models.llm.soft_prompt import MixtureOfStereotypes, SoftPrompt, masked_mean
@@ -49,19 +48,13 @@ from recbole_fair.models.llm.virtual_tokens import (
     states_of,
 )
 
-TINY = "tiny"
-_WEIGHTS = "language_model."  # what the parameters of the language model are called in a base's checkpoint
 _ADAPTERS = ("none", "mos", "prompt_tuning", "p_tuning", "lora")
-# What decides the prompts and planted labels of a base, beside the keys that every base takes over.
-_OF_PROMPTS = ("user_groups", "item_text", "wording", "sf_z", "sf_d")
 _TARGETS = {"seq2seq": ("q", "v"), "causal": ("q_proj", "v_proj")}  # of LoRA, as TALLRec has it
 
 
 def base_of_rows(config: Any) -> dict[str, Any]:
-    """A tiny model knows nothing before MoS-Base has trained it; a pre-trained one is the base itself."""
-    if config["base_llm"] != TINY:
-        return {}
-    return {"": {"model": "MoS-Base", **{key: config[key] for key in _OF_PROMPTS if config[key] is not None}}}
+    """What the rows stand on; bases.py asks for it. The stereotypes decide the labels that are planted."""
+    return tiny_base(config, "MoS-Base", ("wording", "sf_z", "sf_d"))
 
 
 class MoS(GeneralRecommender):
@@ -79,7 +72,8 @@ class MoS(GeneralRecommender):
         if self.adapter not in _ADAPTERS:
             raise UsageError(f"adapter={self.adapter}: {config.name} takes {', '.join(_ADAPTERS)}")
         template = read_template(config["prompt_template"])
-        folder = language_folder(config, inputs.prompts)
+        texts = tokenizer_texts(inputs.prompts, read_template(config["base_template"]), inputs.prompts.attributes)
+        folder = language_folder(config, config["backbone"], texts)
         self.language_model = self._adapted(config, _frozen_or_trained(config, folder, inputs.bases.get("")))
         self._read_texts(config, folder, template)
         self.mixture = _mixture(config, self.bare) if self.adapter == "mos" else None
@@ -288,16 +282,6 @@ def _batches(prompts: list[list[int]], most: int) -> list[list[int]]:
     return batches
 
 
-def language_folder(config: Any, inputs: PromptInputs) -> ModelFolder:
-    """The folder of `base_llm`; a tiny one is made from training prompts, the same for a base and its rows."""
-    cache = Path(config["cache_dir"]).expanduser() if config["cache_dir"] else storage.default_cache()
-    if config["base_llm"] != TINY:
-        return find(config["base_llm"], config["llm_revision"], cache=cache)
-    sizes = {name: int(config[f"tiny_{name}"]) for name in ("width", "layers", "heads", "vocabulary")}
-    texts = tokenizer_texts(inputs, read_template(config["base_template"]), inputs.attributes)
-    return tiny.cached(cache, config["backbone"], texts, seed=int(config["seed"]), **sizes)
-
-
 def _frozen_or_trained(config: Any, folder: ModelFolder, base: Path | None) -> Any:
     """The language model with the weights of its base run; only a row without adapter trains it."""
     model: Any = folder.model(
@@ -306,23 +290,6 @@ def _frozen_or_trained(config: Any, folder: ModelFolder, base: Path | None) -> A
     if base is not None:
         load_base(model, base)
     return model.requires_grad_(config["adapter"] == "none")
-
-
-def load_base(model: nn.Module, folder: Path) -> None:
-    """Put the trained weights of a base run into its language model; another shape or name is refused."""
-    about = storage.read_json(folder / "model.json")
-    tensors, _ = storage.read_tensors(folder / "model.safetensors", str(about.get("sha256")))
-    state = {name.removeprefix(_WEIGHTS): value for name, value in tensors.items() if name.startswith(_WEIGHTS)}
-    parameters = dict(model.named_parameters())
-    if wrong := sorted(name for name in {*state, *parameters} if not _same_shape(name, state, parameters)):
-        raise UsageError(f"base={folder}: its language model is of another size or kind ({wrong[0]}); make it again")
-    with torch.no_grad():
-        for name, value in state.items():
-            parameters[name].copy_(value)
-
-
-def _same_shape(name: str, state: dict[str, Tensor], parameters: dict[str, nn.Parameter]) -> bool:
-    return name in state and name in parameters and state[name].shape == parameters[name].shape
 
 
 def _mixture(config: Any, model: Any) -> MixtureOfStereotypes:

@@ -10,6 +10,7 @@ prompt. Papers: CL-MoE and CF-Diff (docs/methods.md says where they leave a choi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recbole_fair import storage
 from recbole_fair.data.inputs import inputs_of
 from recbole_fair.data.prompts import PromptInputs
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.variants import NONE, OWN, Variant
 from recbole_fair.host import GeneralRecommender, InputType, ModelType
-from recbole_fair.language import tiny
 from recbole_fair.language.adapters import lora
 from recbole_fair.language.answer_words import answer_tokens
-from recbole_fair.language.checkpoints import ModelFolder, find
+from recbole_fair.language.checkpoints import ModelFolder
 from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.models import losses
 from recbole_fair.models.llm.augment import Layout, Recipe
+from recbole_fair.models.llm.base import language_folder, load_base, tiny_base
 from recbole_fair.models.llm.curriculum import Curriculum
 from recbole_fair.models.llm.experts import Involved, checkpoint_activations, mixture_of_experts
 from recbole_fair.models.llm.losses import combined, difference, instance_means
@@ -37,20 +37,12 @@ from recbole_fair.models.llm.pairs import PairBatches, PairPrompts, TrainingPair
 from recbole_fair.models.llm.prompts import PromptEncoder, Rated, last_answer, read_template, select_history, write
 from recbole_fair.models.llm.scoring import AnswerTokens, PairScorer, answer_logits, answer_states, evaluating, pad
 
-TINY = "tiny"
 _ADAPTERS = ("none", "frozen", "lora", "experts")
-_WEIGHTS = "language_model."  # what the parameters of the language model are called in a checkpoint
-
-
-# What the prompts of a base are made from, beside the keys that every base takes over (keys.yaml).
-_OF_PROMPTS = ("likes", "targets_per_user", "item_text", "user_groups")
 
 
 def base_of_rows(config: Any) -> dict[str, Any]:
-    """A tiny model knows nothing before YesNo-Base has trained it; a pre-trained one is the base itself."""
-    if config["base_llm"] != TINY:
-        return {}
-    return {"": {"model": "YesNo-Base", **{key: config[key] for key in _OF_PROMPTS if config[key] is not None}}}
+    """What the rows stand on; bases.py asks for it."""
+    return tiny_base(config, "YesNo-Base")
 
 
 class YesNo(GeneralRecommender):
@@ -65,7 +57,7 @@ class YesNo(GeneralRecommender):
         inputs = inputs_of(dataset)
         assert inputs.prompts is not None, "the runner gives prompts to a model that reads them"
         self.inputs, self.inference = inputs.prompts, config["inference"]
-        folder = language_folder(config, inputs.prompts)
+        folder = language_folder(config, "causal", _texts(config, inputs.prompts))
         template = read_template(config["prompt_template"])
         tokenizer = folder.tokenizer()
         self.encoder = PromptEncoder(
@@ -256,42 +248,17 @@ class ChainOfThought(Untrained):
         return [float(bool(answer)) for answer in answers]
 
 
-def load_base(model: nn.Module, folder: Path) -> None:
-    """Put the trained weights of a base run into its language model; any other shape or name is refused."""
-    tensors, _ = storage.read_tensors(folder / "model.safetensors")
-    state = {name.removeprefix(_WEIGHTS): value for name, value in tensors.items() if name.startswith(_WEIGHTS)}
-    parameters = dict(model.named_parameters())
-    wrong = [name for name in {*state} ^ {*parameters} if name not in state or name not in parameters]
-    wrong += [name for name in {*state} & {*parameters} if state[name].shape != parameters[name].shape]
-    if wrong:
-        raise UsageError(f"base={folder}: is no language model of this size ({sorted(wrong)[0]}); make the base again")
-    with torch.no_grad():
-        for name, value in state.items():
-            parameters[name].copy_(value)
-
-
-def language_folder(config: Any, inputs: PromptInputs) -> ModelFolder:
-    """The folder of `base_llm`; a tiny one is made from the training prompts of the base, the same for all its rows."""
-    cache = Path(config["cache_dir"]).expanduser() if config["cache_dir"] else storage.default_cache()
-    if config["base_llm"] != TINY:
-        return find(config["base_llm"], config["llm_revision"], cache=cache)
-    return tiny.cached(
-        cache, "causal", _texts(config, inputs), seed=int(config["seed"]), width=int(config["tiny_width"]),
-        layers=int(config["tiny_layers"]), heads=int(config["tiny_heads"]), vocabulary=int(config["tiny_vocabulary"]),
-    )  # fmt: skip
-
-
-def _texts(config: Any, inputs: PromptInputs) -> list[str]:
+def _texts(config: Any, inputs: PromptInputs) -> Iterator[str]:
     """What a tiny tokenizer is trained on: the base's training prompts with either answer, and what rows may add."""
     template = read_template(config["base_template"])
     lines = inputs.timelines
     pairs = training_pairs(config, inputs)
-    every = [word for attribute in inputs.attributes.values() for words in attribute.wordings for word in words]
-    texts = []
     for user, row in zip(pairs.users.tolist(), pairs.rows.tolist(), strict=True):
         before = np.arange(*lines.before(user, row).indices(len(lines.items)))
         chosen = before[select_history(lines.liked[before], config["history"], int(config["history_length"]))]
         history = [Rated(inputs.titles[lines.items[place]], bool(lines.liked[place])) for place in chosen]
         words = [word for _, word in inputs.clause(user, OWN)]
-        texts.append(write(template, history, inputs.titles[lines.items[row]], words, config["item_type"]).text)
-    return [*(f"{text}{template.output} {answer}" for text in texts for answer in ("Yes", "No")), *every]
+        prompt = write(template, history, inputs.titles[lines.items[row]], words, config["item_type"])
+        yield from (f"{prompt.text}{template.output} {answer}" for answer in ("Yes", "No"))
+    for attribute in inputs.attributes.values():
+        yield from (word for words in attribute.wordings for word in words)

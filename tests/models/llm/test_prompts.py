@@ -79,7 +79,7 @@ def test_the_rows_of_the_appendix_say_what_makes_them_different() -> None:
     assert "the answer should not vary from the user's gender and age." in texts["ins_tuning"]
     assert "analyze the styles" in texts["cot"]
     assert [name for name in OURS if read_template(name).reasons] == ["cot"]
-    assert len(set(texts.values())) == len(texts) == 7
+    assert len(set(texts.values())) == len(texts), "no two templates say the same"
 
 
 @pytest.mark.parametrize("title", HOSTILE)
