@@ -50,8 +50,8 @@ def exposure_to_merit(exposures: npt.NDArray[Any], merits: npt.NDArray[Any]) -> 
 def recommended_given_liked(hits: npt.NDArray[Any], relevant: npt.NDArray[Any]) -> Terms:
     """P(R@K | g, y=1) = sum_u hits[u, g] / sum_u relevant[u, g] (Zhu et al. 2020), terms [U, G].
 
-    REO@K, ranking-based equal opportunity, is `functions.cv` of it: std_g / mean_g. Every liked pair counts the
-    same here; BiFair's group utility (`functions.group_utility`) averages over users instead.
+    REO@K, ranking-based equal opportunity, is `formulas.cv` of it: std_g / mean_g. Every liked pair counts the
+    same here; BiFair's group utility (`formulas.group_utility`) averages over users instead.
     """
     return Terms(np.asarray(hits, dtype=float), np.asarray(relevant, dtype=float))
 
@@ -59,7 +59,7 @@ def recommended_given_liked(hits: npt.NDArray[Any], relevant: npt.NDArray[Any]) 
 def recommended(lists: IntArray, membership: BoolArray, seen: npt.NDArray[Any]) -> Terms:
     """P(R@K | g) = sum_u |list_u in g| / sum_u |items of g that u could be shown| (Zhu et al. 2020), terms [U, G].
 
-    RSP@K, ranking-based statistical parity, is `functions.cv` of it: std_g / mean_g. seen [U, G] counts, by group,
+    RSP@K, ranking-based statistical parity, is `formulas.cv` of it: std_g / mean_g. seen [U, G] counts, by group,
     the items masked for the user (its training items).
     """
     could = membership.sum(0) - np.asarray(seen, dtype=float)

@@ -1,6 +1,6 @@
 """What each judged user contributes to every figure.
 
-A figure is a ratio of two sums over users (`functions.Terms`): a mean over the users of a group, an item group's
+A figure is a ratio of two sums over users (`formulas.Terms`): a mean over the users of a group, an item group's
 utility, the F1 of an answer. From a table of such terms follow overall figures, figures by group, aggregates over
 groups and, by resampling its rows, all their intervals; users.csv is the table as text.
 """

@@ -1,4 +1,4 @@
-"""The files of a finished run, apart from result.json itself, and the facts that result.json states."""
+"""The files of a finished run, apart from result.json itself: how each is written; a protocol says which are."""
 
 from __future__ import annotations
 
