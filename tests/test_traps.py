@@ -188,7 +188,8 @@ def test_29_a_strategy_owns_the_only_backward(toy: Toy) -> None:
 
     work = runner._Run(Config(overrides=toy("MF")), quiet=True, on_epoch=None)
     found, trainer = work.prepare()
-    strategy = Strategy(SimpleNamespace(config=None))  # type: ignore[arg-type]
+    strategy = Strategy(SimpleNamespace(config=work.config))  # type: ignore[arg-type]
+    trainer._start_schedule(1)
     batch = next(iter(found.train))
     trainer.optimizer.step = lambda: None  # type: ignore[method-assign]
     trainer._step(strategy, batch, "here")
