@@ -100,8 +100,8 @@ def balanced_rows(classes: Tensor, size: int, generator: torch.Generator | None 
     """Rows [size] drawn with replacement so that every class present is as probable as any other.
 
     >>> rows = balanced_rows(torch.tensor([0] * 97 + [1] * 2 + [-1]), 1000, torch.Generator().manual_seed(0))
-    >>> int((rows >= 97).sum()), int(rows.max())  # about half, and never the user without a label
-    (493, 98)
+    >>> 440 < int((rows >= 97).sum()) < 560, int(rows.max())  # about half, and never the user without a label
+    (True, 98)
     """
     sizes = torch.bincount(classes.clamp(min=0), weights=(classes != UNKNOWN).double())  # [C]
     if not sizes.any():
