@@ -241,23 +241,6 @@ def test_a_model_whose_items_cannot_be_read_fails_in_its_rows(toy_options: dict[
     assert all("Did you mean 'title'" in str(row.error) for row in found.trials)
 
 
-@pytest.mark.parametrize(("space", "most"), [(RATES, 1), ({"learning_rate": {"grid_search": [0.3]}}, None)])
-def test_with_room_for_one_run_there_is_no_ray(
-    space: Any, most: int | None, toy_options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cluster, "started", lambda address: pytest.fail("Ray was started"))
-    plan = planted("FailingJob", toy_options, tmp_path, SearchOptions(max_concurrent=most), space)
-    found = searches.carried_out(plan, tmp_path)
-    assert [row.status for row in found.trials] == ["ok", "failed", "ok"][: len(found.trials)]
-    assert all(row.seconds is not None for row in found.trials)
-    told = json.loads((tmp_path / "tune.json").read_text())
-    assert "777" not in (tmp_path / "tune.json").read_text(), "a test figure"
-    assert told["trials"][0]["valid"] == {
-        "ndcg@5": found.trials[0].values["learning_rate"],
-        "cv@5[pop]": found.trials[0].values["learning_rate"] ** 2,
-    }
-
-
 def test_a_search_that_goes_on_reads_what_is_finished_and_asks_for_the_rest(
     toy_options: dict[str, Any], tmp_path: Path
 ) -> None:
