@@ -25,12 +25,3 @@ def attribute_text(name: str, value: str, wording: str = "{name}: {value}") -> s
     before, _, rest = wording.partition("{name}")
     middle, _, after = rest.partition("{value}")
     return f"{before}{name}{middle}{value}{after}"
-
-
-def history_text(titles: Sequence[str], limit: int, separator: str = ", ") -> str:
-    """The latest `limit` titles, oldest first, each in quotes.
-
-    >>> history_text(["A", "B", "C"], 2)
-    '"B", "C"'
-    """
-    return separator.join(f'"{title}"' for title in titles[max(0, len(titles) - limit) :])

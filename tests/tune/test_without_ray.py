@@ -13,7 +13,6 @@ from recbole_fair.jobs.job import Job
 from recbole_fair.tune import planning, searches
 from recbole_fair.tune.planning import SearchOptions
 
-BOTH = {"ndcg@5": "max", "cv@5[pop]": "min"}
 RATES = {"learning_rate": {"grid_search": [0.2, 0.9, 0.4]}}
 
 
@@ -24,10 +23,6 @@ def planted(
 
     job: Job = getattr(jobs, name)("MF", "toy", (), keys, str(root))
     return planning.planned(job, space or RATES, options)
-
-
-def arguments(options: dict[str, Any], **more: Any) -> list[str]:
-    return [f"--{key}={json.dumps(value)}" for key, value in {**options, **more}.items()]
 
 
 @pytest.mark.parametrize(("space", "most"), [(RATES, 1), ({"learning_rate": {"grid_search": [0.3]}}, None)])
