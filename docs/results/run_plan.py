@@ -1,12 +1,13 @@
-"""Run what docs/results/plan.yaml lists and write docs/results.md from the run directories.
+"""Run what a plan of this folder lists, PLAN.yaml, and write its page, PLAN.md, from the run directories.
 
-    python docs/results/run_plan.py [--runs=runs/results] [--only=MODEL,MODEL] [--tables=NAME,NAME] [--write]
+    python docs/results/run_plan.py PLAN [--runs=runs/results] [--only=MODEL,MODEL] [--tables=NAME,NAME] [--write]
 
 Resumable: finished runs are not repeated, a killed one goes on. `--write` only writes the tables. A row with
 `strengths` is one run a value on the first seed; the best of these on validation, as many as `shortlist` says, run
 with the other seeds too, and the validation means of all seeds choose one.
-`seeds: 1` of a row is the first seed only. A row `after` another is fitted to that row's runs. A row with `table` shows
-runs of that other table and runs nothing.
+`seeds: 1` of a row is the first seed only. A row `after` another is fitted to that row's runs. A row `on` another has
+that row's run of the same seed as its base. A row with `table` shows runs of that other table and runs nothing; one that
+is `hidden` is run and not shown.
 """
 
 from __future__ import annotations
@@ -143,14 +144,16 @@ def _keys(table: Entry, row: Entry, seed: int, runs: Path) -> Entry:
     """What is run: a model with the keys of its table, or `after` another row the strategy that stands on its runs."""
     if "below" in row:
         return {**row["keys"], "base": str(folder_of(runs, table, row["below"], seed))}
-    return {**table.get("keys", {}), **row.get("keys", {}), "model": row["model"], "dataset": table["dataset"]}
+    base = {"base": str(folder_of(runs, table, row_of(table, row["on"]), seed))} if "on" in row else {}
+    own = {**table.get("keys", {}), **row.get("keys", {}), **base}
+    return {**own, "model": row["model"], "dataset": table["dataset"]}
 
 
 def section(table: Entry, runs: Path) -> Iterator[str]:
     """One table: what `recbole-fair report` says of its run directories, and what was not run."""
     yield f"## {table['title']}"
     yield table["caption"]
-    rows = {label_of(row): folders_of(table, row, runs) for row in table["rows"]}
+    rows = {label_of(row): folders_of(table, row, runs) for row in table["rows"] if not row.get("hidden")}
     if folders := [folder for of_row in rows.values() for folder in of_row]:
         for block in _blocks(table, folders, rows.get(table.get("reference"))):
             yield from tables_of(block, table["metrics"])
@@ -210,7 +213,7 @@ def planes(name: str, block: Block, metrics: Sequence[str]) -> Iterator[str]:
         if chart.name.startswith("plane") and chart.header[2] in metrics:
             file = f"{name}-{chart.name}.svg"
             (HERE / file).write_text(chart.svg.replace("currentColor", _INK) + "\n")
-            yield f"![{chart.alternative}](results/{file})"
+            yield f"![{chart.alternative}]({file})"
 
 
 def at_equal_accuracy(table: Entry, runs: Path) -> Iterator[str]:
@@ -268,14 +271,18 @@ def _mean_and_sd(values: Sequence[float]) -> str:
 
 def main() -> None:
     """Run what is missing, in turn, and write the page."""
-    options = dict(word.lstrip("-").partition("=")[::2] for word in sys.argv[1:])
+    plans = sorted(path.stem for path in HERE.glob("*.yaml"))
+    if len(sys.argv) < 2 or sys.argv[1] not in plans:
+        sys.exit(f"name a plan: {', '.join(plans)}")
+    options = dict(word.lstrip("-").partition("=")[::2] for word in sys.argv[2:])
     if unknown := options.keys() - {"runs", "only", "tables", "write"}:
         sys.exit(f"--{min(unknown)}: unknown; there are --runs, --only, --tables, --write")
-    runs, plan = Path(options.get("runs", "runs/results")), yamls.read_mapping(HERE / "plan.yaml")
+    runs, plan = Path(options.get("runs", "runs/results")), yamls.read_mapping(HERE / f"{sys.argv[1]}.yaml")
     if "write" not in options:
         _run_all(plan, runs, *(set(options.get(name, "").split(",")) - {""} for name in ("only", "tables")))
     parts = [part for table in plan["tables"] for part in section(table, runs)]
-    (HERE.parent / "results.md").write_text("\n\n".join(["# Results", plan["preface"], CAPTION, *parts]) + "\n")
+    page = [f"# {plan['title']}", plan["preface"], CAPTION, *parts]
+    (HERE / f"{sys.argv[1]}.md").write_text("\n\n".join(page) + "\n")
 
 
 def _run_all(plan: Mapping[str, Any], runs: Path, only: set[str], tables: set[str]) -> None:

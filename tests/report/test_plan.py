@@ -165,9 +165,20 @@ def test_a_row_may_ask_for_fewer_seeds(plan: ModuleType, tmp_path: Path) -> None
     assert asked_for == ["MF-s1", "Pop-s1", "MF-s2"]
 
 
-def test_every_row_of_the_plan_is_a_run_that_would_start(plan: ModuleType) -> None:
+def test_a_row_on_another_has_its_run_of_the_same_seed_as_base(plan: ModuleType, tmp_path: Path) -> None:
+    rows = [{"model": "YesNo-Base", "hidden": True}, {"model": "CF", "on": "YesNo-Base", "keys": {"epochs": 3}}]
+    table = {**TABLE, "dataset": "toy", "rows": rows}
+    asked_for = {folder.name: keys for folder, keys in plan.missing({"tables": [table]}, tmp_path, set(), set())}
+    assert list(asked_for) == ["YesNo-Base-s1", "CF-s1", "YesNo-Base-s2", "CF-s2"]
+    assert asked_for["CF-s2"]["base"] == str(plan.folder_of(tmp_path, table, rows[0], 2))
+    assert asked_for["CF-s2"]["epochs"] == 3
+    assert not any("YesNo-Base" in part for part in plan.section(table, tmp_path))
+
+
+@pytest.mark.parametrize("name", [path.name for path in sorted((ROOT / "docs" / "results").glob("*.yaml"))])
+def test_every_row_of_a_plan_is_a_run_that_would_start(plan: ModuleType, name: str) -> None:
     """Names, keys and bounds, as a run checks them before it reads data."""
-    for table in yamls.read_mapping(ROOT / "docs" / "results" / "plan.yaml")["tables"]:
+    for table in yamls.read_mapping(ROOT / "docs" / "results" / name)["tables"]:
         for row in (one for given in table["rows"] if "after" not in given for one in plan.strengths(given)):
             config = Config(row["model"], "ml-100k", overrides={**table.get("keys", {}), **row.get("keys", {})})
             assert config.choice.name == row["model"]
