@@ -294,22 +294,3 @@ def detectable(error: npt.ArrayLike, level: float = 0.95, power: float = 0.8) ->
     """
     reach = _NORMAL.inv_cdf((1 + _checked_level(level)) / 2) + _NORMAL.inv_cdf(_checked_level(power))
     return np.asarray(reach * np.asarray(error, dtype=float))
-
-
-def pooled(users: npt.ArrayLike, rows: FloatArray) -> tuple[npt.NDArray[np.generic], FloatArray]:
-    """Several seeds as one: user ids [R] and rows [R, C] of all seeds to each user once [U] and the mean row [U, C].
-
-    A user in several seeds is still one user, so its rows are averaged before users are drawn. Intervals are then over
-    users, given these seeds. An aggregate of pooled columns is that of the averaged figures (a CV of means); for the
-    mean of the seeds' own aggregates keep a block of columns a seed and average within `aggregate`.
-
-    >>> pooled(["u", "v", "v"], np.array([[1.0], [2.0], [4.0]]))
-    (array(['u', 'v'], dtype='<U1'), array([[1.],
-           [3.]]))
-    """
-    names = np.asarray(users)
-    if rows.ndim != 2 or names.shape != rows.shape[:1]:
-        raise UsageError(f"pooled rows {rows.shape} of users {names.shape}: one user id a row is needed")
-    order = np.argsort(names, kind="stable")
-    found, starts, counts = np.unique(names[order], return_index=True, return_counts=True)
-    return found, np.add.reduceat(rows[order], starts, axis=0) / counts[:, None]

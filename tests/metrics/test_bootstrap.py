@@ -405,31 +405,6 @@ def test_what_is_detectable_is_found_with_that_power() -> None:
     assert np.mean(np.abs(seen) > 1.959964 * error) == pytest.approx(0.8, abs=0.01)
 
 
-def test_seeds_are_averaged_by_user() -> None:
-    generator = np.random.default_rng(0)
-    users = generator.permutation(np.repeat([7, 3, 9, 4], [3, 1, 2, 3]))
-    rows = generator.random((9, 2))
-    found, averaged = bootstrap.pooled(users, rows)
-    assert found.tolist() == [3, 4, 7, 9]
-    for user, row in zip(found, averaged, strict=True):
-        assert row == pytest.approx(rows[users == user].mean(0))
-
-
-def test_copies_of_a_seed_do_not_sharpen_an_interval() -> None:
-    """The trap that pooling is there for: three copies of the rows are no more users."""
-    numerator, denominator = simulated(100)
-    users = np.arange(100)
-    found, tripled = bootstrap.pooled(np.tile(users, 3), np.tile(numerator, (3, 1)))
-    assert np.array_equal(found, users)
-    assert tripled == pytest.approx(numerator)
-
-
-@pytest.mark.parametrize("rows", [np.ones(3), np.ones((2, 1))])
-def test_pooling_needs_a_user_a_row(rows: FloatArray) -> None:
-    with pytest.raises(UsageError, match="one user id a row"):
-        bootstrap.pooled([1, 2, 3], rows)
-
-
 # Coverage of the intervals (benchmarks/coverage.py)
 
 
