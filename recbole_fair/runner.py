@@ -35,6 +35,8 @@ from recbole_fair.metrics.intervals import resampling
 from recbole_fair.metrics.judging import judge
 from recbole_fair.rundir import facts, files, logs
 from recbole_fair.rundir import folder as rundir
+from recbole_fair.rundir.history import read_history
+from recbole_fair.rundir.judged_again import trained_alike
 from recbole_fair.rundir.result import Result, finished
 from recbole_fair.settings.config import Config
 from recbole_fair.strategies.base import Strategy
@@ -352,12 +354,30 @@ class _Run:
             trainer.eval_collector.data_collect(loaded.train)
             expected = {"model": self.config.name, "data": self.fingerprint}
             return trainer.load_best(Path(self.config["load"]), expected)
+        if (former := self._trained_alike()) is not None:
+            return self._take_over(former, trainer, loaded)
         if trainer.strategy is not None and trainer.strategy.after_training:
             return self._fit(trainer.strategy, trainer, loaded)
         if self.config["resume"] and trainer.resume(loaded.train):
             logger.info("resumed after epoch %d", trainer.start_epoch - 1)
             self.result.seconds["train"] = trainer.seconds_before
         trainer.fit(loaded.train, loaded.valid, saved=True, show_progress=self.bars)
+        return trainer.load_best()
+
+    def _trained_alike(self) -> Path | None:
+        """A finished run that these settings would only repeat; a folder that was asked for by name gets its own."""
+        if self.config["run_dir"] or (self.folder / "resume.safetensors").exists():
+            return None
+        parents = bases.parents_of(self.config, self.bases)
+        return trained_alike(self.folder, self.config, self.fingerprint, parents)
+
+    def _take_over(self, former: Path, trainer: FairTrainer, loaded: Data) -> dict[str, Any]:
+        """The weights and the history of a run that was trained alike."""
+        logger.info("trained already, in %s: its weights are judged anew", former)
+        trainer.eval_collector.data_collect(loaded.train)
+        about = trainer.load_best(former, {"model": self.config.name, "data": self.fingerprint})
+        trainer.history = read_history(former)
+        trainer._save_checkpoint(about["epoch"])
         return trainer.load_best()
 
     def _fit(self, strategy: Strategy, trainer: FairTrainer, loaded: Data) -> dict[str, Any]:

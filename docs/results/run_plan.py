@@ -6,8 +6,8 @@ Resumable: finished runs are not repeated, a killed one goes on. `--write` only 
 `strengths` is one run a value on the first seed; the best of these on validation, as many as `shortlist` says, run
 with the other seeds too, and the validation means of all seeds choose one.
 `seeds: 1` of a row is the first seed only. A row `after` another is fitted to that row's runs. A row `on` another has
-that row's run of the same seed as its base. A row with `table` shows runs of that other table and runs nothing; one that
-is `hidden` is run and not shown.
+that row's run of the same seed as its base. A row with `table` shows runs of that other table and runs nothing; a
+`hidden` one is run and not shown.
 """
 
 from __future__ import annotations

@@ -1,30 +1,20 @@
-"""history.csv: losses, validation figures, group weights and expert shares by epoch."""
+"""Curves of a history: losses, validation figures, group weights and expert shares by epoch."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
-from io import TextIOWrapper
 from pathlib import Path
 
-from recbole_fair.errors import UsageError
-from recbole_fair.storage import open_regular
+from recbole_fair.rundir.history import read_history
 
 Curve = list[tuple[int, float]]  # epoch, value
 
 
 def curves(folder: Path) -> Mapping[str, Curve]:
     """A curve for each metric of the history; empty where there is none (closed-form models)."""
-    path = folder / "history.csv"
-    if not path.exists():
-        return {}
     found: dict[str, Curve] = {}
-    try:
-        with TextIOWrapper(open_regular(path), "utf-8", newline="") as stream:
-            for entry in csv.DictReader(stream):
-                found.setdefault(entry["metric"], []).append((int(entry["epoch"]), float(entry["value"])))
-    except (KeyError, TypeError, ValueError, OSError, csv.Error) as error:
-        raise UsageError(f"{path}: damaged ({error!r}); remove the run's folder and run again") from error
+    for epoch, metric, value in read_history(folder):
+        found.setdefault(metric, []).append((epoch, value))
     return found
 
 

@@ -6,7 +6,6 @@ RecBole's own objective hands test figures to the scheduler (trap 26). Here they
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping
 from math import nan
 from pathlib import Path
@@ -17,6 +16,7 @@ from recbole_fair import storage
 from recbole_fair.errors import UsageError
 from recbole_fair.jobs.cluster import Share, settle
 from recbole_fair.jobs.job import Job, reason, retry_while_busy
+from recbole_fair.rundir.history import History, read_history
 from recbole_fair.rundir.result import Result, finished
 from recbole_fair.tune.objectives import Objectives
 
@@ -86,10 +86,9 @@ def _epochs_trained(folder: Path, judged: str) -> int:
     return max((epoch + 1 for epoch, _ in _judged_epochs(folder, judged)), default=0)
 
 
-def _history(folder: Path) -> list[tuple[int, str, float]]:
-    if (folder / "history.csv").exists():
-        with (folder / "history.csv").open(newline="", encoding="utf-8") as stream:
-            return [(int(row["epoch"]), row["metric"], float(row["value"])) for row in csv.DictReader(stream)]
+def _history(folder: Path) -> History:
+    if history := read_history(folder):
+        return history
     if (folder / "resume.safetensors").exists():
         return [tuple(row) for row in storage.read_sealed(folder / "resume.safetensors")[1]["history"]]
     return []
