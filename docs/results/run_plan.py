@@ -5,9 +5,9 @@
 Resumable: finished runs are not repeated, a killed one goes on. `--write` only writes the tables. A row with
 `strengths` is one run a value on the first seed; the best of these on validation, as many as `shortlist` says, run
 with the other seeds too, and the validation means of all seeds choose one.
-`seeds: 1` of a row is the first seed only. A row `after` another is fitted to that row's runs. A row `on` another has
-that row's run of the same seed as its base. A row with `table` shows runs of that other table and runs nothing; a
-`hidden` one is run and not shown.
+`seeds: 1` of a row is the first seed only. A row `after` another is fitted to that row's runs. A row that `stands_on`
+another has that row's run of the same seed as its base. A row with `table` shows runs of that other table and runs
+nothing; a `hidden` one is run and not shown.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def _keys(table: Entry, row: Entry, seed: int, runs: Path) -> Entry:
     """What is run: a model with the keys of its table, or `after` another row the strategy that stands on its runs."""
     if "below" in row:
         return {**row["keys"], "base": str(folder_of(runs, table, row["below"], seed))}
-    base = {"base": str(folder_of(runs, table, row_of(table, row["on"]), seed))} if "on" in row else {}
+    base = {"base": str(folder_of(runs, table, row_of(table, row["stands_on"]), seed))} if "stands_on" in row else {}
     own = {**table.get("keys", {}), **row.get("keys", {}), **base}
     return {**own, "model": row["model"], "dataset": table["dataset"]}
 

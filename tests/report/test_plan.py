@@ -165,8 +165,8 @@ def test_a_row_may_ask_for_fewer_seeds(plan: ModuleType, tmp_path: Path) -> None
     assert asked_for == ["MF-s1", "Pop-s1", "MF-s2"]
 
 
-def test_a_row_on_another_has_its_run_of_the_same_seed_as_base(plan: ModuleType, tmp_path: Path) -> None:
-    rows = [{"model": "YesNo-Base", "hidden": True}, {"model": "CF", "on": "YesNo-Base", "keys": {"epochs": 3}}]
+def test_a_row_that_stands_on_another_has_its_run_of_the_same_seed_as_base(plan: ModuleType, tmp_path: Path) -> None:
+    rows = [{"model": "YesNo-Base", "hidden": True}, {"model": "CF", "stands_on": "YesNo-Base", "keys": {"epochs": 3}}]
     table = {**TABLE, "dataset": "toy", "rows": rows}
     asked_for = {folder.name: keys for folder, keys in plan.missing({"tables": [table]}, tmp_path, set(), set())}
     assert list(asked_for) == ["YesNo-Base-s1", "CF-s1", "YesNo-Base-s2", "CF-s2"]
