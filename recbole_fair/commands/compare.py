@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from recbole_fair.commands.arguments import Arguments
 from recbole_fair.errors import UsageError
@@ -19,6 +20,7 @@ same command again does what is missing. Keys are those of `recbole-fair run --h
   --max_concurrent=N      runs at once; 1: one after another, in this process
   --gpus_per_trial=0.5    default: 1 where there are GPUs
   --ray_address=auto      a running Ray cluster (docs/cluster.md)
+  --report=OUT            write the page and tables of these runs into OUT (docs/report.md)
   --run_dir=ROOT          folder of compare.json, compare.csv and the runs; default: below runs/
 
 Switches: --quiet --debug --help"""
@@ -37,7 +39,7 @@ def main(arguments: Arguments) -> int:
     named = {key: arguments.take(key) for key in ("models", "dataset")}
     if missing := [key for key, value in named.items() if value is None]:
         raise UsageError(f"compare: give --{missing[0]}=NAME{'S' if missing[0] == 'models' else ''}")
-    files = str(arguments.take("config_files") or "").split()
+    files, out = str(arguments.take("config_files") or "").split(), arguments.take("report")
     quiet = "quiet" in arguments.switches
     try:
         compared = seeds.compare(**named, options=options, config_files=files, quiet=quiet, **arguments.options)
@@ -45,6 +47,13 @@ def main(arguments: Arguments) -> int:
         print("recbole-fair: interrupted; the same command goes on with this comparison", file=sys.stderr)
         return 130
     print(compared.table())
+    if out is None:
+        print(f"see them: recbole-fair report {compared.folder} --out=report")
+    else:
+        from recbole_fair.report.assemble import Options
+        from recbole_fair.report.write import write
+
+        print(write([compared.folder], Path(str(out)), Options(title=", ".join(compared.models)))[0])
     return 0 if compared.sound else 1
 
 

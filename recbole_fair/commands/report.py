@@ -13,14 +13,18 @@ from recbole_fair.screen import visible
 
 _USAGE = """usage: recbole-fair report DIR [DIR ...] --out=OUT [--key=value ...]
 
-Reads every run directory below each DIR and writes into OUT: index.html (one file, no network), results.csv (a row a
-run, full precision), results.md, results.tex (booktabs) and figures/*.svg. docs/report.md says how to read them.
+Reads every run directory below each DIR (a comparison's folder stands for its runs) and writes into OUT: index.html
+(one file, no network), results.csv (a row a run, full precision), results.md, results.tex (booktabs) and
+figures/*.svg. docs/report.md says how to read them.
 
   --out         folder to write to
   --metrics     as in --metrics='ndcg@20,cv@20[pop]'; the first one orders the rows
   --reference   model, row or run directory that the others are tested against; default: the best on the first metric
   --title       title of the page
-  --allow_mixed runs of several data sets, splits or candidates on one page, a table each"""
+  --datasets    only runs on these data sets, as in --datasets=ml-100k,ml-1m
+  --models      only runs of these models
+
+Runs of several data sets, splits or candidates get a table each."""
 
 
 def main(arguments: Arguments) -> int:
@@ -37,7 +41,8 @@ def main(arguments: Arguments) -> int:
         title=_text(arguments.take("title"), "title") or "Results",
         metrics=metrics(arguments.take("metrics")),
         reference=_text(arguments.take("reference"), "reference"),
-        allow_mixed=_flag(arguments),
+        datasets=_names(arguments.take("datasets"), "datasets"),
+        models=_names(arguments.take("models"), "models"),
     )
     arguments.refuse_rest("report", words=False)
     for path in write([Path(word) for word in arguments.words], Path(out), options):
@@ -66,11 +71,11 @@ def _text(given: Any, key: str) -> str | None:
     return None if given is None else str(given)
 
 
-def _flag(arguments: Arguments) -> bool:
-    given = arguments.take("allow_mixed", "allow_mixed" in arguments.switches)
-    if not isinstance(given, bool):
-        raise UsageError(f"--allow_mixed={given!r}: True or False")
-    return given
+def _names(given: Any, key: str) -> tuple[str, ...]:
+    names = [str(name).strip() for name in (given if isinstance(given, list) else str(given or "").split(","))]
+    if given is not None and not all(names):
+        raise UsageError(f"--{key}={given!r}: names with commas between them")
+    return tuple(filter(None, names))
 
 
 def usage() -> str:

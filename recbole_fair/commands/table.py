@@ -31,9 +31,7 @@ COMMANDS = {
     "run": Command("run", "train and judge one model (the default)", ("quiet",)),
     "convert": Command("convert", "SOURCE --raw DIR: raw files to atomic files; --check NAME", ("download",)),
     "models": Command("models", "list every name that --model takes; --cite: its reference", ("cite",)),
-    "report": Command(
-        "report", "DIR [DIR...] --out OUT: tables, figures and a web page of finished runs", ("allow_mixed",)
-    ),
+    "report": Command("report", "DIR [DIR...] --out OUT: tables, figures and a web page of finished runs"),
     "recommend": Command("recommend", "RUN_DIR --users=1,2 --k=20: top items of a saved run"),
     "audit": Command("audit", "--recommendations F --interactions F --run_dir DIR: judge any system's lists"),
     "probe": Command("probe", "RUN_DIR --sensitive_attribute=gender: what user states give away"),

@@ -22,12 +22,13 @@ _SHOWN = 6  # rows in figures that would be unreadable with more
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line may ask for; no metrics: the usual ones, no reference: the best row."""
+    """What the command line may ask for; nothing named: the usual metrics, the best row, every data set and model."""
 
     title: str = "Results"
     metrics: tuple[str, ...] = ()
     reference: str | None = None
-    allow_mixed: bool = False
+    datasets: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ class Report:
 
 def assemble(roots: Sequence[Path], options: Options) -> Report:
     """Read, check, compare and draw."""
-    runs = counted_once(read_runs(roots))
-    sets = comparable(runs, options.allow_mixed)
+    runs = _wanted(counted_once(read_runs(roots)), options)
+    sets = comparable(runs)
     keys = _chosen(options.metrics, runs)
     all_keys = tuple(dict.fromkeys([*keys, *metrics_in(runs)]))
     tables = {facts: rows_of(of_set) for facts, of_set in sets.items()}
@@ -78,6 +79,23 @@ def assemble(roots: Sequence[Path], options: Options) -> Report:
         for place, (facts, rows) in enumerate(tables.items())
     ]
     return Report(options.title, keys, all_keys, tuple(blocks), tuple(runs))
+
+
+def _wanted(runs: Sequence[Run], options: Options) -> list[Run]:
+    """The runs of the data sets and models that were asked for."""
+    for key, names, known in (
+        ("datasets", options.datasets, {run.result.dataset for run in runs}),
+        ("models", options.models, {run.result.model for run in runs}),
+    ):
+        if unknown := [name for name in names if name not in known]:
+            near = nearest(unknown[0], known)
+            raise UsageError(f"--{key}={unknown[0]}: no run has it.{near} There are: {', '.join(sorted(known))}")
+    return [
+        run
+        for run in runs
+        if (not options.datasets or run.result.dataset in options.datasets)
+        and (not options.models or run.result.model in options.models)
+    ]
 
 
 def _chosen(wanted: Sequence[str], runs: Iterable[Run]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from recbole_fair.errors import UsageError
-from recbole_fair.report.runs import Run, names
+from recbole_fair.report.runs import Run
 
 _FACTS = ("fingerprint", "split", "candidates")
 Facts = tuple[str, ...]  # data set, then one value for each of _FACTS
@@ -40,16 +40,14 @@ def _figures(run: Run) -> tuple[object, ...]:
     return (facts_of(run), run.result.status, run.result.valid, run.result.test)
 
 
-def comparable(runs: Sequence[Run], allow_mixed: bool = False) -> dict[Facts, list[Run]]:
-    """Runs by what they share; more than one set of them is refused unless `allow_mixed`.
+def comparable(runs: Sequence[Run]) -> dict[Facts, list[Run]]:
+    """Runs by what they share: a table each, since figures of two sets must not be compared.
 
     A run that ended before it knew its data stands with runs of its configuration, else with the first of its data set.
     """
     sets: dict[Facts, list[Run]] = {}
     for run in sorted(runs, key=lambda run: (not run.result.data, facts_of(run), run.name)):
         sets.setdefault(_home(run, sets), []).append(run)
-    if len(sets) > 1 and not allow_mixed:
-        raise UsageError(_refusal(sets))
     return dict(sorted(sets.items()))
 
 
@@ -61,14 +59,3 @@ def _home(run: Run, sets: dict[Facts, list[Run]]) -> Facts:
         facts for facts, runs in sets.items() if run.result.config_hash in {one.result.config_hash for one in runs}
     ]
     return next(iter([*of_hash, *(facts for facts in sets if facts[0] == own[0])]), own)
-
-
-def _refusal(sets: dict[Facts, list[Run]]) -> str:
-    differing = [
-        label for place, label in enumerate(("data set", *_FACTS)) if len({facts[place] for facts in sets}) > 1
-    ]
-    described = "; ".join(f"{' / '.join(facts)}: {names(runs)}" for facts, runs in sets.items())
-    return (
-        f"these runs are not comparable, they differ in {', '.join(differing)} ({described});"
-        " report them apart, or give --allow_mixed for one page with a table each"
-    )

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from recbole_fair.metrics import directions
+from recbole_fair.metrics.key import MetricKey
 from recbole_fair.report.rows import Cell, Row
 from recbole_fair.report.runs import Run
 from recbole_fair.report.statistics.evaluated import LEVEL
 from recbole_fair.report.statistics.evidence import Evidence
 
-_DEFAULT = ("ndcg@20", "recall@20", "cv@20[pop]")
+# A column a question: accuracy, items, users, what answers depend on. {k} is the K of 20, or the largest.
+_DEFAULT = (
+    r"ndcg@{k}", r"recall@{k}", r"hit@{k}", "auc", "f1", "yes_share", r"cv@{k}\[.*", r"gap_ndcg@{k}\[.*", r"flip\[.*",
+    r"gd\[.*", "sf", r"attr_auc\[.*",
+)  # fmt: skip
+_ACCURACY = ("ndcg", "recall", "hit", "mrr", "precision", "map", "auc", "f1")
 
 
 def metrics_in(runs: Iterable[Run]) -> list[str]:
@@ -24,7 +31,16 @@ def metrics_in(runs: Iterable[Run]) -> list[str]:
 def default_metrics(runs: Iterable[Run]) -> list[str]:
     """What is shown unless --metrics says otherwise."""
     known = metrics_in(runs)
-    return [key for key in _DEFAULT if key in known] or known[:3]
+    ranks = {MetricKey.parse(key).k for key in known} - {None}
+    k = 20 if 20 in ranks else max(ranks, default=0)
+    patterns = [pattern.replace("{k}", str(k)) for pattern in _DEFAULT]
+    return [key for pattern in patterns for key in known if re.fullmatch(pattern, key)] or known[:3]
+
+
+def accuracy_key(keys: Iterable[str]) -> str | None:
+    """The first metric that says how accurate a row is, not how fair."""
+    parsed = {key: MetricKey.parse(key) for key in keys}
+    return next((key for key, parts in parsed.items() if parts.name in _ACCURACY and not parts.grouping), None)
 
 
 def filled(row: Row, keys: Sequence[str], evidence: Evidence) -> Row:
@@ -62,8 +78,11 @@ def _interval(row: Row, key: str, evidence: Evidence) -> tuple[float | None, flo
 
 
 def ranked(rows: Sequence[Row], keys: Sequence[str]) -> list[Row]:
-    """Rows with the best and the second value of each column marked, best of the first column first."""
-    marked = list(rows)
+    """Rows with the best and the second value of each column marked, best of the first column first.
+
+    A row below the accuracy floor is not marked: a list that helps nobody is easily equal.
+    """
+    marked = _below_floor(rows, keys)
     for key in keys:
         marked = _marked(marked, key)
     return sorted(
@@ -71,10 +90,23 @@ def ranked(rows: Sequence[Row], keys: Sequence[str]) -> list[Row]:
     )
 
 
+def _below_floor(rows: Sequence[Row], keys: Sequence[str]) -> list[Row]:
+    """Rows that are less accurate than Pop, or where there is none than half of the best row, say so."""
+    accuracy = accuracy_key(keys)
+    best = best_row(rows, accuracy) if accuracy else None
+    if accuracy is None or best is None or (most := best.cells[accuracy].value) is None:
+        return list(rows)
+    pop = [row.cells[accuracy].value for row in rows if row.runs[0].result.model == "Pop"]
+    floor, name = (pop[0], "Pop's") if pop and pop[0] is not None else (most / 2, "half of the best")
+    told = f"{accuracy} below {name}, {floor:.4f}: not marked"
+    low = [row.ranked and (row.cells[accuracy].value or 0) < floor for row in rows]
+    return [replace(row, floor=told if below else "") for row, below in zip(rows, low, strict=True)]
+
+
 def _marked(rows: Sequence[Row], key: str) -> list[Row]:
     """Values that read the same are the same: what is compared is what is printed."""
     digits = decimals(rows, key)
-    costs = [round(_cost(row, key), digits) if row.ranked else math.inf for row in rows]
+    costs = [round(_cost(row, key), digits) if row.ranked and not row.floor else math.inf for row in rows]
     places = sorted({value for value in costs if math.isfinite(value)})
     names = dict(zip(places, ("best", "second"), strict=False))
     return [
@@ -97,5 +129,5 @@ def decimals(rows: Iterable[Row], key: str) -> int:
 
 def best_row(rows: Sequence[Row], key: str) -> Row | None:
     """The best row on a metric, None if nothing can be ranked by it."""
-    candidates = [row for row in rows if row.ranked and math.isfinite(_cost(row, key))]
+    candidates = [row for row in rows if row.ranked and not row.floor and math.isfinite(_cost(row, key))]
     return min(candidates, key=lambda row: _cost(row, key), default=None)

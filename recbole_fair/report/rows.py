@@ -31,6 +31,7 @@ class Row:
     label: str
     runs: tuple[Run, ...]
     cells: dict[str, Cell] = field(default_factory=dict)
+    floor: str = ""  # why it is not marked, where it is less accurate than a list without any model
 
     @property
     def finished(self) -> tuple[Run, ...]:
@@ -63,7 +64,7 @@ class Row:
     def remarks(self, keys: Sequence[str]) -> list[str]:
         """What a reader of the row must know: its state, why cells are empty or to be read with care, its warnings."""
         cells = [f"{key}: {self.cells[key].note}" for key in keys if self.finished and self.cells[key].note]
-        return [*_state(self), *cells, *_warnings(self)]
+        return [*_state(self), *filter(None, [self.floor]), *cells, *_warnings(self)]
 
 
 def _median(values: Iterable[float | None]) -> float | None:

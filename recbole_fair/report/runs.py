@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     ),
     **dict.fromkeys(("groups", "warnings"), list),
 }
-_RESULT, _CLAIM, _RAY = "result.json", "run.json", "params.json"
+_RESULT, _CLAIM, _RAY, _COMPARED = "result.json", "run.json", "params.json", "compare.json"
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Run:
 
 
 def read_runs(roots: Sequence[Path]) -> list[Run]:
-    """Every run below the given directories, in the order of their names."""
+    """Every run below the given directories, and those that a comparison there names, in the order of their names."""
     folders = list(dict.fromkeys(folder.resolve() for root in roots for folder in _run_folders(root)))
     if not folders:
         given = ", ".join(map(str, roots))
@@ -75,6 +75,20 @@ def _run_folders(root: Path) -> Iterator[Path]:
         # Ray Tune keeps a result.json of its own, with a params.json beside it, in each trial's folder.
         if _CLAIM in files or (_RESULT in files and _RAY not in files):
             yield Path(folder)
+        if _COMPARED in files:
+            yield from _compared(Path(folder) / _COMPARED)
+
+
+def _compared(path: Path) -> Iterator[Path]:
+    """The run folders of a comparison; relative ones as it was called, or beside the folder that holds it."""
+    runs = storage.read_json(path).get("runs")
+    if not isinstance(runs, list) or not all(isinstance(run, dict) for run in runs):
+        raise UsageError(f"{path}: damaged (runs is no list of runs); compare again")
+    for folder in (Path(str(run["run_dir"])) for run in runs if run.get("run_dir")):
+        there = [place for place in (folder, *(parent / folder for parent in path.parents)) if place.is_dir()]
+        if not there:
+            raise UsageError(f"{path}: names {folder}, which is not there; compare again, or name the runs' folder")
+        yield there[0]
 
 
 def _read(folder: Path) -> Result:
@@ -137,10 +151,3 @@ def _is_number(value: Any) -> bool:
 
 def _damaged(path: Path, key: str, value: Any) -> UsageError:
     return UsageError(f"{path}: damaged ({key} is {value!r}); remove the run's folder and run again")
-
-
-def names(runs: Iterable[Run], limit: int = 4) -> str:
-    """Some names of runs, for messages."""
-    listed = [run.name for run in runs]
-    more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
-    return ", ".join(listed[:limit]) + more

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from report_planted import FACTS, change, plant
 
+from recbole_fair import storage
 from recbole_fair.errors import UsageError
 from recbole_fair.report.assemble import Options, assemble
 from recbole_fair.report.comparable import comparable, counted_once
@@ -16,30 +17,42 @@ from recbole_fair.report.runs import read_runs
 KEYS = Options(metrics=("recall@5",))
 
 
-@pytest.mark.parametrize("fact", ["fingerprint", "split", "candidates"])
-def test_other_data_split_or_candidates_are_refused_and_listed(tmp_path: Path, fact: str) -> None:
-    plant(tmp_path / "one", "MF")
-    plant(tmp_path / "two", "Pop", data={**FACTS, fact: "other"})
-    with pytest.raises(UsageError, match=rf"differ in {fact} .*: one; .*other.*: two\); .*--allow_mixed"):
-        assemble([tmp_path], KEYS)
-
-
-def test_another_data_set_is_refused(tmp_path: Path) -> None:
-    plant(tmp_path / "one", "MF")
-    plant(tmp_path / "two", "Pop", dataset="elsewhere")
-    with pytest.raises(UsageError, match="differ in data set "):
-        assemble([tmp_path], KEYS)
-
-
-def test_mixed_runs_stand_in_a_table_each_and_are_not_ranked_together(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fact", ["fingerprint", "split", "candidates", "data set"])
+def test_runs_of_other_data_split_or_candidates_stand_in_a_table_each_and_are_not_ranked_together(
+    tmp_path: Path, fact: str
+) -> None:
     plant(tmp_path / "one", "MF", quality=(0.2, 0.1))
-    plant(tmp_path / "two", "Pop", quality=(0.9, 0.9), data={**FACTS, "split": "other"})
-    report = assemble([tmp_path], Options(metrics=("recall@5",), allow_mixed=True))
-    assert [[row.label for row in block.rows] for block in report.blocks] == [["MF"], ["Pop"]] or [
-        [row.label for row in block.rows] for block in report.blocks
-    ] == [["Pop"], ["MF"]]
+    other = {"dataset": "elsewhere"} if fact == "data set" else {"data": {**FACTS, fact: "other"}}
+    plant(tmp_path / "two", "Pop", quality=(0.9, 0.9), **other)
+    report = assemble([tmp_path], KEYS)
+    assert sorted([row.label for row in block.rows] for block in report.blocks) == [["MF"], ["Pop"]]
     assert all(block.rows[0].cells["recall@5"].mark == "best" for block in report.blocks)
     assert not any(block.tests for block in report.blocks)
+
+
+def test_only_the_data_sets_and_models_asked_for_are_shown(tmp_path: Path) -> None:
+    for model, dataset in (("MF", "here"), ("Pop", "here"), ("MF", "there")):
+        plant(tmp_path / f"{model}-{dataset}", model, dataset=dataset)
+    report = assemble([tmp_path], Options(metrics=("recall@5",), datasets=("here",), models=("MF",)))
+    assert [[row.label for row in block.rows] for block in report.blocks] == [["MF"]]
+    assert report.blocks[0].dataset == "here"
+    with pytest.raises(UsageError, match=r"--datasets=ther: no run has it. Did you mean 'there'"):
+        assemble([tmp_path], Options(datasets=("ther",)))
+    with pytest.raises(UsageError, match=r"--models=Random: no run has it.* There are: MF, Pop"):
+        assemble([tmp_path], Options(models=("Random",)))
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_the_folder_of_a_comparison_stands_for_its_runs(tmp_path: Path, relative: bool) -> None:
+    for model in ("MF", "Pop", "Random"):
+        plant(tmp_path / "runs/toy" / model, model)
+    root = Path("runs/toy") if relative else tmp_path / "runs/toy"
+    runs = [{"model": model, "run_dir": str(root / model)} for model in ("MF", "Pop")] + [{"model": "EASE"}]
+    storage.write_json(tmp_path / "runs/toy/compare-1/compare.json", {"runs": runs})
+    assert sorted(run.result.model for run in read_runs([tmp_path / "runs/toy/compare-1"])) == ["MF", "Pop"]
+    (tmp_path / "runs/toy/Pop").rename(tmp_path / "away")
+    with pytest.raises(UsageError, match=r"compare.json: names .*Pop, which is not there"):
+        read_runs([tmp_path / "runs/toy/compare-1"])
 
 
 def test_copies_with_equal_figures_count_once(tmp_path: Path) -> None:
@@ -73,7 +86,7 @@ def test_a_run_that_failed_before_its_data_were_read_stands_with_its_own(tmp_pat
     plant(tmp_path / "c", "Pop", seed=2, status="failed", test={}, data={})  # by its hash
     plant(tmp_path / "d", "New", status="failed", test={}, data={})  # by the data set's name
     plant(tmp_path / "e", "Lone", status="failed", test={}, data={}, dataset="alone")
-    sets = comparable(counted_once(read_runs([tmp_path])), allow_mixed=True)
+    sets = comparable(counted_once(read_runs([tmp_path])))
     assert sorted(sorted(run.name for run in runs) for runs in sets.values()) == [["a", "d"], ["b", "c"], ["e"]]
 
 

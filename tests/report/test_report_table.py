@@ -153,7 +153,23 @@ def test_usual_metrics_unless_asked(tmp_path: Path) -> None:
     plant(tmp_path / "A", "A", test={"hit@7": 0.5, "ndcg@20": 0.1, "cv@20[pop]": 0.3})
     assert assemble([tmp_path], Options()).keys == ("ndcg@20", "cv@20[pop]")
     plant(tmp_path / "B" / "C", "B", test={"hit@7": 0.5, "mrr@7": 0.1, "map@7": 0.3, "recall@7": 0.3})
-    assert assemble([tmp_path / "B"], Options()).keys == ("hit@7", "mrr@7", "map@7")
+    assert assemble([tmp_path / "B"], Options()).keys == ("recall@7", "hit@7")
+
+
+def test_a_row_less_accurate_than_pop_is_shown_and_not_marked(tmp_path: Path) -> None:
+    for name, recall, spread in (("MF", 0.3, 0.5), ("Pop", 0.2, 0.9), ("Random", 0.02, 0.01)):
+        plant(tmp_path / name, name, test={"recall@5": recall, "cv@5[pop]": spread})
+    report = only(tmp_path, "recall@5", "cv@5[pop]")
+    marks = {row.label: row.cells["cv@5[pop]"].mark for row in report.blocks[0].rows}
+    assert marks == {"MF": "best", "Pop": "second", "Random": ""}
+    assert row_of(report, "Random").remarks(()) == ["recall@5 below Pop's, 0.2000: not marked"]
+
+
+def test_without_pop_the_floor_is_half_of_the_best_row(tmp_path: Path) -> None:
+    for name, recall in (("MF", 0.3), ("Close", 0.16), ("Low", 0.14)):
+        plant(tmp_path / name, name, test={"recall@5": recall, "cv@5[pop]": recall})
+    rows = {row.label: row.floor for row in only(tmp_path, "recall@5", "cv@5[pop]").blocks[0].rows}
+    assert rows == {"MF": "", "Close": "", "Low": "recall@5 below half of the best, 0.1500: not marked"}
 
 
 def test_only_failed_runs_still_make_a_report(tmp_path: Path) -> None:

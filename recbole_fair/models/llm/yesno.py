@@ -249,10 +249,13 @@ class ChainOfThought(Untrained):
 
 
 def _texts(config: Any, inputs: PromptInputs) -> Iterator[str]:
-    """What a tiny tokenizer is trained on: the base's training prompts with either answer, and what rows may add."""
+    """What a tiny tokenizer is trained on: the base's training prompts with either answer, and what rows may add.
+
+    All of them, however few a run learns from: a row of fewer prompts then speaks its base's tokens.
+    """
     template = read_template(config["base_template"])
     lines = inputs.timelines
-    pairs = training_pairs(config, inputs)
+    pairs = training_pairs(config.replaced(max_train_prompts=None), inputs)
     for user, row in zip(pairs.users.tolist(), pairs.rows.tolist(), strict=True):
         before = np.arange(*lines.before(user, row).indices(len(lines.items)))
         chosen = before[select_history(lines.liked[before], config["history"], int(config["history_length"]))]

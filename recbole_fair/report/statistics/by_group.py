@@ -50,6 +50,12 @@ def _entries(run: Run, grouping: Grouping) -> list[dict[str, Any]]:
     return [entry for entry in run.result.groups if Grouping(entry.get("kind", ""), entry.get("field", "")) == grouping]
 
 
+def group_sizes(row: Row, grouping: Grouping) -> dict[str, int]:
+    """How many users or items each group was judged on, in the first run."""
+    kind = "users" if grouping.kind == "user" else "size"
+    return {str(entry.get("group")): int(entry.get(kind) or 0) for entry in _entries(row.finished[0], grouping)}
+
+
 def group_figures(row: Row, grouping: Grouping, metric: str) -> dict[str, Cell]:
     """A cell a group; a group whose figure is not printed (too few users) or undefined is left out."""
     runs = [{str(entry.get("group")): entry for entry in _entries(run, grouping)} for run in row.finished]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from recbole_fair.metrics import directions
 from recbole_fair.report.assemble import Block, Report
+from recbole_fair.report.findings import findings
 from recbole_fair.report.ranking import decimals
 from recbole_fair.report.rows import Cell, Row
 from recbole_fair.report.statistics.significance import Difference
@@ -26,6 +27,8 @@ def markdown(report: Report) -> str:
 
 def tables_of(block: Block, keys: Sequence[str]) -> Iterator[str]:
     """The rows, what must be known of them, and the tests, under whatever heading they are put."""
+    if sentences := findings(block, keys):
+        yield "\n".join(f"- {in_markdown(sentence)}" for sentence in sentences)
     yield _results(block, keys)
     if remarks := notes(block.rows, keys):
         yield "\n".join(f"- {in_markdown(label)}: {in_markdown(remark)}" for label, remark in remarks)

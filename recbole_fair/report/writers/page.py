@@ -13,6 +13,7 @@ import recbole_fair
 from recbole_fair.metrics import directions
 from recbole_fair.report.assemble import Block, Report
 from recbole_fair.report.charts.chart import Chart
+from recbole_fair.report.findings import findings
 from recbole_fair.report.ranking import decimals
 from recbole_fair.report.rows import Cell, Row
 from recbole_fair.report.runs import Run
@@ -28,7 +29,8 @@ def page(report: Report) -> str:
     anchors = {run.name: f"run-{place}" for place, run in enumerate(report.runs, start=1)}
     script = _asset("report.js")
     return Template(_asset("page.html")).substitute(
-        title=in_html(report.title), summary=_summary(report), contents=_contents(report), caption=in_html(CAPTION),
+        title=in_html(report.title), summary=_summary(report), findings=_findings(report),
+        contents=_contents(report), caption=in_html(CAPTION),
         controls=_controls(report), results=_results(report, anchors), sections="".join(_sections(report)),
         provenance=_provenance(report.runs, anchors), version=in_html(recbole_fair.__version__),
         style=_asset("report.css"), script=script, script_hash=_digest(script),
@@ -53,6 +55,17 @@ def _summary(report: Report) -> str:
     return in_html(
         f"{len(report.runs)} runs ({counted}), {sum(len(block.rows) for block in report.blocks)} rows.{mixed}"
     )
+
+
+def _findings(report: Report) -> str:
+    """What each table says, before the tables."""
+    several = len(report.blocks) > 1
+    parts = [
+        (text("h3", block.described) if several else "") + items(sentences)
+        for block in report.blocks
+        if (sentences := findings(block, report.keys))
+    ]
+    return _section("findings", "What was found", parts) if parts else ""
 
 
 def _states(runs: Iterable[Run]) -> list[str]:
@@ -181,7 +194,7 @@ def _row(row: Row, block: Block, report: Report, digits: Mapping[str, int], anch
     name = element("th", link + (text("small", state) if state else ""), scope="row")
     return element(
         "tr", "".join([name, *cells, *_facts(row, report)]), data_model=row.label.lower(),
-        data_dataset=block.dataset.lower(), data_strategy=row.strategy.lower(),
+        data_dataset=block.dataset.lower(), data_strategy=row.strategy.lower(), class_="floor" if row.floor else None,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ CAPTION = (
     " failed and collapsed rows take no part. (At most), (at least): noise between groups alone could have made the"
     " value. The rows of a table share data, split and candidates."
 )
-_VERDICTS = {"shown": "better (shown)", "opposite": "worse (opposite)", "not shown": "not shown"}
+_VERDICTS = {"shown": "better", "opposite": "worse", "not shown": "no difference shown"}
 
 
 def seeds(row: Row) -> str:
@@ -28,11 +28,11 @@ def claim(block: Block) -> str:
     label = block.reference.label if block.reference else ""
     return (
         f"Is the row better than {label}? Paired over users; differences of means over seeds, row minus {label}"
-        f" (for a metric that is best at a value: of the distances from it). Shown: the 95 % interval over users and"
-        f" seeds excludes 0 on the better side and Holm's p over the {len(block.tests)} tests of this table is at most"
-        " .05; opposite: the same on the other side; else not shown, with the smallest difference found in four of"
-        f" five cases. Fewer than {FEWEST_SEEDS} seeds on either side: the interval is over users alone, and there is"
-        " no verdict."
+        " (for a metric that is best at a value: of the distances from it). Better: the 95 % interval over users and"
+        f" seeds excludes 0 on the better side and Holm's p over the {len(block.tests)} tests of this table is at"
+        " most .05; worse: the same on the other side; else no difference is shown, with the size that would have been"
+        f" seen in four of five cases. Fewer than {FEWEST_SEEDS} seeds on either side: the interval is over users"
+        " alone, and there is no verdict."
     )
 
 
@@ -41,7 +41,7 @@ def verdict(test: Difference) -> str:
     if test.verdict not in _VERDICTS:
         return f"no verdict ({test.seeds} seed{'s' if test.seeds > 1 else ''})"
     told = _VERDICTS[test.verdict]
-    return told if test.verdict != "not shown" else f"{told} (detectable: {number(test.detectable)})"
+    return told if test.verdict != "not shown" else f"{told} (would have seen {number(test.detectable)})"
 
 
 def notes(rows: Sequence[Row], keys: Sequence[str]) -> list[tuple[str, str]]:

@@ -1,0 +1,80 @@
+"""What a table says, in sentences: the most accurate row, the fairer ones and their cost, the users served worse."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from recbole_fair.metrics import directions
+from recbole_fair.metrics.key import MetricKey
+from recbole_fair.report.assemble import Block
+from recbole_fair.report.ranking import accuracy_key, best_row, decimals
+from recbole_fair.report.rows import Row
+from recbole_fair.report.statistics.by_group import Grouping, group_figures, group_sizes, groupings
+from recbole_fair.report.writers.numbers import interval, number
+from recbole_fair.report.writers.wording import verdict
+
+
+def findings(block: Block, keys: Sequence[str]) -> list[str]:
+    """One sentence a question; none where no row has figures."""
+    accuracy = accuracy_key(keys)
+    first = best_row(block.rows, accuracy) if accuracy else None
+    if first is None or accuracy is None:
+        return []
+    fairness = [key for key in keys if MetricKey.parse(key).grouping and directions.best(key) is not None]
+    return [
+        f"Most accurate: {first.label}, {_figure(block, first, accuracy)}.",
+        *(told for key in fairness if (told := _fairest(block, first, key, accuracy))),
+        *_users(first, accuracy),
+    ]
+
+
+def _fairest(block: Block, first: Row, key: str, accuracy: str) -> str:
+    """The best row of a fairness metric beside the most accurate one, and what it costs."""
+    best = best_row(block.rows, key)
+    if best is None or first.cells[key].value is None:
+        return ""
+    if best is first:
+        return f"Best in {key} too: {first.label}, {_figure(block, first, key)}."
+    told = f"Best in {key}: {best.label}, {_figure(block, best, key)}, where {first.label} has"
+    cost = _share_lost(first, best, accuracy)
+    return f"{told} {_figure(block, first, key)}; its {accuracy} is {cost}{_answer(block, first, best, key)}."
+
+
+def _share_lost(first: Row, best: Row, accuracy: str) -> str:
+    most, own = first.cells[accuracy].value, best.cells[accuracy].value
+    return "not known" if not most or own is None else f"{100 * (1 - own / most):.1f} % lower"
+
+
+def _answer(block: Block, first: Row, best: Row, key: str) -> str:
+    if block.reference is None or block.reference.label != first.label:
+        return ""
+    answers = [verdict(test) for test in block.tests if (test.label, test.key) == (best.label, key)]
+    return f" ({key}: {answers[0]})" if answers else ""
+
+
+def _figure(block: Block, row: Row, key: str) -> str:
+    cell, digits = row.cells[key], decimals(block.rows, key)
+    ends = "" if cell.low is None or cell.high is None else f" {interval(cell.low, cell.high, digits)}"
+    return f"{key} {number(cell.value, digits)}{ends}"
+
+
+def _users(row: Row, accuracy: str) -> Iterator[str]:
+    """The users who are served worst and best by the most accurate row, a sentence a grouping."""
+    for grouping in groupings([row]):
+        figures = group_figures(row, grouping, accuracy) if grouping.kind == "user" else {}
+        values = {group: cell.value for group, cell in figures.items() if cell.value is not None}
+        if len(values) > 1:
+            sizes = group_sizes(row, grouping)
+            low, high = (pick(values, key=values.__getitem__) for pick in (min, max))
+            ends = (f"{group} {values[group]:.4f} ({sizes.get(group, 0)} users)" for group in (low, high))
+            yield f"{grouping.field}, as {row.label} serves it: {' below '.join(ends)}{_gap(row, grouping, accuracy)}."
+
+
+def _gap(row: Row, grouping: Grouping, accuracy: str) -> str:
+    """The gap between these groups and whether users show it; an interval that reaches 0 does not."""
+    key = f"gap_{accuracy}[{grouping.field}]"
+    cell = row.cells.get(key)
+    if cell is None or cell.value is None or cell.low is None or cell.high is None or math.isnan(cell.low):
+        return ""
+    return f", gap {number(cell.value)} {interval(cell.low, cell.high)}: {'sure' if cell.low > 0 else 'not sure'}"
