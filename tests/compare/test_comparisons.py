@@ -69,6 +69,7 @@ def test_a_comparison_in_this_process(
     assert "failed: ReweightEASE, seed 1: " in shown
     assert "note: embedding_size: not used by EASE" in shown
     assert "all 4 runs share data" in shown
+    assert "see them: recbole-fair report root --out=report" in shown
     told = json.loads(Path("root/compare.json").read_text())
     assert [run["status"] for run in told["runs"]] == ["ok", "ok", "failed"] * 2
     tests = [json.loads((Path(run["run_dir"]) / "result.json").read_text())["test"] for run in told["runs"][::3]]
@@ -83,7 +84,8 @@ def test_a_comparison_in_this_process(
     # asked for again with one model more: what is finished is not touched
     before = {path: path.stat().st_mtime_ns for path in Path("root").glob("toy/*/*/result.json")}
     more = ["compare", "--models=MF,EASE,Pop", "--dataset=toy", "--seeds=[1,7]", "--max_concurrent=1", "--quiet"]
-    assert cli.main([*more, *options]) == 0
+    assert cli.main([*more, *options, "--report=page"]) == 0
+    assert "EASE" in Path("page/index.html").read_text()
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
     assert len(list(Path("root").glob("toy/Pop/*/result.json"))) == 2
 
