@@ -65,8 +65,9 @@ def arrow(key: str) -> str:
 def wish(key: str) -> str:
     """The direction in words.
 
-    >>> wish("cv@20[pop]"), wish("attr_auc[age]")
-    ('lower is better', 'best at 0.5')
+    >>> wish("cv@20[pop]"), wish("attr_auc[age]"), wish("yes_share")
+    ('lower is better', 'best at 0.5', 'no better side')
     """
+    sign = arrow(key)
     words = {"↑": "higher is better", "↓": "lower is better", "": "no better side"}
-    return words.get(arrow(key), f"best at {best(key):g}")
+    return words[sign] if sign in words else f"best at {sign[1:]}"
