@@ -37,7 +37,7 @@ def main(arguments: Arguments) -> int:
     named = {key: arguments.take(key) for key in ("models", "dataset")}
     if missing := [key for key, value in named.items() if value is None]:
         raise UsageError(f"compare: give --{missing[0]}=NAME{'S' if missing[0] == 'models' else ''}")
-    files = str(arguments.take("config_files") or "").split()
+    files = arguments.take("config_files") or ()
     quiet = "quiet" in arguments.switches
     try:
         compared = seeds.compare(**named, options=options, config_files=files, quiet=quiet, **arguments.options)

@@ -60,5 +60,6 @@ def usage() -> str:
 
 def _change(config: Config, given: dict[str, Any]) -> None:
     for key, value in given.items():
+        value = keys.as_declared(key, value, config[key])
         keys.check_value(key, value, config[key])
         config[key] = value

@@ -21,6 +21,7 @@ from recbole_fair.jobs.job import Job
 from recbole_fair.jobs.many import Outcome
 from recbole_fair.metrics.key import MetricKey
 from recbole_fair.rundir import files
+from recbole_fair.settings.config import files_of
 from recbole_fair.tune import searches as tune
 from recbole_fair.tune.planning import SearchOptions, SearchPlan, room
 
@@ -35,7 +36,7 @@ def compare(
     searches: str | Path | None = None,
     options: SearchOptions | None = None,
     run_dir: str | Path | None = None,
-    config_files: Sequence[str | Path] = (),
+    config_files: str | Path | Sequence[str | Path] = (),
     quiet: bool = True,
     **keys: Any,
 ) -> Comparison:
@@ -48,7 +49,7 @@ def compare(
         raise UsageError("seed: a comparison takes seeds, as in --seeds=3 or --seeds=[1,7]")
     if "load" in keys:
         raise UsageError("load: judges one run's weights; give each its own `recbole-fair run --load=RUN_DIR`")
-    shared = Job(None, dataset, tuple(map(str, config_files)), keys, str(run_dir or "runs"))
+    shared = Job(None, dataset, tuple(files_of(config_files)), keys, str(run_dir or "runs"))
     entering, options = entrants(models_of(models), shared), options or SearchOptions()
     seeds = seeds_of(seeds, entering.config["seed"])
     folder = Path(run_dir) if run_dir else Path("runs") / dataset / f"compare-{entering.digest(seeds)}"

@@ -91,7 +91,7 @@ class RawFolder:
     """The folder that --raw names; remembers which of its files were used."""
 
     path: Path
-    used: dict[str, RawFile] = field(default_factory=dict)
+    used: dict[str, RawFile] = field(default_factory=dict)  # by their paths
 
     def find(self, *names: str) -> list[str]:
         """Which of these files are there, plain or as .gz."""
@@ -107,8 +107,12 @@ class RawFolder:
             )
         if len(found) > 1:
             raise UsageError(f"{self.path}: has both {' and '.join(found)}; leave only the one to be read")
-        self.used[found[0]] = RawFile(self.path / found[0], encoding)
-        return self.used[found[0]]
+        return self.take(str(self.path / found[0]), encoding)
+
+    def take(self, path: str, encoding: str = "utf-8") -> RawFile:
+        """A file at any place, remembered as one of those that were used."""
+        self.used[path] = RawFile(Path(path), encoding)
+        return self.used[path]
 
 
 def parsed(
@@ -123,7 +127,7 @@ def parsed(
         try:
             yield parse(file.text(line))
         except BadLineError as error:
-            ledger.reject(file.path, number, str(error), expected, line.decode("ascii", "backslashreplace"))
+            ledger.reject(file.path, number, error, expected, line.decode("ascii", "backslashreplace"))
 
 
 def check_header(file: RawFile, line: bytes, header: str) -> None:
@@ -160,7 +164,7 @@ def _halved(
         return
     except BadLineError as error:
         if block.count(b"\n") == 1:
-            ledger.reject(file.path, first, str(error), expected, block[:-1].decode("ascii", "backslashreplace"))
+            ledger.reject(file.path, first, error, expected, block[:-1].decode("ascii", "backslashreplace"))
             return
     cut = block.rfind(b"\n", 0, len(block) // 2) + 1 or block.find(b"\n") + 1
     yield from _halved(file, first, block[:cut], parse, expected, ledger)

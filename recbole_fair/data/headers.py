@@ -73,11 +73,27 @@ def _check_numbers(config: Config, kinds: Mapping[str, str]) -> None:
     if config["eval_args"]["order"] == "TO":
         kind = kinds.get(f".inter {time}")
         if kind is None:
-            raise UsageError(f"eval_args.order=TO: .inter has no field {time!r} (TIME_FIELD); give it, or order: RO")
+            raise UsageError(f"eval_args.order=TO: {config['dataset']} has no timestamps{_without_time(config)}")
         if kind != "float":
             raise UsageError(f"eval_args.order=TO: {time} is {kind}, so its values have no order; write {time}:float")
-    if config["eval_protocol"] == "labeled" and kinds.get(f".inter {rating}", "float") != "float":
+    if config["eval_protocol"] != "labeled":
+        return
+    if f".inter {rating}" not in kinds:
+        raise UsageError(
+            f"eval_protocol=labeled: {config['dataset']} has no ratings (a field {rating} in .inter, by"
+            " RATING_FIELD), so nobody knows what is liked; judge lists, with --eval_protocol=full"
+        )
+    if kinds[f".inter {rating}"] != "float":
         raise UsageError(f"eval_protocol=labeled: {rating} is no number in .inter; write {rating}:float")
+
+
+def _without_time(config: Config) -> str:
+    """What to do where there is none."""
+    if config.sequential:
+        return (
+            f", and {config.name} reads items in time order; choose a model that does not, such as MF, with order: RO"
+        )
+    return f" (a field {config['TIME_FIELD']} in .inter, by TIME_FIELD); split at random, with --eval_args.order=RO"
 
 
 def count_rows(path: Path) -> int:

@@ -123,6 +123,14 @@ def _check_filter(rules: Mapping[str, Any]) -> None:
             )
 
 
+def _check_order(arguments: Mapping[str, Any]) -> None:
+    """RecBole says of an order or a grouping that it does not know only that it is not implemented."""
+    if arguments.get("order") not in ("RO", "TO"):
+        raise UsageError(f"eval_args.order={arguments.get('order')!r}: choose RO (random order) or TO (by time)")
+    if arguments.get("group_by") not in ("user", "none", None):
+        raise UsageError(f"eval_args.group_by={arguments['group_by']!r}: choose user or none")
+
+
 def _check_split(split: Any) -> None:
     """One way to split, with three shares where it takes any."""
     if not isinstance(split, Mapping) or len(split) != 1 or not set(split) <= {"RS", "LS", "TS", "US"}:
@@ -153,6 +161,7 @@ def check(values: Mapping[str, Any]) -> None:
         )
     if "TS" in (arguments.get("split") or {}) and arguments.get("order") != "TO":
         raise UsageError("eval_args: a TS split needs `order: TO` (RecBole mixes past and future with RO)")
+    _check_order(arguments)
     _check_split(arguments.get("split"))
     _check_filter(values.get("val_interval") or {})
     unknown = set(values.get("clip_grad_norm") or {}) - {"max_norm", "norm_type"}
@@ -163,4 +172,7 @@ def check(values: Mapping[str, Any]) -> None:
             "threshold: every row counts as a like; filter with val_interval, or use eval_protocol=labeled"
         )
     if values.get("MODEL_TYPE") == ModelType.SEQUENTIAL and arguments.get("order") != "TO":
-        raise UsageError(f"{values['model']} reads items in time order: set eval_args.order=TO")
+        raise UsageError(
+            f"{values['model']} reads items in time order, so it needs data with timestamps and --eval_args.order=TO;"
+            " of data without, choose another model, such as MF"
+        )

@@ -98,7 +98,7 @@ def _ratings(people: RawFile, scores: RawFile, ledger: Ledger) -> Iterator[Row]:
             yield from _given(users, number, scores.text(line))
         except BadLineError as error:
             expected = f"{_KINDS} scores -1 or 0 to 4, separated by blanks, for the person of that line"
-            ledger.reject(scores.path, number, str(error), expected, line.decode("ascii", "backslashreplace"))
+            ledger.reject(scores.path, number, error, expected, line.decode("ascii", "backslashreplace"))
     if number < len(users):
         raise UsageError(f"{scores.path}: ends after line {number}; {people.path.name} has {len(users)} people")
 
