@@ -255,7 +255,7 @@ class _Run:
             grouping.sensitive_groups(self.config, loaded)  # refused now rather than after training
         self.result.data = facts.data_facts(loaded, self.fingerprint)
         self._refuse_bases_of_other_splits()
-        self.result.warnings += facts.data_warnings(loaded)
+        self.result.warnings += [*facts.data_warnings(loaded), *grouping.notes([*self.groups[0], *self.groups[1]])]
         with self._timed("encode"):
             load.give_inputs(self.config, loaded, self._inputs(loaded))
         init_seed(self.config["seed"], self.config["reproducibility"])

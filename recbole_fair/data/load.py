@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 
 from recbole_fair.data.exact import LateSequences, RatingData, number_text
+from recbole_fair.data.faults import first_fault
 from recbole_fair.data.headers import check_headers, count_rows
 from recbole_fair.data.identity import split_digest
 from recbole_fair.data.inputs import Inputs
@@ -153,7 +154,7 @@ def load(config: Config) -> Data:
     except UsageError:
         raise
     except (ValueError, LookupError, AssertionError, TypeError, AttributeError, NotImplementedError, OSError) as error:
-        raise UsageError(f"{config.folder}: RecBole cannot load or split this data set: {error}") from error
+        raise UsageError(first_fault(config, error)) from error
     _check_times(config, dataset)
     parts = dict(zip(_PHASES, built, strict=True))
     _check_parts(config, parts)

@@ -111,6 +111,8 @@ class Config(HostConfig):
         final.update(model=self.name, strategy=None)
         if final.get("loss_type") == "CE" and "train_neg_sample_args" not in self.external_config_dict:
             final["train_neg_sample_args"] = None  # cross-entropy over all items draws no negatives
+        elif final.get("train_neg_sample_args") is None and self.internal_config_dict["train_neg_sample_args"]:
+            raise UsageError(f"train_neg_sample_args=~: {self.name} learns from sampled negatives; leave the key out")
         final["metrics"], final["topk"] = figures.completed(final)
         self.effective = _plain({key: value for key, value in final.items() if key not in _NOT_WRITTEN})
         figures.check(final)
@@ -195,10 +197,24 @@ def _continued(given: dict[str, Any]) -> tuple[dict[str, Any], Choice]:
     choice = _choice(given) if "model" in given else None
     row = choice.strategy if choice else registry.STRATEGIES.get(str(given.get("strategy")))
     after_training = row is not None and row.base == registry.ITSELF
-    beneath = given.get("load") or (after_training and given.get("base") not in (None, "auto") and given["base"])
-    merged = yamls.read_mapping(Path(beneath) / "config.yaml") if beneath else {}
+    key = "load" if given.get("load") else "base" if after_training and given.get("base") not in (None, "auto") else ""
+    merged = _settings_of_run(given, key) if key else {}
     merge(merged, given)
     return merged, choice or _choice(merged)
+
+
+def _settings_of_run(given: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The configuration of the run that a key names; it goes on with that run's data set."""
+    folder = given[key]
+    if not isinstance(folder, str) or not (Path(folder) / "config.yaml").is_file():
+        raise UsageError(f"{key}={folder!r}: no run is there; give the folder of a finished run, with its config.yaml")
+    settings = yamls.read_mapping(Path(folder) / "config.yaml")
+    if given.get("dataset", settings.get("dataset")) != settings.get("dataset"):
+        raise UsageError(
+            f"{key}={folder}: is a run on {settings.get('dataset')}, so it knows nothing of {given['dataset']}; leave"
+            " --dataset out, or train a run on that"
+        )
+    return settings
 
 
 def _choice(given: Mapping[str, Any]) -> Choice:
@@ -239,10 +255,15 @@ def data_folder(name: str, data_path: Path) -> Path:
         return data_path / name
     if name == "ml-100k":
         return _HOST_FOLDER / "dataset_example" / name
+    if yamls.packaged(f"dataset/{name}.yaml"):
+        raise UsageError(
+            f"dataset={name}: no folder {data_path / name}. Make it with `recbole-fair convert {name} --raw DIR`, and"
+            " --download where its publisher allows that (dataset_atomic/README.md)"
+        )
     present = sorted(entry.name for entry in data_path.iterdir() if entry.is_dir()) if data_path.is_dir() else []
     raise UsageError(
         f"dataset={name!r}: no folder {data_path / name}.{registry.nearest(name, [*present, 'ml-100k'])}"
-        f" Make it with `recbole-fair convert SOURCE --raw DIR --name {name}` (dataset_atomic/README.md)"
+        f" Make it of your table with `recbole-fair convert csv FILE --user=COLUMN --item=COLUMN --name={name}`"
     )
 
 

@@ -74,14 +74,19 @@ def as_declared(key: str, value: Any, default: Any) -> Any:
     ([5, 20], ['gender'], '[4,5]')
     """
     value, rule = plain(value), declared().get(key, {})
-    kinds = rule.get("type") or _TYPE_OF.get(type(default), ())
-    kinds = [kinds] if isinstance(kinds, str) else kinds
+    kinds = _kinds(rule, default)
     if "list" in kinds:
-        return _listed(value, alone=list(kinds) == ["list"])
+        return _listed(value, alone=kinds == ["list"])
     if key in _OF_LISTS and isinstance(value, dict):
         return {name: _OF_LISTS[key](entry) for name, entry in value.items()}
     interval = "pattern" in rule and isinstance(value, list) and len(value) == 2 and all(map(_CHECKS["float"], value))
     return f"[{value[0]},{value[1]}]" if interval else value
+
+
+def _kinds(rule: Mapping[str, Any], default: Any) -> list[str]:
+    """The types that a key takes: as declared, else that of the host's default."""
+    kinds = rule.get("type") or _TYPE_OF.get(type(default), [])
+    return [kinds] if isinstance(kinds, str) else list(kinds)
 
 
 def plain(value: Any) -> Any:
@@ -117,8 +122,7 @@ def check_value(key: str, value: Any, default: Any) -> None:
     """Refuse a value of another type than declared (else: than the host's default), or out of bounds."""
     yamls.refuse_control(value, key)
     rule = declared().get(key, {})
-    kinds = rule.get("type") or _TYPE_OF.get(type(default))
-    kinds = [kinds] if isinstance(kinds, str) else kinds
+    kinds = _kinds(rule, default)
     if not kinds or (value is None and default is None):
         return
     if not any(_CHECKS[kind](value) for kind in kinds):
