@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -13,7 +13,7 @@ from typing import IO
 import pyarrow as pa
 
 from recbole_fair.convert.ledger import BadLineError, Ledger
-from recbole_fair.convert.tables import Row
+from recbole_fair.convert.tables import Kind, Row, Table, batches
 from recbole_fair.errors import UsageError
 
 BLOCK_BYTES = 4 << 20
@@ -113,6 +113,21 @@ class RawFolder:
         """A file at any place, remembered as one of those that were used."""
         self.used[path] = RawFile(Path(path), encoding)
         return self.used[path]
+
+
+def line_table(
+    file: RawFile, parse: Callable[[str], Row], expected: str, columns: Mapping[str, Kind], header: str | None = None
+) -> Table:
+    """A table that has one row a line."""
+    return Table(columns, lambda ledger: batches(parsed(file, parse, expected, ledger, header), columns))
+
+
+def fields_of(line: str, separator: str, width: int) -> list[str]:
+    """The fields of a line, of which there must be so many."""
+    fields = line.split(separator)
+    if len(fields) != width:
+        raise BadLineError("the wrong number of fields")
+    return fields
 
 
 def parsed(
