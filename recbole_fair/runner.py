@@ -50,18 +50,23 @@ logger = logging.getLogger(__name__)
 
 def run(
     model: str | None = None,
-    dataset: str | None = None,
+    dataset: Any = None,
     *,
-    config_files: Sequence[str | Path] = (),
+    config_files: str | Path | Sequence[str | Path] = (),
     quiet: bool = True,
     on_epoch: EpochCallback | None = None,
     **keys: Any,
 ) -> Result:
     """Train and judge one recommender; `keys` are configuration keys, as on the command line.
 
-    A finished run of the same configuration and seed is not computed again. `on_epoch(epoch, valid score)` is called
-    after every judged epoch.
+    `dataset` is a name, or a DataFrame of interactions, of which `user`, `item`, `rating` and `time` name the columns,
+    with `users` and `items` beside it (docs/data.md). A finished run of the same configuration and seed is not
+    computed again. `on_epoch(epoch, valid score)` is called after every judged epoch.
     """
+    if dataset is not None and not isinstance(dataset, str):
+        from recbole_fair.convert.frames import stored
+
+        dataset, keys = stored(dataset, keys)
     with restoring_process_state():
         work = _Run(Config(model, dataset, config_files, keys), quiet, on_epoch)
         with rundir.locked(work.folder):
@@ -252,7 +257,7 @@ class _Run:
             grouping.sensitive_groups(self.config, loaded)  # refused now rather than after training
         self.result.data = facts.data_facts(loaded, self.fingerprint)
         self._refuse_bases_of_other_splits()
-        self.result.warnings += facts.data_warnings(loaded)
+        self.result.warnings += [*facts.data_warnings(loaded), *grouping.notes([*self.groups[0], *self.groups[1]])]
         with self._timed("encode"):
             load.give_inputs(self.config, loaded, self._inputs(loaded))
         init_seed(self.config["seed"], self.config["reproducibility"])

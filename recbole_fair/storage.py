@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
+from time import time
 from typing import TYPE_CHECKING, Any
 
 from recbole_fair.errors import StorageError, UsageError
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 SETTINGS_BYTES = 1 << 20  # the largest property file
 RECORD_BYTES = 1 << 28  # the largest JSON file: a search of many trials, a run with many groups
 _SEAL = "seal"
+_DAY = 86400
 
 
 # --- reading
@@ -104,6 +107,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
+        sweep_abandoned(path.parent, f"{glob.escape(path.name)}.*.partial")
         shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had our number
         partial.mkdir(parents=True)
         yield partial
@@ -149,6 +153,7 @@ def _replacing(path: Path) -> Iterator[Path]:
     staging = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep_abandoned(path.parent, f"{glob.escape(path.name)}.*.partial")
         _remove(staging)  # of a killed process that had our number
         staging.mkdir()
         yield staging / path.name
@@ -167,6 +172,24 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def sweep_abandoned(folder: Path, pattern: str) -> None:
+    """Remove NAME.PID.partial of writers that were killed: a day old, and of no process here (others may write too)."""
+    for leftover in folder.glob(pattern):
+        with suppress(OSError):
+            if time() - leftover.stat().st_mtime > _DAY and not _is_alive(leftover.name.split(".")[-2]):
+                _remove(leftover)
+
+
+def _is_alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def sweep(folder: Path) -> None:

@@ -44,7 +44,6 @@ from recbole_fair.settings.config import config_hash
 
 PARTS = ("train", "valid", "test")
 _OF_SCORES = frozenset({"rec.meanrank", "rec.score", "data.label"})  # what a metric may need beyond lists
-_LISTS = ("topk", "metrics", "item_groups", "user_groups", "unknown_values")
 
 
 @dataclass(frozen=True)
@@ -193,10 +192,10 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
     if unknown := next((key for key in given if key not in own), None):
         raise UsageError(f"--{unknown}: audit does not take it.{nearest(unknown, own)} See audit --help")
     defaults = {key: value for key, value in yamls.packaged("overall.yaml").items() if key in own}
-    options = {**defaults, **{key: _listed(key, value) for key, value in given.items()}}
+    options = {**defaults, **{key: keys.as_declared(key, value, None) for key, value in given.items()}}
     for key, value in options.items():
         keys.check_value(key, value, defaults[key])
-    options["metrics"] = [_judgeable(str(metric)) for metric in options["metrics"] or ()]
+    options["metrics"] = [_judgeable(name) for name in named.names_of(options, "metrics")]
     options["topk"] = figures.ranks(options["topk"])
     return {**options, "metric_decimal_place": 17, "tail_ratio": 0.1, "device": "cpu", "probe": None}
 
@@ -207,14 +206,6 @@ def _judgeable(metric: str) -> str:
     if _OF_SCORES.intersection(host_metrics.table()[name.lower()].metric_need):
         raise UsageError(f"metrics: {metric} reads the scores of all items, and an audit has lists only; leave it out")
     return name
-
-
-def _listed(key: str, value: Any) -> Any:
-    """`--topk=10,20` and `--metrics=Recall` for lists."""
-    if key not in _LISTS or isinstance(value, list):
-        return value
-    words = [word.strip() for word in str(value).split(",") if word.strip()]
-    return [int(word) if key == "topk" and word.isdigit() else word for word in words]
 
 
 def _refuse_other(folder: Path, digest: str) -> None:

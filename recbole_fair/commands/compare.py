@@ -39,7 +39,7 @@ def main(arguments: Arguments) -> int:
     named = {key: arguments.take(key) for key in ("models", "dataset")}
     if missing := [key for key, value in named.items() if value is None]:
         raise UsageError(f"compare: give --{missing[0]}=NAME{'S' if missing[0] == 'models' else ''}")
-    files, out = str(arguments.take("config_files") or "").split(), arguments.take("report")
+    files, out = arguments.take("config_files") or (), arguments.take("report")
     quiet = "quiet" in arguments.switches
     try:
         compared = seeds.compare(**named, options=options, config_files=files, quiet=quiet, **arguments.options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,33 +13,50 @@ from recbole_fair.registry import nearest
 if TYPE_CHECKING:
     from recbole_fair.convert.sources.catalogue import Source
 
-_USAGE = """usage: recbole-fair convert SOURCE --raw DIR [--out dataset_atomic] [--name NAME] [--key value ...]
+_USAGE = """usage: recbole-fair convert csv FILE --user=COLUMN --item=COLUMN [--time=COLUMN] [--rating=COLUMN]
+                            [--users=FILE] [--items=FILE] [--name=NAME]
+       recbole-fair convert SOURCE --raw DIR [--out dataset_atomic] [--name NAME] [--key value ...]
        recbole-fair convert --check NAME [--out dataset_atomic]
 
 Writes OUT/NAME/NAME.inter, .user, .item and manifest.json, reads them back through RecBole, and publishes the
-folder only if every value is as the source has it.
+folder only if every value is as the source has it. Of your own tables it also writes NAME.yaml, what runs read of
+them: fields, groups, bins.
 
+your own tables (comma, semicolon, tab; plain or .gz):
+  --user --item       columns of the interactions (user_id, item_id)
+  --time --rating     if there are such columns: dates as 2024-05-01, times as 2024-05-01T04:35:54, or seconds
+  --time_format F     another form of time, as in %d/%m/%Y
+  --users --items     CSV files of users and items; --users_id, --items_id: their column of ids
+  --lists A,B         columns with several values separated by |
+  --separator --encoding  where they are not seen
+  --mapping FILE      with --raw DIR: a yaml that says which column is what, for all else (docs/data.md)
+
+published data:
   --raw DIR           folder with the publisher's files, plain or gzip
-  --out DIR           folder of the data sets (dataset_atomic)
-  --name NAME         name of the data set (the source's name)
   --download          fetch the files into --raw first, where the publisher allows it
+  --category NAME     amazon: Books, Movies_and_TV, Video_Games, ...
+  --layout YEAR       amazon: 2014, 2018 or 2023, where the files leave it open
+
+both:
+  --out DIR           folder of the data sets (dataset_atomic)
+  --name NAME         name of the data set (the source's, or the file's)
   --filter FILE       apply the filters of a data set yaml while writing
   --on_error stop     a bad line refuses the file; `drop` leaves such lines out and counts them
   --verify full       compare every value up to 2 million rows; `sample`: counts and a sample
-  --category NAME     amazon: Books, Movies_and_TV, Video_Games, ...
-  --layout YEAR       amazon: 2014, 2018 or 2023, where the files leave it open
-  --mapping FILE      csv: the yaml that says which column is what
   --check NAME        describe a converted data set, and the first thing that would go wrong in a run
 
 sources:
 {sources}"""
-_OPTIONS = ("raw", "out", "name", "filter", "on_error", "verify", "category", "layout", "mapping", "check")
+_OPTIONS = ("raw", "out", "name", "filter", "on_error", "verify", "check")
 
 
 def main(arguments: Arguments) -> int:
     """Convert, check, or explain."""
-    if unknown := next((key for key in arguments.options if key not in _OPTIONS), None):
-        raise UsageError(f"--{unknown}: convert has no such option.{nearest(unknown, _OPTIONS)} See convert --help")
+    from recbole_fair.convert.sources.catalogue import SOURCES
+
+    options = {*_OPTIONS, *(option for source in SOURCES.values() for option in source.options)} - {"interactions"}
+    if unknown := next((key for key in arguments.options if key not in options), None):
+        raise UsageError(f"--{unknown}: convert has no such option.{nearest(unknown, options)} See convert --help")
     if name := arguments.take("check"):
         return _check(str(name), arguments)
     return _convert(arguments)
@@ -60,30 +78,55 @@ def _check(name: str, arguments: Arguments) -> int:
 
 def _convert(arguments: Arguments) -> int:
     from recbole_fair.convert import build
-    from recbole_fair.convert.sources import catalogue
 
-    if len(arguments.words) != 1:
-        raise UsageError(f"convert: give one source of {', '.join(catalogue.SOURCES)}, as in `convert ml-1m --raw DIR`")
-    source = catalogue.find(arguments.words[0])
-    raw = _path(arguments, "raw")
-    if raw is None:
+    source, file = _source(arguments.words)
+    raw = file.parent if file else _path(arguments, "raw")
+    if raw is None and not (source.own and "mapping" not in arguments.options):
         raise UsageError(f"convert {source.name}: give --raw DIR, the folder with {'; '.join(source.files)}")
+    default = re.sub(r"[^\w.+-]+", "_", file.name.partition(".")[0]) if file else source.name
     request = build.Request(
         source=source.name,
-        raw=raw,
+        raw=raw or Path(),
         out=_path(arguments, "out") or Path("dataset_atomic"),
-        name=str(arguments.take("name", source.name)),
+        name=_typed(arguments, "name", default),
         drop=_choice(arguments, "on_error", ("stop", "drop")) == "drop",
         rules=_path(arguments, "filter"),
         verify=_choice(arguments, "verify", ("full", "sample")),
-        options=_reader_options(source, arguments),
+        options=_reader_options(source, arguments) | ({"interactions": str(file)} if file else {}),
     )
     if "download" in arguments.switches:
         from recbole_fair.convert.download import fetch
 
-        fetch(source, raw, request.options)
-    print(_summary(request.out / request.name, build.convert(request)))
+        fetch(source, request.raw, request.options)
+    facts = build.convert(request)
+    print(_summary(request.out / request.name, facts))
+    if source.own:
+        print(_next(request))
     return 0
+
+
+def _source(words: list[str]) -> tuple[Source, Path | None]:
+    """The source, and of own tables the file of interactions if it is named."""
+    from recbole_fair.convert.sources import catalogue
+
+    if not words:
+        raise UsageError(f"convert: give one source of {', '.join(catalogue.SOURCES)}, as in `convert ml-1m --raw DIR`")
+    if words[0] not in catalogue.SOURCES and Path(words[0]).is_file():
+        raise UsageError(
+            f"convert {words[0]}: of your own table say `convert csv {words[0]} --user=COLUMN --item=COLUMN`"
+        )
+    source, *rest = catalogue.find(words[0]), *words[1:]
+    if len(rest) > source.own:
+        raise UsageError(f"convert {source.name}: does not take {' '.join(rest[source.own :])}")
+    if rest and not Path(rest[0]).is_file():
+        raise UsageError(f"{rest[0]}: no such file; give the CSV file of interactions")
+    return source, Path(rest[0]) if rest else None
+
+
+def _typed(arguments: Arguments, key: str, default: str = "") -> str:
+    """An option as it was typed: a column or a data set may be called 010 or no."""
+    value = arguments.take(key)
+    return default if value is None else arguments.typed.get(key, str(value))
 
 
 def _path(arguments: Arguments, key: str) -> Path | None:
@@ -103,7 +146,7 @@ def _reader_options(source: Source, arguments: Arguments) -> dict[str, str]:
     """What is left on the command line belongs to the source's reader."""
     if strange := next((key for key in arguments.options if key not in source.options), None):
         raise UsageError(f"--{strange}: the source {source.name} takes no such option")
-    return {**source.preset, **{key: str(value) for key, value in arguments.options.items()}}
+    return {**source.preset, **{key: _typed(arguments, key) for key in list(arguments.options)}}
 
 
 def _summary(folder: Path, facts: dict[str, Any]) -> str:
@@ -116,5 +159,19 @@ def _summary(folder: Path, facts: dict[str, Any]) -> str:
             for name, account in files.items()
             for reason, rows in account["dropped"].items()
         ]
-    lines += [f"  {table}: {rows} {what}" for table, notes in facts["notes"].items() for what, rows in notes.items()]
+    for table in [
+        name for name in facts["notes"] if name in facts["rows"]
+    ]:  # of a table without a file there is nothing to say
+        lines += [f"  {table}: {rows} {what}" for what, rows in facts["notes"][table].items()]
     return "\n".join(lines)
+
+
+def _next(request: Any) -> str:
+    """What own tables lack, and the command that runs on them."""
+    from recbole_fair.convert import starter
+
+    folder = request.out / request.name
+    where = "" if request.out == Path("dataset_atomic") else f" --data_path={request.out}"
+    lines = [f"  {note}" for note in starter.lacking(folder, request.options)]
+    lines += [f"groups, bins and texts proposed in {folder / request.name}.yaml: read it, and edit it as you like"]
+    return "\n".join([*lines, f"next: recbole-fair --model=MF --dataset={request.name}{where}"])

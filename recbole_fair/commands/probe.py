@@ -59,6 +59,7 @@ def usage() -> str:
 
 
 def _change(config: Config, given: dict[str, Any]) -> None:
-    for key, value in given.items():
+    declared = {key: keys.as_declared(key, value, config[key]) for key, value in given.items()}
+    for key, value in declared.items():
         keys.check_value(key, value, config[key])
         config[key] = value

@@ -26,7 +26,7 @@ def main(arguments: Arguments) -> int:
         raise UsageError(f"{arguments.words[0]!r}: expected --key=value")
     from recbole_fair.runner import run
 
-    files = str(arguments.take("config_files") or "").split()
+    files = arguments.take("config_files") or ()
     result = run(config_files=files, quiet="quiet" in arguments.switches, **arguments.options)
     print(result.table())
     return 0

@@ -36,7 +36,7 @@ def main(arguments: Arguments) -> int:
     given = {key: arguments.take(key) for key in ("model", "dataset")}
     if missing := [key for key, value in given.items() if value is None]:
         raise UsageError(f"tune: give --{missing[0]}=NAME")
-    files = str(arguments.take("config_files") or "").split()
+    files = arguments.take("config_files") or ()
     over, quiet = arguments.take("search"), "quiet" in arguments.switches
     try:
         found = searches.search(

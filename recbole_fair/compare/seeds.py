@@ -21,6 +21,7 @@ from recbole_fair.jobs.job import Job
 from recbole_fair.jobs.many import Outcome
 from recbole_fair.metrics.key import MetricKey
 from recbole_fair.rundir import files
+from recbole_fair.settings.config import files_of
 from recbole_fair.tune import searches as tune
 from recbole_fair.tune.planning import SearchOptions, SearchPlan, room
 
@@ -35,7 +36,7 @@ def compare(
     searches: str | Path | None = None,
     options: SearchOptions | None = None,
     run_dir: str | Path | None = None,
-    config_files: Sequence[str | Path] = (),
+    config_files: str | Path | Sequence[str | Path] = (),
     quiet: bool = True,
     **keys: Any,
 ) -> Comparison:
@@ -48,15 +49,18 @@ def compare(
         raise UsageError("seed: a comparison takes seeds, as in --seeds=3 or --seeds=[1,7]")
     if "load" in keys:
         raise UsageError("load: judges one run's weights; give each its own `recbole-fair run --load=RUN_DIR`")
-    shared = Job(None, dataset, tuple(map(str, config_files)), keys, str(run_dir or "runs"))
+    shared = Job(None, dataset, tuple(files_of(config_files)), keys, str(run_dir or "runs"))
     entering, options = entrants(models_of(models), shared), options or SearchOptions()
     seeds = seeds_of(seeds, entering.config["seed"])
     folder = Path(run_dir) if run_dir else Path("runs") / dataset / f"compare-{entering.digest(seeds)}"
+    hashes = {model: config.hash("") for model, config in entering.configs.items()}
+    _refuse_other(folder, hashes, seeds)
     plans = plans_for(entering, Path(searches), options, seeds[0]) if searches else {}
     chosen = _tuned(plans, entering, folder, quiet)
     entries = _entries(entering, seeds)
     _run(entries, entering, options, quiet)
-    return _written(Comparison(folder, dataset, entering.names, seeds, entries, _k(entering), entering.notes, chosen))
+    compared = Comparison(folder, dataset, entering.names, seeds, entries, _k(entering), entering.notes, chosen)
+    return _written(compared, hashes)
 
 
 def _tuned(plans: Mapping[str, SearchPlan], entering: Entrants, folder: Path, quiet: bool) -> dict[str, dict[str, Any]]:
@@ -112,8 +116,22 @@ def _k(entering: Entrants) -> int | None:
     return MetricKey.parse(str(entering.config["valid_metric"])).k
 
 
-def _written(compared: Comparison) -> Comparison:
-    storage.write_json(compared.folder / "compare.json", compared.described())
+def _refuse_other(folder: Path, hashes: Mapping[str, str], seeds: Sequence[int]) -> None:
+    """Leave another comparison in a folder alone: one is replaced only by the same with more models or seeds."""
+    path = folder / "compare.json"
+    there = storage.read_json(path) if path.exists() else {}
+    told = [model for model, figures in there.get("figures", {}).items() if figures]
+    models = {model: there.get("hashes", hashes).get(model) for model in told}
+    if models.items() <= hashes.items() and {*there.get("seeds", ())} <= {*seeds}:
+        return
+    raise UsageError(
+        f"{path}: is a comparison of {', '.join(models)} with seeds {there['seeds']}, under other settings or with more"
+        " than is asked for; choose another run_dir, or remove it"
+    )
+
+
+def _written(compared: Comparison, hashes: Mapping[str, str]) -> Comparison:
+    storage.write_json(compared.folder / "compare.json", {**compared.described(), "hashes": hashes})
     header = ["model", "metric", "mean", "sd", "seeds"]
     files.write_table(compared.folder / "compare.csv", header, compared.rows())
     return compared

@@ -1,20 +1,18 @@
-"""The one writer of atomic files: what RecBole reads back is what was meant.
+"""The one writer of atomic files: what RecBole reads back here is what was meant.
 
-RecBole 1.2.1 reads with pandas' python engine, default quoting and default NA words, then splits token_seq fields at
-blanks (recbole/data/dataset/dataset.py, `_load_feat`). The mapping that makes up for it, as small as it can be:
+RecBole 1.2.1 reads with pandas' python engine and default quoting, then splits token_seq fields at blanks
+(recbole/data/dataset/dataset.py, `_load_feat`). The mapping that makes up for it, as small as it can be:
 
 - a field with a tab, a double quote, CR or LF is quoted as CSV has it: the exact text comes back;
-- a field that is an NA word ("None", "NA", "nan", ...), or one followed by blanks, gets one blank more at its end:
-  `"None"` comes back as `"None "`, never as a missing value, and no two values fall together;
 - a blank inside an element of a token_seq is written as a no-break space (U+00A0);
 - NUL becomes U+FFFD: RecBole keeps tokens in numpy strings, which lose NULs at their end;
-- a missing value is an empty field, which RecBole reads as `[PAD]` (a float: as the mean of its column).
+- a missing value is an empty field, which RecBole reads as `[PAD]` (a float: as the mean of its column). A word such as
+  NA stays what it is: `host/compat.py` reads it as text, which RecBole by itself would take for a missing value.
 """
 
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -27,31 +25,20 @@ import pyarrow.csv as arrow_csv
 from recbole_fair.convert.tables import ARROW, Kind
 from recbole_fair.errors import UsageError
 
-# pandas' default NA words, the empty field apart (a test compares them with pandas' own list).
-NA_WORDS = (
-    "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
-    "NULL", "NaN", "None", "n/a", "nan", "null",
-)  # fmt: skip
 NO_BREAK_SPACE = "\u00a0"
-_NA = re.compile(rf"(?:{'|'.join(map(re.escape, NA_WORDS))}) *")
-_UNSAFE = r'[\t\r\n"\x00]|\A(?:' + "|".join(re.escape(word) for word in NA_WORDS) + r") *\z"
+_UNSAFE = r'[\t\r\n"\x00]'
 # Python's csv module, through which RecBole reads, refuses longer fields.
 MAX_FIELD = csv.field_size_limit() - 2
 
 
 def meant(value: str) -> str:
-    """A value as RecBole will hand it out.
-
-    >>> meant("None"), meant("None "), meant("Nonesuch")
-    ('None ', 'None  ', 'Nonesuch')
-    """
-    value = value.replace("\0", "\ufffd")
-    return f"{value} " if _NA.fullmatch(value) else value
+    """A value as RecBole will hand it out."""
+    return value.replace("\0", "\ufffd")
 
 
 def element(value: str) -> str:
     """An element of a token_seq as RecBole will hand it out."""
-    return value.replace("\0", "\ufffd").replace(" ", NO_BREAK_SPACE)
+    return meant(value).replace(" ", NO_BREAK_SPACE)
 
 
 def _field(value: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from recbole_fair.convert import filters, manifest, readback
+from recbole_fair.convert import filters, manifest, readback, starter
 from recbole_fair.convert.atomic import AtomicFile
 from recbole_fair.convert.folder import staged
 from recbole_fair.convert.index import Index
@@ -21,6 +21,7 @@ from recbole_fair.convert.sources import catalogue
 from recbole_fair.convert.tables import Table, Tables, with_distinct
 from recbole_fair.errors import UsageError
 from recbole_fair.registry import load
+from recbole_fair.settings import yamls
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,10 @@ def convert(request: Request) -> dict[str, Any]:
     source = catalogue.find(request.source)
     if not request.raw.is_dir():
         raise UsageError(f"--raw={request.raw}: no such folder; it must hold {', '.join(source.files)}")
+    if source.own and yamls.packaged(f"dataset/{request.name}.yaml"):
+        raise UsageError(
+            f"name={request.name}: is a published data set, whose property file would be read; choose another --name"
+        )
     raw = RawFolder(request.raw)
     tables: Tables = load(source.reader)(raw, request.options)
     with staged(request.out, request.name) as folder:
@@ -52,6 +57,8 @@ def convert(request: Request) -> dict[str, Any]:
         if filtered:
             facts["filters"] = filtered.account
         manifest.write(folder, facts)
+        if source.own:
+            starter.write(folder)
         readback.verify(folder, tables, files, request.drop, request.verify)
     return facts
 

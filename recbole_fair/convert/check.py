@@ -19,7 +19,7 @@ from recbole_fair.groups import membership
 from recbole_fair.groups.bins import binned
 from recbole_fair.groups.membership import Groups, Values
 from recbole_fair.settings import yamls
-from recbole_fair.settings.config import Config, data_folder, merge
+from recbole_fair.settings.config import Config, data_folder, merge, of_data_set
 
 # RecBole keeps the tokens of a field in one numpy array of fixed width, four bytes a character.
 _TOKEN_BYTES = 4
@@ -82,7 +82,7 @@ def _read(name: str, out: Path) -> _Found:
         rows += len(part)
     sides = {suffix: _side(folder / f"{name}.{suffix}") for suffix in ("user", "item")}
     settings = yamls.packaged("overall.yaml")
-    merge(settings, yamls.packaged(f"dataset/{name}.yaml"))
+    merge(settings, of_data_set(folder))
     return _Found(name, folder, out, index, rows, inter, sides, settings)
 
 

@@ -7,7 +7,6 @@ keeps 64 bits a row and decides, the second one writes.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +23,11 @@ from recbole_fair.convert.ledger import Ledger
 from recbole_fair.convert.sides import restricted
 from recbole_fair.convert.tables import Table, Tables, with_distinct
 from recbole_fair.errors import UsageError
+from recbole_fair.groups.bins import bounds
 from recbole_fair.settings import yamls
 
 KEYS = ("rm_dup_inter", "val_interval", "user_inter_num_interval", "item_inter_num_interval")
 Mask = npt.NDArray[np.bool_]
-_INTERVAL = re.compile(r"([\[(])\s*([^,;]+?)\s*,\s*([^,;]+?)\s*([\])])")
 
 
 @dataclass(frozen=True)
@@ -166,18 +165,8 @@ def within(values: npt.NDArray[np.float64], text: str, key: str) -> Mask:
     """
     inside = np.zeros(len(values), bool)
     for part in str(text).split(";"):
-        low, high, closed_low, closed_high = _bounds(part, key)
+        low, high, closed_low, closed_high = bounds(part, key)
         above = values >= low if closed_low else values > low
         below = values <= high if closed_high else values < high
         inside |= above & below
     return inside
-
-
-def _bounds(text: str, key: str) -> tuple[float, float, bool, bool]:
-    found = _INTERVAL.fullmatch(text.strip())
-    try:
-        if found:
-            return float(found.group(2)), float(found.group(3)), found.group(1) == "[", found.group(4) == "]"
-    except ValueError:
-        pass
-    raise UsageError(f"{key}={text!r}: expected an interval, as in '[3,inf)'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from recbole_fair import storage
 from recbole_fair.convert import manifest
 from recbole_fair.errors import UsageError
 
@@ -34,7 +36,8 @@ def staged(out: Path, name: str) -> Iterator[Path]:
     staging: Path | None = None
     try:
         out.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".partial", dir=out))
+        storage.sweep_abandoned(out, ".*.partial")
+        staging = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=f".{os.getpid()}.partial", dir=out))
         fresh = staging / name
         fresh.mkdir()
         yield fresh

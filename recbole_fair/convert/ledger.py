@@ -11,7 +11,18 @@ _SHOWN = 60
 
 
 class BadLineError(ValueError):
-    """A line that is not what its source promises; the message is the reason it is counted under."""
+    """A line that is not what its source promises; the message is the reason it is counted under.
+
+    `value` and `expected` are of the one field that is bad, where it is known.
+    """
+
+    def __init__(self, reason: str, value: str = "", expected: str = "") -> None:
+        super().__init__(reason)
+        self.value, self.expected = value, expected
+
+
+class RefusedLineError(UsageError):
+    """A bad line that ends the conversion."""
 
 
 class Ledger:
@@ -31,15 +42,13 @@ class Ledger:
         """Rows that were looked at, good or bad."""
         self.read[self.reading, path.name] += rows
 
-    def reject(self, path: Path, line: int, reason: str, expected: str, content: str = "") -> None:
+    def reject(self, path: Path, line: int, error: BadLineError, expected: str, content: str = "") -> None:
         """Leave a line out and count it, or refuse the file."""
         if not self.drop:
-            shown = f" (it reads {content[:_SHOWN]!r})" if content else ""
-            raise UsageError(
-                f"{path}, line {line}: {reason}{shown}; expected {expected}."
-                " Correct the file, or leave such lines out, counted, with --on_error drop"
-            )
-        self.dropped[self.reading, path.name, reason] += 1
+            text = error.value or content
+            shown = f" (it reads {text[:_SHOWN]!r})" if text else ""
+            raise RefusedLineError(f"{path}, line {line}: {error}{shown}; expected {error.expected or expected}")
+        self.dropped[self.reading, path.name, str(error)] += 1
 
     def note(self, what: str, rows: int = 1) -> None:
         """Something the manifest should say of rows that were kept, or made."""

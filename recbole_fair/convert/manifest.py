@@ -18,6 +18,7 @@ from recbole_fair.convert.raw import RawFile, RawFolder
 from recbole_fair.convert.sources.catalogue import Source
 
 NAME = "manifest.json"
+_PATHS = ("mapping", "interactions", "users", "items")  # a file stands by its name: where it lies is nobody's business
 _DUPLICATES = "all kept, in the order of the file; `rm_dup_inter: first` in a data set yaml keeps one of each pair"
 
 
@@ -32,15 +33,14 @@ def describe(
     """Everything a third party needs to judge and to repeat a conversion."""
     return {
         "source": source.name,
-        # A file among the options stands by its name: where it lies is nobody's business.
-        "options": {key: PurePath(str(value)).name for key, value in options.items()},
+        "options": {key: PurePath(value).name if key in _PATHS else value for key, value in options.items()},
         "converter": f"recbole_fair {__version__}",
         "publisher": source.publisher,
         "homepage": source.homepage,
         "citation": source.citation,
         "licence": source.licence,
         "published": dict(source.published),
-        "files": [raw.used[name].describe() for name in sorted(raw.used)],
+        "files": [file.describe() for file in sorted(raw.used.values(), key=lambda file: file.path.name)],
         "rows": ledger.account(),
         "notes": ledger.notes(),
         "interactions": {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -13,7 +13,7 @@ from typing import IO
 import pyarrow as pa
 
 from recbole_fair.convert.ledger import BadLineError, Ledger
-from recbole_fair.convert.tables import Row
+from recbole_fair.convert.tables import Kind, Row, Table, batches
 from recbole_fair.errors import UsageError
 
 BLOCK_BYTES = 4 << 20
@@ -91,7 +91,7 @@ class RawFolder:
     """The folder that --raw names; remembers which of its files were used."""
 
     path: Path
-    used: dict[str, RawFile] = field(default_factory=dict)
+    used: dict[str, RawFile] = field(default_factory=dict)  # by their paths
 
     def find(self, *names: str) -> list[str]:
         """Which of these files are there, plain or as .gz."""
@@ -107,8 +107,27 @@ class RawFolder:
             )
         if len(found) > 1:
             raise UsageError(f"{self.path}: has both {' and '.join(found)}; leave only the one to be read")
-        self.used[found[0]] = RawFile(self.path / found[0], encoding)
-        return self.used[found[0]]
+        return self.take(str(self.path / found[0]), encoding)
+
+    def take(self, path: str, encoding: str = "utf-8") -> RawFile:
+        """A file at any place, remembered as one of those that were used."""
+        self.used[path] = RawFile(Path(path), encoding)
+        return self.used[path]
+
+
+def line_table(
+    file: RawFile, parse: Callable[[str], Row], expected: str, columns: Mapping[str, Kind], header: str | None = None
+) -> Table:
+    """A table that has one row a line."""
+    return Table(columns, lambda ledger: batches(parsed(file, parse, expected, ledger, header), columns))
+
+
+def fields_of(line: str, separator: str, width: int) -> list[str]:
+    """The fields of a line, of which there must be so many."""
+    fields = line.split(separator)
+    if len(fields) != width:
+        raise BadLineError("the wrong number of fields")
+    return fields
 
 
 def parsed(
@@ -123,7 +142,7 @@ def parsed(
         try:
             yield parse(file.text(line))
         except BadLineError as error:
-            ledger.reject(file.path, number, str(error), expected, line.decode("ascii", "backslashreplace"))
+            ledger.reject(file.path, number, error, expected, line.decode("ascii", "backslashreplace"))
 
 
 def check_header(file: RawFile, line: bytes, header: str) -> None:
@@ -160,7 +179,7 @@ def _halved(
         return
     except BadLineError as error:
         if block.count(b"\n") == 1:
-            ledger.reject(file.path, first, str(error), expected, block[:-1].decode("ascii", "backslashreplace"))
+            ledger.reject(file.path, first, error, expected, block[:-1].decode("ascii", "backslashreplace"))
             return
     cut = block.rfind(b"\n", 0, len(block) // 2) + 1 or block.find(b"\n") + 1
     yield from _halved(file, first, block[:cut], parse, expected, ledger)

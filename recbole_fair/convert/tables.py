@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from recbole_fair.convert.ledger import Ledger
+from recbole_fair.convert.ledger import Ledger, RefusedLineError
+from recbole_fair.errors import UsageError
 
 Kind = Literal["token", "token_seq", "float"]
 Stream = Callable[[Ledger], Iterator[pa.RecordBatch]]
@@ -22,6 +23,7 @@ Row = Sequence[Any]
 
 BATCH_ROWS = 1 << 16
 ARROW: Mapping[str, pa.DataType] = {"token": pa.string(), "token_seq": pa.list_(pa.string()), "float": pa.float64()}
+_LOOKED_AT = 200_000  # lines by which it is judged whether leaving bad ones out would help
 _IDS = 2  # interactions begin with user_id and item_id
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -34,8 +36,22 @@ class Table:
     stream: Stream
 
     def parts(self, ledger: Ledger) -> Iterator[pa.RecordBatch]:
-        """The batches that hold rows."""
-        return (part for part in self.stream(ledger) if len(part))
+        """The batches that hold rows; a refusal says how many lines are like the one that it names."""
+        try:
+            yield from (part for part in self.stream(ledger) if len(part))
+        except RefusedLineError as error:
+            raise UsageError(f"{error}. {self._remedy()}") from error
+
+    def _remedy(self) -> str:
+        """What to do about bad lines; leaving them out is none where (nearly) all are."""
+        ledger = Ledger(drop=True)
+        for _ in self.stream(ledger):
+            if ledger.read.total() > _LOOKED_AT:
+                break
+        read, bad = ledger.read.total(), ledger.dropped.total()
+        if bad > read / 2:
+            return f"{bad} of {read} lines are not as expected, so leaving them out is no remedy: correct the file"
+        return f"Correct the file, or leave such lines out ({bad} of {read}), counted, with --on_error drop"
 
 
 def with_distinct(part: pa.RecordBatch) -> pa.RecordBatch:

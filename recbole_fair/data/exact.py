@@ -6,6 +6,7 @@ by the mean of its column, so that an interaction without a rating would have on
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,39 @@ class _Exact:
     """What RatingData and LateSequences share.
 
     `raw_numbers` are the float columns of .user and .item before RecBole fills gaps and scales to [0, 1];
-    `missing` counts the gaps of each float column of .inter.
+    `missing` counts the gaps of each float column of .inter, `dropped` the interactions that are not used, by reason.
     """
 
     raw_numbers: dict[str, npt.NDArray[np.float64]]
     missing: dict[str, int]
+    dropped: dict[str, int]
+
+    def _data_filtering(self) -> None:
+        self.dropped = {}
+        super()._data_filtering()  # type: ignore[misc]
+
+    def _filter_nan_user_or_item(self) -> None:
+        self._counted("they name no user or no item", super()._filter_nan_user_or_item)  # type: ignore[misc]
+
+    def _remove_duplication(self) -> None:
+        self._counted("the pair comes again (rm_dup_inter)", super()._remove_duplication)  # type: ignore[misc]
+
+    def _filter_by_field_value(self) -> None:
+        self._counted("val_interval leaves them out", super()._filter_by_field_value)  # type: ignore[misc]
+
+    def _filter_inter_by_user_or_item(self) -> None:
+        reason = "their user or item has no row in .user or .item"
+        self._counted(reason, super()._filter_inter_by_user_or_item)  # type: ignore[misc]
+
+    def _filter_by_inter_num(self) -> None:
+        reason = "their user or item has too few or too many (user_inter_num_interval, item_inter_num_interval)"
+        self._counted(reason, super()._filter_by_inter_num)  # type: ignore[misc]
+
+    def _counted(self, reason: str, drop: Callable[[], None]) -> None:
+        before = len(self.inter_feat)  # type: ignore[attr-defined]
+        drop()
+        if lost := before - len(self.inter_feat):  # type: ignore[attr-defined]
+            self.dropped[reason] = lost
 
     def _load_feat(self, filepath: str, source: Any) -> Any:
         feat = super()._load_feat(filepath, source)  # type: ignore[misc]

@@ -27,8 +27,10 @@ def check_headers(config: Config) -> None:
         try:
             with TextIOWrapper(open_regular(path), encoding, newline="") as stream:
                 header = stream.readline(1 << 16)
-        except (UnicodeDecodeError, LookupError, OSError) as error:
-            raise UsageError(f"{path}: not readable as {encoding} ({error})") from error
+        except (UnicodeError, LookupError, OSError) as error:
+            raise UsageError(
+                f"encoding={encoding}: {path} cannot be read as that ({error}); files of convert are utf-8"
+            ) from error
         kinds |= _check_header(path, header, config, suffix)
     _check_mentioned(config, kinds)
 
@@ -44,8 +46,11 @@ def _check_header(path: Path, header: str, config: Config, suffix: str) -> dict[
     for field, _, kind in fields:
         if not field or kind not in kinds:
             raise UsageError(f"{path}, line 1: {field + ':' + kind!r}: {expected}")
+    names = [field for field, _, _ in fields]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UsageError(f"{path}, line 1: names {twice!r} twice; rename one of the columns")
     required = {".inter": ["USER_ID_FIELD", "ITEM_ID_FIELD"], ".user": ["USER_ID_FIELD"], ".item": ["ITEM_ID_FIELD"]}
-    present = {field for field, _, _ in fields}
+    present = set(names)
     wanted = [config[key] for key in required[suffix]] + list((config["load_col"] or {}).get(suffix[1:]) or [])
     for field in wanted:
         if field not in present:
@@ -73,11 +78,29 @@ def _check_numbers(config: Config, kinds: Mapping[str, str]) -> None:
     if config["eval_args"]["order"] == "TO":
         kind = kinds.get(f".inter {time}")
         if kind is None:
-            raise UsageError(f"eval_args.order=TO: .inter has no field {time!r} (TIME_FIELD); give it, or order: RO")
+            raise UsageError(f"eval_args.order=TO: {config['dataset']} has no timestamps{_without_time(config)}")
+        if time not in ((config["load_col"] or {}).get("inter") or [time]):
+            raise UsageError(f"load_col.inter: leaves out {time}, which eval_args.order=TO reads; add it, or order: RO")
         if kind != "float":
             raise UsageError(f"eval_args.order=TO: {time} is {kind}, so its values have no order; write {time}:float")
-    if config["eval_protocol"] == "labeled" and kinds.get(f".inter {rating}", "float") != "float":
+    if config["eval_protocol"] != "labeled":
+        return
+    if f".inter {rating}" not in kinds:
+        raise UsageError(
+            f"eval_protocol=labeled: {config['dataset']} has no ratings (a field {rating} in .inter, by"
+            " RATING_FIELD), so nobody knows what is liked; judge lists, with --eval_protocol=full"
+        )
+    if kinds[f".inter {rating}"] != "float":
         raise UsageError(f"eval_protocol=labeled: {rating} is no number in .inter; write {rating}:float")
+
+
+def _without_time(config: Config) -> str:
+    """What to do where there is none."""
+    if config.sequential:
+        return (
+            f", and {config.name} reads items in time order; choose a model that does not, such as MF, with order: RO"
+        )
+    return f" (a field {config['TIME_FIELD']} in .inter, by TIME_FIELD); split at random, with --eval_args.order=RO"
 
 
 def count_rows(path: Path) -> int:

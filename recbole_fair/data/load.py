@@ -16,14 +16,17 @@ import numpy.typing as npt
 import torch
 
 from recbole_fair.data.exact import LateSequences, RatingData, number_text
+from recbole_fair.data.faults import first_fault
 from recbole_fair.data.headers import check_headers, count_rows
 from recbole_fair.data.identity import split_digest
 from recbole_fair.data.inputs import Inputs
 from recbole_fair.data.judged import JUDGED
 from recbole_fair.data.labeled import likes
 from recbole_fair.data.sequences import last_items
+from recbole_fair.data.texts import item_texts
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Values
+from recbole_fair.groups.named import names_of
 from recbole_fair.host import (
     Dataset,
     FullSortEvalDataLoader,
@@ -65,17 +68,38 @@ class Data:
         A field has one owner: RecBole cannot read two of one name.
         """
         dataset = self.dataset
-        feats = [(owner, feat) for owner in ("user", "item") if (feat := getattr(dataset, f"{owner}_feat")) is not None]
-        owners = {name: (owner, feat) for owner, feat in feats for name in feat.columns}
-        if field not in owners or field not in {*dataset.raw_numbers, *dataset.field2id_token}:
-            names = list(owners)
-            raise UsageError(f"{key}={field!r}: the data has no such field.{nearest(field, names)} It has {names}")
-        owner, feat = owners[field]
-        if kind and owner != kind:
-            raise UsageError(f"{key}={field!r}: is not a {kind} field")
+        feats = {owner: feat for owner in ("user", "item") if (feat := getattr(dataset, f"{owner}_feat")) is not None}
+        fields = {owner: [name for name in feat.columns if self._has_values(name)] for owner, feat in feats.items()}
+        owner = next((owner for owner, names in fields.items() if field in names), None)
+        if owner is None or (kind and owner != kind):
+            has = [name for side in ([kind] if kind else fields) for name in fields.get(side, ())]
+            reason = f"is a field of {owner}s" if owner else "the data has no such field"
+            raise UsageError(
+                f"{key}={field!r}: {reason}.{nearest(field, has)} {dataset.dataset_name} has"
+                f" {', '.join(has) or f'no fields of {kind}s'}"
+            )
+        feat = feats[owner]
         if field in dataset.raw_numbers:
             return [() if np.isnan(value) else (number_text(value),) for value in dataset.raw_numbers[field].tolist()]
         return _raw_values(feat[field].numpy(), dataset.field2id_token[field])
+
+    def _has_values(self, name: str) -> bool:
+        ids = (self.dataset.uid_field, self.dataset.iid_field)
+        return name not in ids and name in {*self.dataset.raw_numbers, *self.dataset.field2id_token}
+
+    def item_texts(self, config: Config) -> list[str]:
+        """The text of each item, of the fields that `item_text` names; it is refused to name none."""
+        fields = names_of(config, "item_text")
+        if not fields:
+            name, feat = config["dataset"], self.dataset.item_feat
+            known = [name for name in (() if feat is None else feat.columns) if self._has_values(name)]
+            remedy = (
+                f"name those to read, as in --item_text={known[0]}; {name} has {', '.join(known)}"
+                if known
+                else f"{name} has no item fields: convert it with --items=FILE, or choose a model without texts (MF)"
+            )
+            raise UsageError(f"item_text: {config.name} needs item texts; {remedy}")
+        return item_texts([self.values(field, "item_text", "item") for field in fields])
 
     def item_counts(self) -> IntArray:
         """Training interactions of each item."""
@@ -130,7 +154,7 @@ def load(config: Config) -> Data:
     except UsageError:
         raise
     except (ValueError, LookupError, AssertionError, TypeError, AttributeError, NotImplementedError, OSError) as error:
-        raise UsageError(f"{config.folder}: RecBole cannot load or split this data set: {error}") from error
+        raise UsageError(first_fault(config, error)) from error
     _check_times(config, dataset)
     parts = dict(zip(_PHASES, built, strict=True))
     _check_parts(config, parts)

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from recbole_fair.data.labeled import likes
-from recbole_fair.data.texts import item_texts
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
 from recbole_fair.groups.named import names_of, user_groups
@@ -103,12 +102,7 @@ class PromptInputs:
 
 def prompt_inputs(config: Any, data: Data) -> PromptInputs:
     """Titles, attributes and timelines of a run's data."""
-    fields = config["item_text"] or ()
-    fields = [fields] if isinstance(fields, str) else list(fields)
-    if not fields and getattr(config.model_class, "reads_titles", True):
-        raise UsageError(
-            f"item_text: {config.name} needs item texts; set item_text to item fields of {config['dataset']}"
-        )
+    titled = names_of(config, "item_text") or getattr(config.model_class, "reads_titles", True)
     sensitive = tuple(names_of(config, "sensitive_attribute"))
     if product := next((name for name in sensitive if "*" in name), None):
         raise UsageError(f"sensitive_attribute={product!r}: name single attributes, as in {product.split('*')}")
@@ -116,7 +110,7 @@ def prompt_inputs(config: Any, data: Data) -> PromptInputs:
     names = dict.fromkeys([*sensitive, *reported])
     _check_words(config, names)
     return PromptInputs(
-        titles=item_texts([data.values(field, "item_text") for field in fields]) if fields else (),
+        titles=data.item_texts(config) if titled else (),
         attributes={name: _attribute(config, user_groups(config, data, name)) for name in names},
         sensitive=sensitive,
         timelines=timelines(config, data),

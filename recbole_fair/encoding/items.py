@@ -9,11 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from recbole_fair.data.load import Data
-from recbole_fair.data.texts import item_texts
 from recbole_fair.encoding import cache, saved
 from recbole_fair.encoding.encoders import Encoder, make_encoder
 from recbole_fair.encoding.saved import SavedVectors
-from recbole_fair.errors import UsageError
 from recbole_fair.settings.config import Config
 from recbole_fair.storage import default_cache
 
@@ -56,11 +54,5 @@ def _tokens(data: Data) -> list[str]:
 
 
 def _by_text(config: Config, data: Data, encoder: Encoder, progress: bool) -> npt.NDArray[np.float32]:
-    fields = config["item_text"]
-    if not fields:
-        raise UsageError(
-            f"item_text: {config.name} needs item texts; set item_text to item fields of {config['dataset']}"
-        )
-    columns = [data.values(field, "item_text") for field in ([fields] if isinstance(fields, str) else fields)]
-    texts = item_texts(columns)[1:]
+    texts = data.item_texts(config)[1:]
     return cache.item_vectors(encoder, _tokens(data), texts, cache_folder(config), progress)

@@ -76,8 +76,8 @@ def codes_of(values: Sequence[Any], key: str) -> frozenset[str]:
     return frozenset(map(str, values))
 
 
-def within(content: str, key: str) -> Callable[[str], bool]:
-    """A test of numbers written as text against an interval such as "[18,35)"; `key` names the setting."""
+def bounds(content: str, key: str) -> tuple[float, float, bool, bool]:
+    """The ends of an interval such as "[18,35)", and whether each belongs to it; `key` names the setting."""
     found = _INTERVAL.fullmatch(content.strip())
     try:
         low, high = (float(found.group(2)), float(found.group(3))) if found else (1.0, 0.0)
@@ -85,7 +85,12 @@ def within(content: str, key: str) -> Callable[[str], bool]:
         low, high = 1.0, 0.0
     if not found or not low <= high:
         raise UsageError(f"{key}={content!r}: an interval as in '[18,35)', or a list of codes")
-    closed_low, closed_high = found.group(1) == "[", found.group(4) == "]"
+    return low, high, found.group(1) == "[", found.group(4) == "]"
+
+
+def within(content: str, key: str) -> Callable[[str], bool]:
+    """A test of numbers written as text against an interval."""
+    low, high, closed_low, closed_high = bounds(content, key)
 
     def holds(value: str) -> bool:
         try:

@@ -13,6 +13,8 @@ from recbole_fair.groups import membership
 from recbole_fair.groups.bins import binned, codes_of
 from recbole_fair.groups.membership import Groups
 
+_MANY = 20  # groups of numbers, from which bins are proposed
+
 
 class Catalogue(Protocol):
     """What groups are made from: a run's data, or the tables of an audit."""
@@ -55,6 +57,24 @@ def reported(config: Mapping[str, Any], data: Catalogue) -> tuple[list[Groups], 
     items = [item_groups(config, data, name) for name in names_of(config, "item_groups")]
     users = [user_groups(config, data, name) for name in names_of(config, "user_groups")]
     return items, [*users, *_probed_besides(config, data, {groups.field for groups in users})]
+
+
+def notes(groupings: list[Groups]) -> list[str]:
+    """Groupings that are hardly what was meant: one group for each of many numbers."""
+    many = [groups for groups in groupings if len(groups.names) > _MANY and all(map(_is_number, groups.names))]
+    return [
+        f"{groups.field}: {len(groups.names)} groups of one number each; put them into bins, as in"
+        f" --group_bins.{groups.field}={{low: '[0,30)', high: '[30,inf)'}}"
+        for groups in many
+    ]
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def names_of(config: Mapping[str, Any], key: str) -> list[str]:

@@ -56,13 +56,10 @@ def data_facts(loaded: Data, fingerprint: str) -> dict[str, Any]:
 
 def data_warnings(loaded: Data) -> list[str]:
     """Interactions that RecBole left out without a word (trap 10), and cuts that equal times leave to the file."""
-    warnings = []
-    if dropped := loaded.rows_read - len(loaded.dataset.inter_feat):
-        warnings.append(
-            f"{dropped} of {loaded.rows_read} interactions are not used: a filter (val_interval,"
-            " ..._inter_num_interval) left them out, they name no user or item, or their user or item has no row in"
-            " .user or .item"
-        )
+    warnings = [
+        f"{rows} of {loaded.rows_read} interactions are not used: {reason}"
+        for reason, rows in loaded.dataset.dropped.items()
+    ]
     if tied := loaded.tied_users():
         warnings.append(
             f"{tied} of {loaded.dataset.user_num - 1} users have interactions of one time on both sides of a cut"

@@ -47,14 +47,14 @@ class Config(HostConfig):
         self,
         model: str | None = None,
         dataset: str | None = None,
-        config_files: Sequence[str | Path] = (),
+        config_files: str | Path | Sequence[str | Path] = (),
         overrides: Mapping[str, Any] | None = None,
     ) -> None:
         self.unused: list[str] = []
-        given = {"model": model, "dataset": dataset, **(overrides or {})}
+        given = {"model": model, "dataset": dataset, **yamls.nested(keys.plain(overrides or {}))}
         given = {key: value for key, value in given.items() if key not in ("model", "dataset") or value is not None}
         with _host_refusals():
-            super().__init__(config_file_list=list(config_files), config_dict=given)
+            super().__init__(config_file_list=files_of(config_files), config_dict=given)
 
     # --- RecBole's hooks, in the order it calls them
 
@@ -66,8 +66,11 @@ class Config(HostConfig):
 
     def _load_config_files(self, file_list: list[str | Path]) -> dict[str, Any]:
         merged: dict[str, Any] = {}
-        for file in file_list:
-            merge(merged, yamls.read_mapping(Path(file)))
+        self._files: dict[str, Path] = {}  # where each key stands
+        for file in map(Path, file_list):
+            values = yamls.nested(yamls.read_mapping(file))
+            merge(merged, values)
+            self._files |= dict.fromkeys(values, file)
         return merged
 
     def _load_variable_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
@@ -92,9 +95,9 @@ class Config(HostConfig):
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         row = self.choice.model
         super()._load_internal_config_dict(row.host or model, model_class, dataset)
-        layers = [f"dataset/{dataset}", f"family/{self.family}", f"model/{row.name}"]
+        layers = [f"family/{self.family}", f"model/{row.name}"]
         layers += [f"strategy/{row.name}" for row in self.choice.strategies]
-        contents = [yamls.packaged(f"{layer}.yaml") for layer in layers]
+        contents = [of_data_set(self.folder), *(yamls.packaged(f"{layer}.yaml") for layer in layers)]
         overall = yamls.packaged("overall.yaml")
         protocol = ChainMap(self.external_config_dict, *reversed(contents), overall)["eval_protocol"]
         keys.check_value("eval_protocol", protocol, None)  # it names a file
@@ -108,6 +111,8 @@ class Config(HostConfig):
         final.update(model=self.name, strategy=None)
         if final.get("loss_type") == "CE" and "train_neg_sample_args" not in self.external_config_dict:
             final["train_neg_sample_args"] = None  # cross-entropy over all items draws no negatives
+        elif final.get("train_neg_sample_args") is None and self.internal_config_dict["train_neg_sample_args"]:
+            raise UsageError(f"train_neg_sample_args=~: {self.name} learns from sampled negatives; leave the key out")
         final["metrics"], final["topk"] = figures.completed(final)
         self.effective = _plain({key: value for key, value in final.items() if key not in _NOT_WRITTEN})
         figures.check(final)
@@ -140,13 +145,18 @@ class Config(HostConfig):
         known = {*defaults, *_HOST_KEYS_WITHOUT_DEFAULT, "model", "dataset"}
         if given.get("eval_protocol", defaults["eval_protocol"]) != "full":
             known |= _OF_PROMPTS
-        if any(key not in known for key in given):
-            keys.check_names(given, {*known, *_keys_of_all_models()})
+        files = {key: file for key, file in self._files.items() if key not in self.variable_config_dict}
+        for key in given:
+            if key not in known:
+                with _naming(files.get(key)):
+                    keys.check_names([key], {*known, *_keys_of_all_models()})
         self.unused = [key for key in given if key not in known]
         for key in self.unused:
             del given[key]
-        for key, value in given.items():
-            keys.check_value(key, value, defaults.get(key))
+        for key in given:
+            given[key] = keys.as_declared(key, given[key], defaults.get(key))
+            with _naming(files.get(key)):
+                keys.check_value(key, given[key], defaults.get(key))
         for key in _OF_PROMPTS & given.keys():
             if given[key] is None:
                 del given[key]
@@ -172,6 +182,13 @@ class Config(HostConfig):
         return self["MODEL_TYPE"] == ModelType.SEQUENTIAL
 
 
+def files_of(given: Any) -> list[str]:
+    """Property files as a list: one, several, or several in one text, by blank or comma."""
+    if isinstance(given, str) and not Path(given).is_file():
+        return [name for name in re.split(r"[,\s]+", given) if name]
+    return [str(file) for file in ([given] if isinstance(given, (str, Path)) else given or ())]
+
+
 def _continued(given: dict[str, Any]) -> tuple[dict[str, Any], Choice]:
     """The keys, over those of a run that they go on with, and the rows that they name; only the run may name a model.
 
@@ -180,10 +197,24 @@ def _continued(given: dict[str, Any]) -> tuple[dict[str, Any], Choice]:
     choice = _choice(given) if "model" in given else None
     row = choice.strategy if choice else registry.STRATEGIES.get(str(given.get("strategy")))
     after_training = row is not None and row.base == registry.ITSELF
-    beneath = given.get("load") or (after_training and given.get("base") not in (None, "auto") and given["base"])
-    merged = yamls.read_mapping(Path(beneath) / "config.yaml") if beneath else {}
+    key = "load" if given.get("load") else "base" if after_training and given.get("base") not in (None, "auto") else ""
+    merged = _settings_of_run(given, key) if key else {}
     merge(merged, given)
     return merged, choice or _choice(merged)
+
+
+def _settings_of_run(given: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The configuration of the run that a key names; it goes on with that run's data set."""
+    folder = given[key]
+    if not isinstance(folder, str) or not (Path(folder) / "config.yaml").is_file():
+        raise UsageError(f"{key}={folder!r}: no run is there; give the folder of a finished run, with its config.yaml")
+    settings = yamls.read_mapping(Path(folder) / "config.yaml")
+    if given.get("dataset", settings.get("dataset")) != settings.get("dataset"):
+        raise UsageError(
+            f"{key}={folder}: is a run on {settings.get('dataset')}, so it knows nothing of {given['dataset']}; leave"
+            " --dataset out, or train a run on that"
+        )
+    return settings
 
 
 def _choice(given: Mapping[str, Any]) -> Choice:
@@ -224,11 +255,50 @@ def data_folder(name: str, data_path: Path) -> Path:
         return data_path / name
     if name == "ml-100k":
         return _HOST_FOLDER / "dataset_example" / name
+    if yamls.packaged(f"dataset/{name}.yaml"):
+        raise UsageError(
+            f"dataset={name}: no folder {data_path / name}. Make it with `recbole-fair convert {name} --raw DIR`, and"
+            " --download where its publisher allows that (dataset_atomic/README.md)"
+        )
     present = sorted(entry.name for entry in data_path.iterdir() if entry.is_dir()) if data_path.is_dir() else []
     raise UsageError(
         f"dataset={name!r}: no folder {data_path / name}.{registry.nearest(name, [*present, 'ml-100k'])}"
-        f" Make it with `recbole-fair convert SOURCE --raw DIR --name {name}` (dataset_atomic/README.md)"
+        f" Make it of your table with `recbole-fair convert csv FILE --user=COLUMN --item=COLUMN --name={name}`"
     )
+
+
+def of_data_set(folder: Path) -> dict[str, Any]:
+    """The property file of a data set: ours, else NAME.yaml beside the atomic files, which may say what ours may."""
+    path = folder / f"{folder.name}.yaml"
+    values = yamls.packaged(f"dataset/{folder.name}.yaml")
+    if values or not path.is_file():
+        return values
+    values, allowed = yamls.nested(yamls.read_mapping(path)), _keys_of_data_sets()
+    for key in values:
+        if key not in allowed:
+            raise UsageError(
+                f"{path}: {key}: is no key of a data set.{registry.nearest(key, allowed)} Move it to a file"
+                " of your own, for --config_files"
+            )
+        values[key] = keys.as_declared(key, values[key], None)
+        with _naming(path):
+            keys.check_value(key, values[key], None)
+    return values
+
+
+@contextmanager
+def _naming(file: Path | None) -> Iterator[None]:
+    """Say of a refused key in which file it stands, if in one."""
+    try:
+        yield
+    except UsageError as error:
+        raise (UsageError(f"{file}: {error}") if file else error) from error
+
+
+@cache
+def _keys_of_data_sets() -> frozenset[str]:
+    """What a property file may say of a data set; the rest is the run's business."""
+    return frozenset(key for file in (yamls.PROPERTIES / "dataset").glob("*.yaml") for key in yamls.read_mapping(file))
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from math import inf
 from typing import Any
 
@@ -123,6 +124,14 @@ def _check_filter(rules: Mapping[str, Any]) -> None:
             )
 
 
+def _check_order(arguments: Mapping[str, Any]) -> None:
+    """RecBole says of an order or a grouping that it does not know only that it is not implemented."""
+    if arguments.get("order") not in ("RO", "TO"):
+        raise UsageError(f"eval_args.order={arguments.get('order')!r}: choose RO (random order) or TO (by time)")
+    if arguments.get("group_by") not in ("user", "none", None):
+        raise UsageError(f"eval_args.group_by={arguments['group_by']!r}: choose user or none")
+
+
 def _check_split(split: Any) -> None:
     """One way to split, with three shares where it takes any."""
     if not isinstance(split, Mapping) or len(split) != 1 or not set(split) <= {"RS", "LS", "TS", "US"}:
@@ -140,6 +149,14 @@ def _check_split(split: Any) -> None:
         )
 
 
+def _check_host(values: Mapping[str, Any]) -> None:
+    """Refuse what RecBole would end on in a traceback."""
+    if values.get("log_wandb") and find_spec("wandb") is None:
+        raise UsageError("log_wandb=True: wandb is not installed; install it, or leave the key out (see history.csv)")
+    if str(values["model"]).endswith("EASE") and values.get("reg_weight") == 0:
+        raise UsageError("reg_weight=0: EASE inverts a matrix that is singular without it; give a number above 0")
+
+
 def check(values: Mapping[str, Any]) -> None:
     """Refuse settings under which RecBole computes something else than was asked."""
     arguments = values["eval_args"]
@@ -151,16 +168,20 @@ def check(values: Mapping[str, Any]) -> None:
             f"eval_args.mode={modes!r}: RecBole draws its candidates anew on every pass; use eval_protocol=candidates"
             " (or labeled) and leave mode: full"
         )
-    if "TS" in (arguments.get("split") or {}) and arguments.get("order") != "TO":
-        raise UsageError("eval_args: a TS split needs `order: TO` (RecBole mixes past and future with RO)")
     _check_split(arguments.get("split"))
+    if "TS" in arguments["split"] and arguments.get("order") != "TO":
+        raise UsageError("eval_args: a TS split needs `order: TO` (RecBole mixes past and future with RO)")
+    _check_order(arguments)
     _check_filter(values.get("val_interval") or {})
-    unknown = set(values.get("clip_grad_norm") or {}) - {"max_norm", "norm_type"}
-    if unknown:
+    _check_host(values)
+    if unknown := set(values.get("clip_grad_norm") or {}) - {"max_norm", "norm_type"}:
         raise UsageError(f"clip_grad_norm: unknown {sorted(unknown)}; it has max_norm and norm_type")
     if values.get("threshold"):
         raise UsageError(
             "threshold: every row counts as a like; filter with val_interval, or use eval_protocol=labeled"
         )
     if values.get("MODEL_TYPE") == ModelType.SEQUENTIAL and arguments.get("order") != "TO":
-        raise UsageError(f"{values['model']} reads items in time order: set eval_args.order=TO")
+        raise UsageError(
+            f"{values['model']} reads items in time order, so it needs data with timestamps and --eval_args.order=TO;"
+            " of data without, choose another model, such as MF"
+        )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from math import isnan
+from pathlib import PurePath
 from typing import Any
 
 from recbole_fair.errors import UsageError
@@ -66,12 +67,62 @@ def check_names(keys: Iterable[str], known: Iterable[str]) -> None:
             raise UsageError(f"unknown key {key!r}.{nearest(key, known)} `recbole-fair run --help` lists the keys")
 
 
+def as_declared(key: str, value: Any, default: Any) -> Any:
+    """A value as the type of its key has it: `a,b` and a single value for a list, plain numbers, paths as text.
+
+    >>> as_declared("topk", "5,20", None), as_declared("user_groups", "gender", None), as_declared("likes", [4, 5], "")
+    ([5, 20], ['gender'], '[4,5]')
+    """
+    value, rule = plain(value), declared().get(key, {})
+    kinds = _kinds(rule, default)
+    if "list" in kinds:
+        return _listed(value, alone=kinds == ["list"])
+    if key in _OF_LISTS and isinstance(value, dict):
+        return {name: _OF_LISTS[key](entry) for name, entry in value.items()}
+    interval = "pattern" in rule and isinstance(value, list) and len(value) == 2 and all(map(_CHECKS["float"], value))
+    return f"[{value[0]},{value[1]}]" if interval else value
+
+
+def _kinds(rule: Mapping[str, Any], default: Any) -> list[str]:
+    """The types that a key takes: as declared, else that of the host's default."""
+    kinds = rule.get("type") or _TYPE_OF.get(type(default), [])
+    return [kinds] if isinstance(kinds, str) else list(kinds)
+
+
+def plain(value: Any) -> Any:
+    """Numbers of numpy as Python's, paths as text, any sequence as a list."""
+    if isinstance(value, Mapping):
+        return {plain(name): plain(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(entry) for entry in value]
+    if isinstance(value, PurePath):
+        return str(value)
+    return plain(value.tolist()) if hasattr(value, "tolist") and hasattr(value, "dtype") else value
+
+
+def _listed(value: Any, alone: bool = True) -> Any:
+    """`a,b` as [a, b]; a single value as a list where a key takes nothing else."""
+    if isinstance(value, str) and "," in value and not value.startswith(("[", "(")):
+        return [_number_or_word(word.strip()) for word in value.split(",") if word.strip()]
+    return value if isinstance(value, (list, dict)) or value is None or not alone else [value]
+
+
+def _number_or_word(word: str) -> Any:
+    value = yamls.value_of(word, "list")
+    return value if _CHECKS["float"](value) else word
+
+
+# Keys whose entries are lists.
+_OF_LISTS = {"load_col": _listed, "unload_col": _listed, "eval_args": lambda value: (
+    {way: _listed(shares, alone=False) for way, shares in value.items()} if isinstance(value, dict) else value
+)}  # fmt: skip
+
+
 def check_value(key: str, value: Any, default: Any) -> None:
     """Refuse a value of another type than declared (else: than the host's default), or out of bounds."""
     yamls.refuse_control(value, key)
     rule = declared().get(key, {})
-    kinds = rule.get("type") or _TYPE_OF.get(type(default))
-    kinds = [kinds] if isinstance(kinds, str) else kinds
+    kinds = _kinds(rule, default)
     if not kinds or (value is None and default is None):
         return
     if not any(_CHECKS[kind](value) for kind in kinds):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -115,8 +116,11 @@ def packaged(relative: str) -> dict[str, Any]:
 
 
 def value_of(text: str, key: str) -> Any:
-    """The value of `--key=text`, by the rules of a property file; `[4,inf)`, to YAML a broken list, is an interval."""
-    if _HALF_OPEN.fullmatch(text):
+    """The value of `--key=text`, by the rules of a property file.
+
+    `[4,inf)`, to YAML a broken list, is an interval; `%d/%m` and `@x`, which begin no value of YAML, are text.
+    """
+    if _HALF_OPEN.fullmatch(text) or text.startswith(("%", "@")):
         return text
     return parse(text, f"--{key}") if text else ""
 
@@ -147,6 +151,19 @@ def set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
         if not isinstance(values, dict):
             raise UsageError(f"--{key}: {parent} is not a mapping")
     values[last] = value
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with `a.b: value` as nested mappings, over what stands under `a` itself.
+
+    >>> nested({"eval_args.order": "RO", "epochs": 3})
+    {'epochs': 3, 'eval_args': {'order': 'RO'}}
+    """
+    plain = deepcopy({key: value for key, value in values.items() if "." not in str(key)})
+    for key, value in values.items():
+        if "." in str(key):
+            set_dotted(plain, key, value)
+    return plain
 
 
 def dump(values: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from recbole_fair.jobs import cluster
 from recbole_fair.jobs.job import Job
 from recbole_fair.rundir import folder as rundir
 from recbole_fair.screen import aligned
+from recbole_fair.settings.config import files_of
 from recbole_fair.tune import planning, through_jobs
 from recbole_fair.tune.choosing import Selection, choose
 from recbole_fair.tune.objectives import Objectives
@@ -76,7 +77,7 @@ def search(
     options: SearchOptions | None = None,
     run_dir: str | Path | None = None,
     folder: str | Path | None = None,
-    config_files: Sequence[str | Path] = (),
+    config_files: str | Path | Sequence[str | Path] = (),
     quiet: bool = True,
     **keys: Any,
 ) -> Search:
@@ -85,7 +86,7 @@ def search(
     `over` is a search file or its content (default: the model's own in properties/search). Trials lie below `run_dir`
     (default: runs), tune.json in `folder` (default: `run_dir`, else beside the trials).
     """
-    files = tuple(str(file) for file in config_files)
+    files = tuple(files_of(config_files))
     plan = planning.planned(Job(model, dataset, files, keys, str(run_dir or "runs")), over, options or SearchOptions())
     return carried_out(plan, _folder(plan, folder or run_dir), quiet)
 

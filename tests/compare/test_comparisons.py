@@ -89,6 +89,12 @@ def test_a_comparison_in_this_process(
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
     assert len(list(Path("root").glob("toy/Pop/*/result.json"))) == 2
 
+    # figures that would be lost by another comparison in this folder are not replaced
+    for fewer in (["--models=MF", "--seeds=[1,7]"], ["--models=MF,EASE,Pop", "--seeds=[1]"],
+                  ["--models=MF,EASE,Pop", "--seeds=[1,7]", "--learning_rate=0.5"]):  # fmt: skip
+        assert cli.main(["compare", "--dataset=toy", "--max_concurrent=1", "--quiet", *fewer, *options]) == 2
+        assert "compare.json: is a comparison of MF, EASE, Pop with seeds [1, 7]" in capsys.readouterr().err
+
     # a run that saw another split is not set beside the others
     (changed, *_) = Path("root").glob("toy/Pop/*-s7/result.json")
     result = json.loads(changed.read_text())

@@ -36,17 +36,17 @@ def test_all_layouts_agree(
 
 def test_what_comes_out(first: Path) -> None:
     read = through_recbole(first)
-    assert read["inter"]["user_id"] == [{"NA": "NA "}.get(user, user) for user, _, _, _ in mini.REVIEWS]
+    assert read["inter"]["user_id"] == [{"NA": "NA"}.get(user, user) for user, _, _, _ in mini.REVIEWS]
     assert read["inter"]["item_id"] == [item for _, item, _, _ in mini.REVIEWS]
     assert read["inter"]["rating"] == [rating for _, _, rating, _ in mini.REVIEWS]
     assert read["inter"]["timestamp"] == [float(seconds) for _, _, _, seconds in mini.REVIEWS]
-    assert sorted(read["user"]["user_id"]) == ["NA ", "u1", "u2"]
+    assert sorted(read["user"]["user_id"]) == ["NA", "u1", "u2"]
     rows = zip(read["item"]["item_id"], read["item"]["title"], read["item"]["categories"], strict=True)
     assert {item: (title, path) for item, title, path in rows} == {
         "A": ('Tom & Jerry\'s\t"best"\r\nof', ["Books", "Arts\u00a0&\u00a0Photography"]),
         "B": ("[PAD]", ["Books", "None"]),
         "C": ("[PAD]", []),
-        "D": ("None ", []),
+        "D": ("None", []),
         "E": ("[PAD]", ["Books"]),
     }
 

@@ -63,13 +63,13 @@ def test_mappings_that_cannot_be_followed(
     ("line", "reason"),
     [
         (b"r1;b1", "the wrong number of fields"),
-        (b"r1;b1;many", "a bad number"),
-        (b"r1;b1;nan", "a bad number"),
-        (b"r1;b1;", "an empty id, rating"),
-        (b" ;b1;3", "an empty id"),
+        (b"r1;b1;many", "Stars is no number"),
+        (b"r1;b1;nan", "Stars is no number"),
+        (b"r1;b1;", "Stars is empty"),
+        (b" ;b1;3", "Reader is empty"),
         (b'r1;"b"1;3', "broken quotes"),
         (b"r\xff;b1;3", "bytes of another encoding"),
-        (b"r1;b1;3\0", "a bad number"),
+        (b"r1;b1;3\0", "Stars is no number"),
     ],
 )
 def test_bad_lines(line: bytes, reason: str, convert: Callable[..., Path], tmp_path: Path) -> None:
@@ -92,5 +92,5 @@ def test_a_quote_that_is_never_closed(convert: Callable[..., Path], tmp_path: Pa
 
 
 def test_a_mapping_is_needed(convert: Callable[..., Path], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="give --mapping FILE"):
+    with pytest.raises(UsageError, match="--mapping FILE"):
         convert("csv", mini.csv_tables(tmp_path / "raw"))

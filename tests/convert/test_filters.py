@@ -86,7 +86,7 @@ def test_the_same_as_recbole(name: str, convert: Callable[..., Path], tmp_path: 
         ("rm_dup_inter: some", "expected first or last"),
         ("val_interval: 3", "maps a field to an interval"),
         ("val_interval: {title: '[3,inf)'}", "only numbers of the interactions"),
-        ("val_interval: {rating: 3}", "expected an interval"),
+        ("val_interval: {rating: 3}", "an interval as in"),
         ("val_interval: {rating: '[9,inf)'}", "leave no interaction"),
         ("user_inter_num_interval: '[1000,inf)'", "leave no interaction"),
     ],

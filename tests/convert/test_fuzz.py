@@ -125,7 +125,8 @@ def outcome(seed: int, folder: Path, convert: Callable[..., Path]) -> str:
         return "refused"
     facts = manifest(made)
     assert sorted(path.name for path in out.iterdir()) == [source]
-    assert sorted(path.suffix for path in made.iterdir()) == [".inter", ".item", ".json", ".user"]
+    own = [".yaml"] if source == "csv" else []
+    assert sorted(path.suffix for path in made.iterdir()) == [".inter", ".item", ".json", ".user", *own]
     accounts = [account for files in facts["rows"].values() for account in files.values()]
     assert all(account["read"] == account["kept"] + sum(account["dropped"].values()) for account in accounts)
     return "counted drop" if any(account["dropped"] for account in accounts) else "still valid"

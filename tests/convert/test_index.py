@@ -32,7 +32,7 @@ def test_numbers_by_first_appearance(values: list[str]) -> None:
     assert ids.names().to_pylist() == list(dict.fromkeys(values))
     assert [ids.names()[place].as_py() for place in ids.codes()] == values
     behind_another = pa.array(["x", *dict.fromkeys(values)])[1:]
-    sliced = pa.DictionaryArray.from_arrays(pa.array(range(len(behind_another))), behind_another)
+    sliced = pa.DictionaryArray.from_arrays(pa.array(range(len(behind_another)), pa.int32()), behind_another)
     assert numbered([sliced]).names().to_pylist() == list(dict.fromkeys(values))
 
 

@@ -389,5 +389,5 @@ def test_broken_gradients_are_named_before_z_is_stepped(weights: str) -> None:
 
 
 def test_models_without_item_vectors_are_refused() -> None:
-    with pytest.raises(UsageError, match="Linear: has no item vectors to refine"):
+    with pytest.raises(UsageError, match="this model has none"):
         refining.refine(torch.nn.Linear(2, 2))

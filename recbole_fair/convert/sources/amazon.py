@@ -18,9 +18,9 @@ import pyarrow as pa
 
 from recbole_fair.convert.atomic import MAX_FIELD
 from recbole_fair.convert.delimited import Delimited
-from recbole_fair.convert.ledger import BadLineError, Ledger
-from recbole_fair.convert.raw import RawFile, RawFolder, accepted, parsed
-from recbole_fair.convert.tables import Kind, Row, Table, Tables, batches
+from recbole_fair.convert.ledger import BadLineError
+from recbole_fair.convert.raw import RawFile, RawFolder, accepted, line_table
+from recbole_fair.convert.tables import Kind, Row, Table, Tables
 from recbole_fair.errors import UsageError
 
 _INTER: Mapping[str, Kind] = {"user_id": "token", "item_id": "token", "rating": "float", "timestamp": "float"}
@@ -75,7 +75,7 @@ def read(raw: RawFolder, options: Mapping[str, Any]) -> Tables:
     return Tables(
         _csv_ratings(ratings, layout) if name.endswith(".csv") else _json_ratings(ratings, layout),
         Table({"user_id": "token"}, lambda _ledger: iter(())),
-        Table(_ITEM, lambda ledger: _items(meta, layout, ledger)),
+        _items(meta, layout),
     )
 
 
@@ -108,11 +108,7 @@ def _csv_ratings(file: RawFile, layout: _Layout) -> Table:
 def _json_ratings(file: RawFile, layout: _Layout) -> Table:
     # Python's own parser: arrow's crashes the process on a line that is `null` (pyarrow 19).
     expected = f"a JSON object with {layout.user}, {layout.item}, {layout.rating} from 0 to 5 and {layout.time}"
-
-    def stream(ledger: Ledger) -> Iterator[pa.RecordBatch]:
-        return batches(parsed(file, lambda text: _review(_record(text), layout), expected, ledger), _INTER)
-
-    return Table(_INTER, stream)
+    return line_table(file, lambda text: _review(_record(text), layout), expected, _INTER)
 
 
 def _review(record: Mapping[str, Any], layout: _Layout) -> Row:
@@ -152,11 +148,10 @@ def _literal(text: str) -> object:
         raise BadLineError("neither JSON nor a Python literal") from error
 
 
-def _items(file: RawFile, layout: _Layout, ledger: Ledger) -> Iterator[pa.RecordBatch]:
+def _items(file: RawFile, layout: _Layout) -> Table:
     kind = "a Python literal" if layout.literal else "a JSON object"
     expected = f"{kind} with {layout.item}, and perhaps title and categories"
-    rows = parsed(file, lambda text: _item(_record(text, layout.literal), layout.item), expected, ledger)
-    return batches(rows, _ITEM)
+    return line_table(file, lambda text: _item(_record(text, layout.literal), layout.item), expected, _ITEM)
 
 
 def _item(record: Mapping[str, Any], id_field: str) -> Row:

@@ -13,8 +13,8 @@ from html import unescape
 from typing import Any
 
 from recbole_fair.convert.ledger import BadLineError
-from recbole_fair.convert.raw import RawFile, RawFolder, parsed
-from recbole_fair.convert.tables import Kind, Row, Table, Tables, batches
+from recbole_fair.convert.raw import RawFolder, line_table
+from recbole_fair.convert.tables import Kind, Row, Table, Tables
 
 _INTER: Mapping[str, Kind] = {"user_id": "token", "item_id": "token", "rating": "float"}
 _USER: Mapping[str, Kind] = {"user_id": "token", "location": "token", "age": "token"}
@@ -28,25 +28,17 @@ _BOOK_FIELDS = 8
 
 def read(raw: RawFolder, _options: Mapping[str, Any]) -> Tables:
     """BX-Book-Ratings.csv, BX-Users.csv and BX-Books.csv."""
-    ratings, users, books = (
-        raw.file(name, "latin-1") for name in ("BX-Book-Ratings.csv", "BX-Users.csv", "BX-Books.csv")
-    )
+
+    def table(name: str, parse: Callable[[str], Row], header: str, columns: Mapping[str, Kind]) -> Table:
+        header = ";".join(f'"{field}"' for field in header.split(";"))
+        return line_table(raw.file(name, "latin-1"), parse, f"fields as in the header, {header}", columns, header)
+
+    book = "ISBN;Book-Title;Book-Author;Year-Of-Publication;Publisher;Image-URL-S;Image-URL-M;Image-URL-L"
     return Tables(
-        _table(ratings, _rating, '"User-ID";"ISBN";"Book-Rating"', _INTER),
-        _table(users, _person, '"User-ID";"Location";"Age"', _USER),
-        _table(
-            books,
-            _book,
-            '"ISBN";"Book-Title";"Book-Author";"Year-Of-Publication";"Publisher";'
-            '"Image-URL-S";"Image-URL-M";"Image-URL-L"',
-            _ITEM,
-        ),
+        table("BX-Book-Ratings.csv", _rating, "User-ID;ISBN;Book-Rating", _INTER),
+        table("BX-Users.csv", _person, "User-ID;Location;Age", _USER),
+        table("BX-Books.csv", _book, book, _ITEM),
     )
-
-
-def _table(file: RawFile, parse: Callable[[str], Row], header: str, columns: Mapping[str, Kind]) -> Table:
-    expected = f"fields as in the header, {header}"
-    return Table(columns, lambda ledger: batches(parsed(file, parse, expected, ledger, header), columns))
 
 
 def _text(field: str) -> str | None:

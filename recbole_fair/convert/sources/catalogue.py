@@ -13,6 +13,9 @@ from typing import Any
 from recbole_fair.errors import UsageError
 from recbole_fair.registry import nearest
 
+# What may be said of own tables: on a command line, and as arguments of `run`.
+OWN_WORDS = ("user", "item", "rating", "time", "users", "items", "users_id", "items_id", "lists", "time_format")
+
 
 @dataclass(frozen=True, slots=True)
 class Remote:
@@ -43,6 +46,7 @@ class Source:
     published: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     options: tuple[str, ...] = ()
     preset: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    own: bool = False  # of the user: no property file of ours describes it
 
 
 def _size(users: int, items: int, interactions: int) -> Mapping[str, int]:
@@ -185,12 +189,13 @@ _ROWS = (
     Source(
         "csv",
         "recbole_fair.convert.sources.csv_tables:read",
-        ("the tables that --mapping FILE names",),
+        ("a CSV file: `convert csv purchases.csv --user=customer --item=sku`; or --raw DIR --mapping FILE",),
         "the owner of the tables",
         "",
         "",
         "whatever the owner of the tables grants",
-        options=("mapping",),
+        options=("mapping", "interactions", "separator", "encoding", *OWN_WORDS),
+        own=True,
     ),
 )
 

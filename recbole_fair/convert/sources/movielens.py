@@ -7,15 +7,15 @@ year included; the year is a field of its own as well. MovieLens-1M codes age (1
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 
 from recbole_fair.convert.delimited import Delimited
-from recbole_fair.convert.ledger import BadLineError, Ledger
-from recbole_fair.convert.raw import RawFile, RawFolder, accepted, parsed
-from recbole_fair.convert.tables import Kind, Row, Table, Tables, batches
+from recbole_fair.convert.ledger import BadLineError
+from recbole_fair.convert.raw import RawFile, RawFolder, accepted, fields_of, line_table
+from recbole_fair.convert.tables import Kind, Row, Table, Tables
 
 _INTER: Mapping[str, Kind] = {"user_id": "token", "item_id": "token", "rating": "float", "timestamp": "float"}
 _USER: Mapping[str, Kind] = dict.fromkeys(("user_id", "age", "gender", "occupation", "zip_code"), "token")
@@ -36,8 +36,8 @@ def read_1m(raw: RawFolder, _options: Mapping[str, Any]) -> Tables:
     expected = "UserID::MovieID::Rating::Timestamp, the rating from 1 to 5"
     return Tables(
         _ratings(raw.file("ratings.dat"), ratings, expected),
-        _table(raw.file("users.dat", "latin-1"), _user_1m, "UserID::Gender::Age::Occupation::Zip-code", _USER),
-        _table(raw.file("movies.dat", "latin-1"), _movie_1m, "MovieID::Title::Genre|Genre", _item("genre")),
+        line_table(raw.file("users.dat", "latin-1"), _user_1m, "UserID::Gender::Age::Occupation::Zip-code", _USER),
+        line_table(raw.file("movies.dat", "latin-1"), _movie_1m, "MovieID::Title::Genre|Genre", _item("genre")),
     )
 
 
@@ -48,8 +48,13 @@ def read_100k(raw: RawFolder, _options: Mapping[str, Any]) -> Tables:
     film = f"id|title|release date|video release date|URL and {len(_GENRES)} flags 0 or 1"
     return Tables(
         _ratings(raw.file("u.data"), ratings, expected),
-        _table(raw.file("u.user", "latin-1"), _user_100k, "id|age|gender|occupation|zip code", _USER),
-        _table(raw.file("u.item", "latin-1"), _movie_100k, film, _item("class")),
+        line_table(
+            raw.file("u.user", "latin-1"),
+            lambda line: _user(*_fields(line, "|", 5)),
+            "id|age|gender|occupation|zip code",
+            _USER,
+        ),
+        line_table(raw.file("u.item", "latin-1"), _movie_100k, film, _item("class")),
     )
 
 
@@ -61,17 +66,8 @@ def _ratings(file: RawFile, layout: Delimited, expected: str) -> Table:
     return Table(_INTER, lambda ledger: accepted(file, layout.parse, expected, ledger))
 
 
-def _table(file: RawFile, parse: Callable[[str], Row], expected: str, columns: Mapping[str, Kind]) -> Table:
-    def stream(ledger: Ledger) -> Iterator[pa.RecordBatch]:
-        return batches(parsed(file, parse, expected, ledger), columns)
-
-    return Table(columns, stream)
-
-
 def _fields(line: str, separator: str, width: int) -> list[str]:
-    fields = line.split(separator)
-    if len(fields) != width:
-        raise BadLineError("the wrong number of fields")
+    fields = fields_of(line, separator, width)
     if not fields[0].isdecimal():
         raise BadLineError("an id that is no number")
     return fields
@@ -86,8 +82,8 @@ def _user(user: str, age: str, gender: str, occupation: str, zip_code: str) -> R
 
 
 def _user_1m(line: str) -> Row:
-    user, gender, age, occupation, zip_code = _fields(line, "::", 5)
-    return _user(user, age, gender, occupation, zip_code)
+    user, gender, age, *rest = _fields(line, "::", 5)
+    return _user(user, age, gender, *rest)
 
 
 def _user_100k(line: str) -> Row:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from recbole_fair.convert.ledger import BadLineError, Ledger
-from recbole_fair.convert.raw import RawFile, RawFolder, parsed
+from recbole_fair.convert.raw import RawFile, RawFolder, fields_of, line_table
 from recbole_fair.convert.tables import Kind, Row, Table, Tables, batches
 from recbole_fair.errors import UsageError
 
@@ -23,17 +23,10 @@ _USER: Mapping[str, Kind] = dict.fromkeys(
     "token",
 )  # fmt: skip
 _ITEM: Mapping[str, Kind] = {
-    "item_id": "token",
-    "name": "token",
-    "style": "token",
-    "major_group": "token",
-    "minor_group": "token",
-    "lightness": "float",
-    "eaten_often": "float",
-    "price": "float",
-    "sold_often": "float",
+    **dict.fromkeys(("item_id", "name", "style", "major_group", "minor_group"), "token"),
+    **dict.fromkeys(("lightness", "eaten_often", "price", "sold_often"), "float"),
     "style_name": "token",
-}
+}  # type: ignore[dict-item]
 _STYLES = {"0": "maki roll", "1": "other style"}
 _UNRATED = "-1"
 _SCORES = {_UNRATED: None, "0": 0.0, "1": 1.0, "2": 2.0, "3": 3.0, "4": 4.0}
@@ -45,19 +38,13 @@ def read(raw: RawFolder, _options: Mapping[str, Any]) -> Tables:
     people, kinds, scores = (raw.file(name) for name in ("sushi3.udata", "sushi3.idata", "sushi3b.5000.10.score"))
     return Tables(
         Table(_INTER, lambda ledger: batches(_ratings(people, scores, ledger), _INTER)),
-        Table(_USER, lambda ledger: batches(_people(people, ledger), _USER)),
-        Table(_ITEM, lambda ledger: batches(_kinds(kinds, ledger), _ITEM)),
+        line_table(people, _person, f"{len(_USER)} numbers separated by tabs", _USER),
+        line_table(kinds, _kind, "id, name, style 0 or 1, two groups and four numbers, separated by tabs", _ITEM),
     )
 
 
-def _people(file: RawFile, ledger: Ledger) -> Iterator[Row]:
-    return parsed(file, _person, f"{len(_USER)} numbers separated by tabs", ledger)
-
-
 def _person(line: str) -> Row:
-    fields = line.split("\t")
-    if len(fields) != len(_USER):
-        raise BadLineError("the wrong number of fields")
+    fields = fields_of(line, "\t", len(_USER))
     if not all(field.isdecimal() for field in fields):
         raise BadLineError("a field that is no number")
     if fields[1] not in {"0", "1"} or fields[2] not in set("012345"):
@@ -65,15 +52,8 @@ def _person(line: str) -> Row:
     return fields
 
 
-def _kinds(file: RawFile, ledger: Ledger) -> Iterator[Row]:
-    return parsed(file, _kind, "id, name, style 0 or 1, two groups and four numbers, separated by tabs", ledger)
-
-
 def _kind(line: str) -> Row:
-    fields = line.split("\t")
-    if len(fields) != len(_ITEM) - 1:
-        raise BadLineError("the wrong number of fields")
-    item, name, style, major, minor, *numbers = fields
+    item, name, style, major, minor, *numbers = fields_of(line, "\t", len(_ITEM) - 1)
     if not (item.isdecimal() and major.isdecimal() and minor.isdecimal() and style in _STYLES):
         raise BadLineError("a code that does not exist")
     return item, name or None, style, major, minor, *map(_number, numbers), _STYLES[style]
@@ -98,7 +78,7 @@ def _ratings(people: RawFile, scores: RawFile, ledger: Ledger) -> Iterator[Row]:
             yield from _given(users, number, scores.text(line))
         except BadLineError as error:
             expected = f"{_KINDS} scores -1 or 0 to 4, separated by blanks, for the person of that line"
-            ledger.reject(scores.path, number, str(error), expected, line.decode("ascii", "backslashreplace"))
+            ledger.reject(scores.path, number, error, expected, line.decode("ascii", "backslashreplace"))
     if number < len(users):
         raise UsageError(f"{scores.path}: ends after line {number}; {people.path.name} has {len(users)} people")
 
@@ -115,9 +95,7 @@ def _ids(people: RawFile) -> list[str | None]:
 
 
 def _given(users: list[str | None], number: int, line: str) -> list[Row]:
-    scores = line.split(" ")
-    if len(scores) != _KINDS:
-        raise BadLineError("the wrong number of fields")
+    scores = fields_of(line, " ", _KINDS)
     if not set(scores) <= _SCORES.keys():
         raise BadLineError("a score other than -1 and 0 to 4")
     user = users[number - 1] if number <= len(users) else None

@@ -42,8 +42,8 @@ def refine(model: nn.Module) -> tuple[Tensor, Tensor]:
     """
     if not isinstance(model, Refinable):
         raise UsageError(
-            f"{type(model).__name__}: has no item vectors to refine, it knows items by their ids;"
-            " BiFair and Separate train text-enhanced models (AlphaRec, Linear)"
+            "strategy: BiFair and Separate refine item vectors, and this model has none, it knows items by their ids;"
+            " give them a text-enhanced one, as in --model=BiFairAlphaRec"
         )
     encoded = model.item_vectors
     refined = encoded.clone().requires_grad_()

@@ -1,0 +1,65 @@
+"""DataFrames as a data set: CSV files that nobody has written yet."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from recbole_fair.convert import build
+from recbole_fair.convert.sources import csv_options
+from recbole_fair.convert.sources.catalogue import OWN_WORDS
+from recbole_fair.errors import UsageError
+
+_DIGITS = 8
+
+
+def stored(frame: Any, keys: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Convert a DataFrame of interactions; the data set's name, and the keys that are not about the frames.
+
+    `user`, `item`, `rating` and `time` name columns, `users` and `items` are DataFrames or CSV files, `name` is the
+    data set's: by default one made of its content, so the same frames are converted once.
+    """
+    said = {word: keys[word] for word in (*OWN_WORDS, "name") if word in keys}
+    rest = {key: value for key, value in keys.items() if key not in said}
+    with TemporaryDirectory() as temporary:
+        options = {**said, "interactions": frame}
+        for word in ("interactions", "users", "items"):
+            if word in options and not isinstance(options[word], (str, Path)):
+                options[word] = _written(options[word], Path(temporary) / f"{word}.csv", options)
+        name = str(options.pop("name", None) or f"frame-{_digest(options)}")
+        out = Path(rest.get("data_path") or "dataset_atomic")
+        try:
+            if "name" in said or not (out / name).is_dir():
+                build.convert(build.Request("csv", Path(temporary), out, name, options))
+        except UsageError as error:
+            raise UsageError(str(error).replace(f"{temporary}{os.sep}", "")) from error
+    return name, rest
+
+
+def _written(frame: Any, path: Path, options: Mapping[str, Any]) -> Path:
+    """A frame as a CSV file; lists in a column of `lists` are joined as that column is split."""
+    if not hasattr(frame, "to_csv") or not hasattr(frame, "columns"):
+        raise UsageError(
+            f"{path.stem}: expected a pandas DataFrame or the path of a CSV file, not {type(frame).__name__}"
+        )
+    for name in csv_options.words(options.get("lists")):
+        if name in frame.columns:
+            frame = frame.assign(**{name: [_joined(value) for value in frame[name]]})
+    frame.to_csv(path, index=False)
+    return path
+
+
+def _joined(value: Any) -> Any:
+    return "|".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+
+
+def _digest(options: Mapping[str, Any]) -> str:
+    content = hashlib.sha256()
+    for word, value in sorted(options.items()):
+        is_file = word in ("interactions", "users", "items")
+        content.update(f"{word}=".encode() + (Path(value).read_bytes() if is_file else str(value).encode()))
+    return content.hexdigest()[:_DIGITS]
