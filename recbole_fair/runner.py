@@ -362,7 +362,10 @@ class _Run:
             logger.info("resumed after epoch %d", trainer.start_epoch - 1)
             self.result.seconds["train"] = trainer.seconds_before
         trainer.fit(loaded.train, loaded.valid, saved=True, show_progress=self.bars)
-        return trainer.load_best()
+        about = trainer.load_best()
+        if trainer.strategy is not None:
+            self.result.warnings += trainer.strategy.notes_after()
+        return about
 
     def _trained_alike(self) -> Path | None:
         """A finished run that these settings would only repeat; a folder that was asked for by name gets its own."""
@@ -390,7 +393,7 @@ class _Run:
         parts = {"valid": loaded.valid, "test": loaded.test}
         with torch.no_grad():
             rows = strategy.fit(trainer.model, lambda part: Rescored(self.config, trainer, parts[part], strategy))
-        self.result.warnings += strategy.notes()
+        self.result.warnings += strategy.notes_after()
         files.write_table(self.folder / "frontier.csv", rows[0], rows[1:])
         trainer._save_checkpoint(0)
         return trainer.load_best()

@@ -7,6 +7,7 @@ resume points, and the history of losses and validation figures. The host's `fit
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import perf_counter
@@ -102,6 +103,7 @@ class FairTrainer(Trainer):
         """The host's fit from the last resume point, if there is one."""
         self._loader, self._began = train_data, perf_counter()
         self._start_schedule(len(train_data))
+        self._set_patience()
         if self.resumed_to_end:
             self.eval_collector.data_collect(train_data)  # as the host does, which is not asked now
             return self.best_valid_score, self.best_valid_result
@@ -120,11 +122,31 @@ class FairTrainer(Trainer):
         """The host calls this after every judged epoch, with early stopping already updated."""
         if self.config["keep"] == "last":
             self._save_checkpoint(epoch)
+        turning = self._begin_next_part(epoch)
         stopping = self.cur_step > self.stopping_step or epoch + 1 >= self.epochs
-        if stopping or (epoch + 1) % (self.config["checkpoint_every"] * self.eval_step) == 0:
+        if turning or stopping or (epoch + 1) % (self.config["checkpoint_every"] * self.eval_step) == 0:
             self.save_resume_point(epoch, stopping)
         if self.on_epoch is not None:
             self.on_epoch(epoch, valid_score)
+
+    def _set_patience(self) -> None:
+        """Only the last part of a training may end it; the host knows of no others."""
+        more = self.strategy is not None and self.strategy.more_parts
+        self.stopping_step = sys.maxsize if more else self.config["stopping_step"]
+
+    def _begin_next_part(self, epoch: int) -> bool:
+        """From one part of a strategy's training to the next: the best weights so far, a new patience and best score.
+
+        A resume point must follow: the next part overwrites the weights from which it began.
+        """
+        ended = self.cur_step > self.config["stopping_step"] or epoch + 1 >= self.epochs // 2
+        if self.strategy is None or not self.strategy.more_parts or not ended or epoch + 1 >= self.epochs:
+            return False
+        self.load_best()
+        self.strategy.begin_next_part()
+        self.best_valid_score, self.cur_step = -math.inf if self.valid_metric_bigger else math.inf, 0
+        self._set_patience()
+        return True
 
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict[str, float]]:
         score, result = super()._valid_epoch(valid_data, show_progress)

@@ -330,27 +330,32 @@ def test_z_is_trained_but_no_parameter_and_the_encoders_array_is_untouched() -> 
 
 
 def test_separate_trains_one_level_after_the_other() -> None:
-    strategy, model = prepared(GENRE, kind=Separate, epochs=10, projector_epochs=4)
+    strategy, model = prepared(GENRE, kind=Separate, epochs=10)
     for epoch in range(10):
+        if epoch == 4:
+            strategy.begin_next_part()
         for parameter in model.parameters():
             parameter.grad = None
         before = strategy.vectors.detach().clone()
         strategy.backward(model, batch())
         first = epoch < 4
+        assert strategy.more_parts == first
         assert torch.equal(before, strategy.vectors) == first
         assert all((parameter.grad is not None) == first for parameter in model.parameters())
         strategy.end_epoch(epoch)
+        rate = 0.01 if first else 0.01 * (1 - (epoch - 3) / 6) ** 0.9
+        assert strategy.optimizer.param_groups[0]["lr"] == pytest.approx(rate), "Z's rate falls over its own part"
 
 
 def test_separate_goes_on_in_the_part_where_it_stopped() -> None:
-    strategy, model = prepared(GENRE, kind=Separate, epochs=4, projector_epochs=50)
-    assert strategy.projector_epochs == 2, "at most half"
-    for epoch in range(2):
-        strategy.backward(model, batch())
-        strategy.end_epoch(epoch)
-    other, _ = prepared(GENRE, kind=Separate, epochs=4, projector_epochs=50)
-    other.load_state_dict(strategy.state_dict())
-    assert other.epoch == 2
+    strategy, model = prepared(GENRE, kind=Separate)
+    strategy.backward(model, batch())
+    strategy.end_epoch(0)
+    for part in (True, False):
+        other, _ = prepared(GENRE, kind=Separate)
+        other.load_state_dict(strategy.state_dict())
+        assert (other.epoch, other.more_parts) == (1, part)
+        strategy.begin_next_part()
 
 
 # --- refusals
