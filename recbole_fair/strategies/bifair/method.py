@@ -131,6 +131,14 @@ class BiFair(GroupStrategy):
             self.shares = shares
             self.balance = self.chosen_balance()
 
+    def notes(self) -> list[str]:
+        """Also that a mixture holds less of Eq. (11) than its share."""
+        as_printed = self.config["weights"] == "frank_wolfe" and self.config["direction"] == "groups"
+        if not as_printed or self.mix == 1:
+            return super().notes()
+        text = "Eq. (11) drops a weight, so the groups have less than that share; direction=renormalised gives it back"
+        return [*super().notes(), f"fair_weight={self.mix:g}: {text}"]
+
     def notes_after(self) -> list[str]:
         """Whether the epoch that was selected has item vectors that no step has moved yet."""
         if not torch.equal(self.vectors, self.encoded):
