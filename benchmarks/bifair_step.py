@@ -3,7 +3,8 @@
     python benchmarks/bifair_step.py [--rounds=9]
 
 entropy form (goal <= 1.1 x), Algorithm 2 with 2 popularity groups (<= 2 x) and 18 genres (<= 6 x), a naive backward
-pass per group beside it, and what an outer step adds with the exact product (goal: <= 1.3 x on average at BiFair's `outer_every`). Sides are
+pass per group beside it, and what an outer step adds with the exact product (goal: <= 1.3 x on average at BiFair's
+`outer_every`). Sides are
 interleaved in one process; medians are compared. Memory is the peak of a first step above what stood before it, in a
 process of its own (Linux or CUDA).
 """

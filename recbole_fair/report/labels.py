@@ -1,6 +1,4 @@
-"""Names that tell rows apart: the model's, what its strategies are set to other than by default, and where two rows
-share it, what their configurations differ in.
-"""
+"""Names that tell rows apart: the model's, and what its strategies are set to or twins of its name differ in."""
 
 from __future__ import annotations
 
@@ -52,7 +50,7 @@ def _told(run: Run, config: Mapping[str, Any], twins: Sequence[Mapping[str, Any]
 
 
 def _set(run: Run, config: Mapping[str, Any]) -> list[str]:
-    """The keys of its strategies that have another value than their default: a method that is not run as it is cited."""
+    """The keys of its strategies whose value is not the default: the method is not run as it is cited."""
     defaults: dict[str, Any] = {}
     for name in _strategies(run.result.model) if run.result.strategy else ():
         defaults |= _flat(yamls.packaged(f"strategy/{name}.yaml"))

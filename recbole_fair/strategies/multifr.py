@@ -21,9 +21,9 @@ from recbole_fair.strategies.gradients import FloatArray, flat_gradient, frank_w
 
 # By the tasks [K] and their gradients [K, P]; as in the solver that MGDA's authors released.
 SCALES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "none": lambda tasks, gradients: torch.ones_like(tasks),
-    "l2": lambda tasks, gradients: gradients.norm(dim=1),
-    "loss": lambda tasks, gradients: tasks,
+    "none": lambda tasks, _: torch.ones_like(tasks),
+    "l2": lambda _, gradients: gradients.norm(dim=1),
+    "loss": lambda tasks, _: tasks,
     "loss+": lambda tasks, gradients: tasks * gradients.norm(dim=1),
 }
 

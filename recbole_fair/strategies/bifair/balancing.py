@@ -189,9 +189,9 @@ def shares_for(counts: Tensor, losses: Tensor) -> str:
     'inverse'
     """
     met = ~losses.isnan()
-    together = (
-        torch.corrcoef(torch.stack([counts[met].log(), losses[met]]))[0, 1] if met.sum() > 1 else torch.tensor(0.0)
-    )
+    if met.sum() < 2:
+        return "natural"
+    together = torch.corrcoef(torch.stack([counts[met].log(), losses[met]]))[0, 1]
     return "inverse" if together < 0 else "natural"
 
 
