@@ -159,8 +159,9 @@ def restoring_process_state() -> Iterator[None]:
 
 
 def _needs_our_loop(config: Config) -> bool:
-    """Whether RecBole's own epoch cannot serve: batches of another shape, rates that change."""
-    return hasattr(config.model_class, "train_loader") or config["lr_schedule"] != "constant" or config["warmup"] > 0
+    """Whether RecBole's own epoch cannot serve: batches of another shape, rates that change, a mean of all steps."""
+    stepwise = config["lr_schedule"] != "constant" or config["warmup"] > 0 or config["average"] != "none"
+    return stepwise or hasattr(config.model_class, "train_loader")
 
 
 @contextmanager
