@@ -40,6 +40,9 @@ class FairTrainer(Trainer):
     strategy: Strategy | None
     host: type[Trainer]  # the trainer this one is mixed over
     on_epoch: EpochCallback | None
+    best_valid_score: float  # this and the next two are the host's
+    best_valid_result: Any
+    cur_step: int
 
     def __init__(self, config: Config, model: torch.nn.Module) -> None:
         super().__init__(config, model)
