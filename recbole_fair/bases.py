@@ -110,8 +110,9 @@ def bases_of(config: Config, above: tuple[str, ...] = ()) -> tuple[Base, ...]:
     `base` names the folder of the base "", `bases` those of others; what is not named, or `auto`, is asked for as the
     registry's row declares it.
     """
-    declared = _declared(config)
-    named = _named(config)
+    beneath = _beneath(config)
+    declared = {**_declared(config, beneath), **dict.fromkeys(beneath, AUTO)}
+    named = {**beneath, **_named(config)}
     for name in named:
         if name not in declared:
             raise UsageError(_foreign(config, name, declared))
@@ -160,10 +161,17 @@ def _weights(source: Path, seed: int) -> str:
     return str(storage.read_json(source / "model.json").get("sha256"))
 
 
-def _declared(config: Config) -> Mapping[str, Any]:
+def _beneath(config: Config) -> Mapping[str, str]:
+    """By name, the folders that a trained model stands on: of a strategy that works upon it, where it is named."""
+    named = config.choice.stands_on_itself and config["base"] not in (None, AUTO)
+    return Result.read(Path(config["base"])).bases if named and finished(Path(config["base"])) else {}
+
+
+def _declared(config: Config, beneath: Mapping[str, str]) -> Mapping[str, Any]:
     """By name: ITSELF, a row's name, or the keys of a base, as the rows of this run declare them."""
     if config.choice.stands_on_itself:
-        return {"": ITSELF}
+        own = {} if beneath else _of_row(config.choice.model, config)
+        return {"": ITSELF} | {name: wanted for name, wanted in own.items() if name}
     declared: dict[str, Any] = {}
     for row in (config.choice.model, *config.choice.strategies):
         declared |= _of_row(row, config)
@@ -200,7 +208,7 @@ def _made(config: Config, name: str, folder: Path) -> Made:
         key = f"bases: {name}: " if name else "base="
         raise UsageError(f"{key}{folder}: no finished run; give a run's folder or base=auto")
     made = Made(name, folder)
-    if config.choice.stands_on_itself and made.model != config.choice.base_name:
+    if not name and config.choice.stands_on_itself and made.model != config.choice.base_name:
         raise UsageError(f"base={folder}: holds {made.model}; {config.name} works on {config.choice.base_name}")
     return made
 
@@ -211,7 +219,8 @@ def _asked(config: Config, name: str, wanted: str | Mapping[str, Any], above: tu
     if wanted == ITSELF:
         own = yamls.packaged(f"strategy/{config.choice.strategies[-1].name}.yaml")
         taken = {key: value for key, value in given.items() if key not in own and keys.handed_down(key) is not False}
-        return Request(name, config.choice.base_name, config["dataset"], taken, label)
+        bases = {"bases": config["bases"]} if config["bases"] else {}
+        return Request(name, config.choice.base_name, config["dataset"], {**taken, **bases}, label)
     taken = {key: value for key, value in given.items() if keys.handed_down(key)}
     more = {"model": wanted} if isinstance(wanted, str) else dict(wanted)
     return Request(name, str(more.pop("model")), config["dataset"], {**taken, **more}, label)

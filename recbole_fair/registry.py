@@ -104,6 +104,7 @@ def _on_p5(name: str, target: str, cite: str, *, base: str = f"{_P5_BASES}:plain
 
 _INFONCE = "recbole_fair.models.infonce:InfoNCE"
 _TITLES = "item texts"
+_BLEND = "recbole_fair.models.blend"
 
 _OURS = (
     Row("AlphaRec", "recbole_fair.models.alpharec:AlphaRec", "embedding", "AlphaRec", _TITLES),
@@ -114,6 +115,7 @@ _OURS = (
     _on_p5("CFP", "CFP", "UP5", trained_by=_ALGORITHM_1),
     _on_p5("CFP-Mixture", "CFPMixture", "UP5", base=f"{_P5_BASES}:single_prompts", trained_by=_ALGORITHM_1),
     _on_p5("Erase", "Erase", "LEACE"),
+    Row("Blend", f"{_BLEND}:Blend", "host", "RecBole", "two trained runs (`bases`)", base=f"{_BLEND}:runs"),
     Row("Pop", "recbole_fair.models.controls:Pop", "host", "Pop"),
     Row("Random", "recbole_fair.models.controls:Random", "host", "RecBole"),
 )

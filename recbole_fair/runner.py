@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -27,10 +27,11 @@ from recbole_fair.data.inputs import Inputs
 from recbole_fair.data.load import Data
 from recbole_fair.data.prompts import prompt_inputs
 from recbole_fair.errors import StorageError, TrainingError, UsageError
+from recbole_fair.evaluation import asking
 from recbole_fair.evaluation.protocols import PROTOCOLS
 from recbole_fair.evaluation.ranked import KeepingEvaluator
 from recbole_fair.groups import named as grouping
-from recbole_fair.host import init_seed
+from recbole_fair.host import Interaction, init_seed
 from recbole_fair.metrics.intervals import resampling
 from recbole_fair.metrics.judging import judge
 from recbole_fair.rundir import facts, files, logs
@@ -126,6 +127,25 @@ def open_run(folder: Path) -> tuple[Config, Data, FairTrainer]:
         return work.config, *work.restored()
 
 
+def _scores_of(name: str, folder: Path, loaded: Data) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What a finished run says of users [B]: its scores of all items, [B, I], in the order of `loaded`."""
+    config, data, trainer = open_run(folder)
+    if config.sequential or isinstance(trainer.model, (asking.Answers, asking.Ranks)):
+        raise UsageError(f"bases: {name}: {config.name} scores histories or prompts; name models that score users")
+    for kind in ("user", "item"):
+        if not np.array_equal(data.names(kind), loaded.names(kind)):
+            raise UsageError(f"bases: {name}: {folder} numbers its {kind}s otherwise; make it again with these filters")
+    model: Any = trainer.model
+
+    @torch.no_grad()
+    def scores(users: torch.Tensor) -> torch.Tensor:
+        batch = Interaction({data.dataset.uid_field: users.to(config["device"])})
+        answered: torch.Tensor = model.full_sort_predict(batch)
+        return answered.view(len(users), -1)
+
+    return scores
+
+
 @contextmanager
 def restoring_process_state() -> Iterator[None]:
     """Give random states, switches of torch and CUDA_VISIBLE_DEVICES back afterwards; RecBole sets them all."""
@@ -144,8 +164,9 @@ def restoring_process_state() -> Iterator[None]:
 
 
 def _needs_our_loop(config: Config) -> bool:
-    """Whether RecBole's own epoch cannot serve: batches of another shape, rates that change."""
-    return hasattr(config.model_class, "train_loader") or config["lr_schedule"] != "constant" or config["warmup"] > 0
+    """Whether RecBole's own epoch cannot serve: batches of another shape, rates that change, a mean of all steps."""
+    stepwise = config["lr_schedule"] != "constant" or config["warmup"] > 0 or config["average"] != "none"
+    return stepwise or hasattr(config.model_class, "train_loader")
 
 
 @contextmanager
@@ -305,7 +326,10 @@ class _Run:
         prompts = (
             prompt_inputs(self.config, loaded) if getattr(self.config.model_class, "reads_prompts", False) else None
         )
-        return Inputs(self._item_vectors(loaded), prompts, {base.name: base.folder for base in self.bases})
+        folders = {base.name: base.folder for base in self.bases}
+        asked = folders if getattr(self.config.model_class, "reads_scores", False) else {}
+        scores = {name: _scores_of(name, folder, loaded) for name, folder in asked.items() if name}
+        return Inputs(self._item_vectors(loaded), prompts, folders, scores)
 
     def _item_vectors(self, loaded: Data) -> npt.NDArray[np.float32] | None:
         if self.config["item_encoder"] is None:
@@ -367,7 +391,10 @@ class _Run:
             logger.info("resumed after epoch %d", trainer.start_epoch - 1)
             self.result.seconds["train"] = trainer.seconds_before
         trainer.fit(loaded.train, loaded.valid, saved=True, show_progress=self.bars)
-        return trainer.load_best()
+        about = trainer.load_best()
+        if trainer.strategy is not None:
+            self.result.warnings += trainer.strategy.notes_after()
+        return about
 
     def _trained_alike(self) -> Path | None:
         """A finished run that these settings would only repeat; a folder that was asked for by name gets its own."""
@@ -395,7 +422,7 @@ class _Run:
         parts = {"valid": loaded.valid, "test": loaded.test}
         with torch.no_grad():
             rows = strategy.fit(trainer.model, lambda part: Rescored(self.config, trainer, parts[part], strategy))
-        self.result.warnings += strategy.notes()
+        self.result.warnings += strategy.notes_after()
         files.write_table(self.folder / "frontier.csv", rows[0], rows[1:])
         trainer._save_checkpoint(0)
         return trainer.load_best()

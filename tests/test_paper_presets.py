@@ -31,6 +31,7 @@ def test_settings_are_those_of_section_4_3(tmp_path: Path, model: str, dataset: 
     assert (config["negatives"], config["train_batch_size"], config["epochs"]) == (256, 4096, 500)
     assert (config["stopping_step"], config["valid_metric"], config["topk"]) == (20, "Recall@20", [20])
     assert config["eval_args"]["split"] == {"RS": [0.4, 0.3, 0.3]} and config["eval_args"]["order"] == "RO"
+    assert config["drop_unseen"] is True
     assert config["user_inter_num_interval"] == "[20,inf)" and config["val_interval"] == {"rating": "[3,inf)"}
     assert config["item_encoder"] == "Salesforce/SFR-Embedding-Mistral"
     assert model == "BiFairLinear" or round(config["hidden_size_factor"] * 4096) == 1152

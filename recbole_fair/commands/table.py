@@ -37,6 +37,7 @@ COMMANDS = {
     "probe": Command("probe", "RUN_DIR --sensitive_attribute=gender: what user states give away"),
     "tune": Command("tune", "search over a model's keys with Ray Tune, choose by validation", ("quiet",)),
     "compare": Command("compare", "several models over seeds on the same data and split", ("quiet",)),
+    "blend": Command("blend", "RUN RUN --weight=auto: trained runs of one split as one model", ("quiet",)),
     "cache": Command("cache", "where cached item vectors lie and how big; --clear removes them", ("clear",)),
 }
 

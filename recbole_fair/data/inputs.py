@@ -1,14 +1,15 @@
-"""What a model is given beside RecBole's own data set: item vectors, what prompts may say, folders of its bases."""
+"""What a model is given beside RecBole's own data set: item vectors, what prompts may say, its bases."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from recbole_fair.data.prompts import PromptInputs
 
@@ -20,6 +21,8 @@ class Inputs:
     item_vectors: npt.NDArray[np.float32] | None = None  # [I, W], row 0 (padding) zero
     prompts: PromptInputs | None = None  # for models that declare `reads_prompts`
     bases: Mapping[str, Path] = field(default_factory=dict)  # by name; the only base of most runs is called ""
+    # For models that declare `reads_scores`: what each named base says of users [B], [B, I].
+    scores: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
 
 
 def inputs_of(dataset: Any) -> Inputs:

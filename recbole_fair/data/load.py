@@ -8,6 +8,7 @@ judged part as history.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +56,7 @@ class Data:
     valid: Any
     test: Any
     rows_read: int  # interactions in the file, before any filter
+    unseen: Mapping[str, int]  # held-out interactions with items that training does not hold
     asked: str | None = None  # digest of the candidates or labeled pairs, which the split alone does not fix
 
     def pairs(self, phase: str) -> tuple[IntArray, IntArray]:
@@ -156,6 +158,7 @@ def load(config: Config) -> Data:
     except (ValueError, LookupError, AssertionError, TypeError, AttributeError, NotImplementedError, OSError) as error:
         raise UsageError(first_fault(config, error)) from error
     _check_times(config, dataset)
+    unseen = _unseen(built, dataset.iid_field, drop=config["drop_unseen"])
     parts = dict(zip(_PHASES, built, strict=True))
     _check_parts(config, parts)
     for part in () if config["batch_features"] else built:
@@ -170,7 +173,19 @@ def load(config: Config) -> Data:
         built[0].augment()
     train = _training_loader(config, built[0], samplers[0])
     rows = count_rows(config.folder / f"{config['dataset']}.inter")
-    return Data(dataset, parts, train, evaluation[0], evaluation[1], rows, _asked(config, evaluation))
+    return Data(dataset, parts, train, evaluation[0], evaluation[1], rows, unseen, _asked(config, evaluation))
+
+
+def _unseen(built: list[Dataset], item_field: str, *, drop: bool) -> dict[str, int]:
+    """How many interactions of each held-out part name an item that training does not hold; `drop` takes them out."""
+    train, *others = built
+    seen, counts = train.inter_feat[item_field], {}
+    for phase, part in zip(_PHASES[1:], others, strict=True):
+        learnt = torch.isin(part.inter_feat[item_field], seen)
+        counts[phase] = int((~learnt).sum())
+        if drop:
+            part.inter_feat = part.inter_feat[learnt]
+    return counts
 
 
 def _history(config: Config, parts: dict[str, Dataset]) -> Sampler:

@@ -87,7 +87,7 @@ class Contrastive:
     def unit_vectors(self) -> tuple[Tensor, Tensor]:
         """`vectors`, each of length 1."""
         users, items = self.vectors()
-        return functional.normalize(users, dim=-1), functional.normalize(items, dim=-1)
+        return unit(users), unit(items)
 
     def _scoring_vectors(self) -> tuple[Tensor, Tensor]:
         if self._scoring is None:
@@ -103,3 +103,16 @@ class Contrastive:
         """Cosines of the given users with all items, flattened as the host expects."""
         users, items = self._scoring_vectors()
         return (users[interaction[self.USER_ID]] @ items.T).view(-1)
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Rows of length 1; a row of zeros (padding under a map without bias) stays so and passes no gradient on.
+
+    torch's own `normalize` has no second derivative there: BiFair's implicit gradient would be NaN.
+
+    >>> unit(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+    tensor([[0.6000, 0.8000],
+            [0.0000, 0.0000]])
+    """
+    empty = (vectors == 0).all(-1, keepdim=True)
+    return functional.normalize(vectors.masked_fill(empty, 1.0), dim=-1).masked_fill(empty, 0.0)

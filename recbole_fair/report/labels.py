@@ -1,4 +1,4 @@
-"""Names that tell rows apart: the model's, and where two rows share it, what their configurations differ in."""
+"""Names that tell rows apart: the model's, and what its strategies are set to or twins of its name differ in."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from recbole_fair import registry
 from recbole_fair.report.runs import Run, config_of
-from recbole_fair.settings import keys
+from recbole_fair.settings import keys, yamls
 
 _SHOWN = 4
 
 
 def labels(runs: Sequence[Run]) -> list[str]:
     """A different label for each of the runs, one a row; `--reference` takes it too."""
-    models = Counter(run.result.model for run in runs)
-    configs = [_flat(config_of(run.folder)) if models[run.result.model] > 1 else {} for run in runs]
+    configs = [_flat(config_of(run.folder)) for run in runs]
     told = [
         _told(run, config, [other for twin, other in zip(runs, configs, strict=True) if _twins(run, twin)])
         for run, config in zip(runs, configs, strict=True)
@@ -44,9 +44,25 @@ def _twins(run: Run, other: Run) -> bool:
 def _told(run: Run, config: Mapping[str, Any], twins: Sequence[Mapping[str, Any]]) -> str:
     """The model, and the few keys in which its configuration differs from others of its name."""
     differing = _differing(twins)
-    if not 0 < len(differing) <= _SHOWN:
-        return run.result.model
-    return f"{run.result.model} ({', '.join(f'{key}={config[key]}' for key in differing)})"
+    shown = [*(differing if len(differing) <= _SHOWN else ()), *_set(run, config)]
+    listed = ", ".join(f"{key}={config[key]}" for key in dict.fromkeys(shown))
+    return f"{run.result.model} ({listed})" if listed else run.result.model
+
+
+def _set(run: Run, config: Mapping[str, Any]) -> list[str]:
+    """The keys of its strategies whose value is not the default: the method is not run as it is cited."""
+    defaults: dict[str, Any] = {}
+    for name in _strategies(run.result.model) if run.result.strategy else ():
+        defaults |= _flat(yamls.packaged(f"strategy/{name}.yaml"))
+    return [key for key, value in defaults.items() if key in config and config[key] != value]
+
+
+def _strategies(model: str) -> list[str]:
+    """The strategies in a row's name, the innermost first."""
+    for name in sorted(registry.STRATEGIES, key=len, reverse=True):
+        if model.startswith(name):
+            return [*_strategies(model.removeprefix(name)), name]
+    return []
 
 
 def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -51,6 +51,7 @@ def data_facts(loaded: Data, fingerprint: str) -> dict[str, Any]:
         "items": loaded.dataset.item_num - 1,
         "interactions": sum(len(loaded.pairs(phase)[0]) for phase in loaded.parts),
         "ties": loaded.tied_users(),
+        "unseen": dict(loaded.unseen),
     }
 
 
@@ -60,9 +61,21 @@ def data_warnings(loaded: Data) -> list[str]:
         f"{rows} of {loaded.rows_read} interactions are not used: {reason}"
         for reason, rows in loaded.dataset.dropped.items()
     ]
+    if note := _unseen_note(loaded):
+        warnings.append(note)
     if tied := loaded.tied_users():
         warnings.append(
             f"{tied} of {loaded.dataset.user_num - 1} users have interactions of one time on both sides of a cut"
             " between parts; there the order of the file decides (docs/data.md)"
         )
     return warnings
+
+
+def _unseen_note(loaded: Data) -> str:
+    """That held-out items were left out, or that many are there which no model can have learnt."""
+    unseen, dropped = sum(loaded.unseen.values()), loaded.dataset.config["drop_unseen"]
+    held_out = sum(len(loaded.pairs(phase)[0]) for phase in loaded.unseen) + (unseen if dropped else 0)
+    if not unseen or not (dropped or unseen > 0.05 * held_out):
+        return ""
+    what = f"{unseen} of {held_out} validation and test interactions have an item that training does not hold"
+    return f"{what}; they were left out (drop_unseen)" if dropped else f"{what}; drop_unseen=True leaves them out"

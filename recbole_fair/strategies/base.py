@@ -119,8 +119,20 @@ class Strategy:
         """Figures to log for a finished epoch."""
         return {}
 
+    @property
+    def more_parts(self) -> bool:
+        """Whether another part of training follows the present one, with an early stopping of its own."""
+        return False
+
+    def begin_next_part(self) -> None:
+        """The present part has stopped early, or used up its half of the epochs; its best weights are in the model."""
+
     def notes(self) -> list[str]:
         """What whoever reads the result must know; they stand among its warnings."""
+        return []
+
+    def notes_after(self) -> list[str]:
+        """The same, of what is known only once the weights that are judged are in the model."""
         return []
 
     def state_dict(self) -> dict[str, Any]:
@@ -194,7 +206,8 @@ class GroupStrategy(Strategy):
     def __init__(self, view: TrainingView) -> None:
         super().__init__(view)
         self.names = view.groups.names
-        self.mix = float(self.config["fair_weight"])
+        weight = self.config["fair_weight"]
+        self.mix = 1.0 if weight is None else float(weight)
 
     def objective(self, samples: Tensor, membership: Tensor) -> Tensor:
         """The scalar to minimise, of the size of a mean over `samples` [B]; `membership` is [B, G]."""

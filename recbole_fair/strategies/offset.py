@@ -87,7 +87,7 @@ class Offset(Strategy):
         _shift(model, "full_sort_predict", lambda scores, _: scores.view(-1, len(self.membership)) + model.item_offset)
         _shift(model, "predict", lambda scores, batch: scores + model.item_offset[batch[model.ITEM_ID]])
 
-    def notes(self) -> list[str]:
+    def notes_after(self) -> list[str]:
         """Whether the frontier is that of some users only."""
         if self.fitted_on == 1:
             return []

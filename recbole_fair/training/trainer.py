@@ -7,7 +7,9 @@ resume points, and the history of losses and validation figures. The host's `fit
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -25,6 +27,7 @@ from recbole_fair.settings import figures
 from recbole_fair.settings.config import Config
 from recbole_fair.strategies.base import Strategy
 from recbole_fair.training import checkpoint, optimiser
+from recbole_fair.training.average import Average
 
 EpochCallback = Callable[[int, float], None]
 
@@ -37,6 +40,9 @@ class FairTrainer(Trainer):
     strategy: Strategy | None
     host: type[Trainer]  # the trainer this one is mixed over
     on_epoch: EpochCallback | None
+    best_valid_score: float  # this and the next two are the host's
+    best_valid_result: Any
+    cur_step: int
 
     def __init__(self, config: Config, model: torch.nn.Module) -> None:
         super().__init__(config, model)
@@ -44,6 +50,9 @@ class FairTrainer(Trainer):
         self.history: list[tuple[int, str, float]] = []
         self.initial_buffers = checkpoint.initial_buffers(model)
         self.on_epoch = None
+        self.average = Average(model) if config["average"] == "ema" else None
+        if tries := getattr(model, "tries", 0):  # a model that has so many choices, one an epoch, and nothing to learn
+            self.epochs, self.eval_step = int(tries), 1
         self.seconds_before = 0.0  # of training, before the process that resumed it
         _refuse_missing_kernels(model)
 
@@ -91,7 +100,13 @@ class FairTrainer(Trainer):
             clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
         self.optimizer.step()
         self.schedule.step()
+        if self.average is not None:
+            self.average.update()
         return logged
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        """The model as it is judged and kept."""
+        return nullcontext() if self.average is None else self.average.in_place()
 
     def _check_nan(self, loss: torch.Tensor) -> None:
         if not torch.isfinite(loss):
@@ -102,6 +117,9 @@ class FairTrainer(Trainer):
         """The host's fit from the last resume point, if there is one."""
         self._loader, self._began = train_data, perf_counter()
         self._start_schedule(len(train_data))
+        self._set_patience()
+        if self.average is not None:
+            self.average.steps_of_epoch = len(train_data)
         if self.resumed_to_end:
             self.eval_collector.data_collect(train_data)  # as the host does, which is not asked now
             return self.best_valid_score, self.best_valid_result
@@ -120,14 +138,37 @@ class FairTrainer(Trainer):
         """The host calls this after every judged epoch, with early stopping already updated."""
         if self.config["keep"] == "last":
             self._save_checkpoint(epoch)
+        turning = self._begin_next_part(epoch)
         stopping = self.cur_step > self.stopping_step or epoch + 1 >= self.epochs
-        if stopping or (epoch + 1) % (self.config["checkpoint_every"] * self.eval_step) == 0:
+        if turning or stopping or (epoch + 1) % (self.config["checkpoint_every"] * self.eval_step) == 0:
             self.save_resume_point(epoch, stopping)
         if self.on_epoch is not None:
             self.on_epoch(epoch, valid_score)
 
+    def _set_patience(self) -> None:
+        """Only the last part of a training may end it; the host knows of no others."""
+        more = self.strategy is not None and self.strategy.more_parts
+        self.stopping_step = sys.maxsize if more else self.config["stopping_step"]
+
+    def _begin_next_part(self, epoch: int) -> bool:
+        """From one part of a strategy's training to the next: the best weights so far, a new patience and best score.
+
+        A resume point must follow: the next part overwrites the weights from which it began.
+        """
+        ended = self.cur_step > self.config["stopping_step"] or epoch + 1 >= self.epochs // 2
+        if self.strategy is None or not self.strategy.more_parts or not ended or epoch + 1 >= self.epochs:
+            return False
+        self.load_best()
+        self.strategy.begin_next_part()
+        if self.average is not None:
+            self.average.restart()
+        self.best_valid_score, self.cur_step = -math.inf if self.valid_metric_bigger else math.inf, 0
+        self._set_patience()
+        return True
+
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict[str, float]]:
-        score, result = super()._valid_epoch(valid_data, show_progress)
+        with self._averaged():
+            score, result = super()._valid_epoch(valid_data, show_progress)
         epoch = max(self.train_loss_dict, default=-1)
         if math.isnan(score):  # NaN compares with nothing: no epoch would ever be the best
             raise TrainingError(f"epoch {epoch}: {self.config['valid_metric']} is undefined on validation")
@@ -160,7 +201,8 @@ class FairTrainer(Trainer):
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **_: Any) -> None:
         """The host calls this when validation improved: keep these weights."""
-        checkpoint.save_best(self.folder, self.model, self.initial_buffers, {**self.about, "epoch": epoch})
+        with self._averaged():
+            checkpoint.save_best(self.folder, self.model, self.initial_buffers, {**self.about, "epoch": epoch})
 
     @property
     def resume_file(self) -> Path:
@@ -181,8 +223,10 @@ class FairTrainer(Trainer):
             tensors["random.loader"] = generator.get_state()
         weights = checkpoint.model_state(self.model, self.initial_buffers)
         tensors.update({f"model.{name}": value for name, value in weights.items()})
+        average = {"means": self.average.means, "steps": self.average.steps} if self.average else {}
         state = {
             "optimizer": self.optimizer.state_dict(),
+            "average": average,
             "strategy": self.strategy.state_dict() if self.strategy else {},
             "plain": checkpoint.plain_state(self.model),
         }
@@ -230,6 +274,8 @@ class FairTrainer(Trainer):
         checkpoint.check_optimizer(self.optimizer)
         if self.strategy:
             self.strategy.load_state_dict(state["strategy"])
+        if self.average is not None:
+            self.average.load(**state["average"])
         checkpoint.load_plain_state(self.model, state["plain"])
         self.start_epoch, self.cur_step = int(about["epoch"]) + 1, int(about["cur_step"])
         self.seconds_before = float(about.get("seconds", 0.0))

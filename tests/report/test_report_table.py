@@ -133,6 +133,20 @@ def test_twins_are_told_apart_by_the_keys_they_differ_in(tmp_path: Path) -> None
     }
 
 
+def test_a_method_that_is_not_run_by_its_defaults_says_so_in_its_name(tmp_path: Path) -> None:
+    mixed = {"fair_weight": 0.3, "solver_steps": 100, "fair_group": "pop"}
+    plant(tmp_path / "a", "MultiFRMF", strategy="MultiFR", config=mixed)
+    plant(tmp_path / "b", "OffsetReweightMF", strategy="Offset", config={"fair_weight": 0.1, "ndcg_budget": 0.95})
+    plant(tmp_path / "c", "ReweightMF", strategy="Reweight", config={"fair_weight": 0.3})
+    plant(tmp_path / "d", "MF", config={"fair_weight": 0.9})
+    assert {row.label for row in only(tmp_path).blocks[0].rows} == {
+        "MultiFRMF (fair_weight=0.3)",
+        "OffsetReweightMF (fair_weight=0.1, ndcg_budget=0.95)",
+        "ReweightMF",
+        "MF",
+    }
+
+
 def test_twins_that_no_few_keys_tell_apart_show_their_hash(tmp_path: Path) -> None:
     plant(tmp_path / "a", "MF", config_hash="aaaaaaaa")
     plant(tmp_path / "b", "MF", config_hash="bbbbbbbb")

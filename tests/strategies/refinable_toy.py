@@ -64,5 +64,5 @@ KEYS: dict[str, Any] = {
     "weights": "entropy", "gain": 0.8, "shares": "natural", "least_weight": None, "loss_smoothing": 1.0,
     "fair_weight": 1.0, "columns": "raw", "direction": "groups", "gram": "parameters",
     "solver_steps": 2000, "learning_rate": 0.05, "outer_lr": 0.01, "outer_every": 1, "xi": None, "epsilon": 0.01,
-    "implicit": "finite_difference", "epochs": 10, "projector_epochs": 4, "device": torch.device("cpu"),
+    "implicit": "finite_difference", "epochs": 10, "device": torch.device("cpu"),
 }  # fmt: skip

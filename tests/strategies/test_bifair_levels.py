@@ -13,6 +13,7 @@ from strategy_toy import EVERY, GENDER, GENRE, view
 from recbole_fair.errors import TrainingError, UsageError
 from recbole_fair.models.losses import info_nce
 from recbole_fair.strategies.bifair import refining
+from recbole_fair.strategies.bifair.balancing import shares_for
 from recbole_fair.strategies.bifair.hypergradient import hypergradient
 from recbole_fair.strategies.bifair.method import BiFair, distance
 from recbole_fair.strategies.bifair.refining import column_gradients
@@ -330,27 +331,32 @@ def test_z_is_trained_but_no_parameter_and_the_encoders_array_is_untouched() -> 
 
 
 def test_separate_trains_one_level_after_the_other() -> None:
-    strategy, model = prepared(GENRE, kind=Separate, epochs=10, projector_epochs=4)
+    strategy, model = prepared(GENRE, kind=Separate, epochs=10)
     for epoch in range(10):
+        if epoch == 4:
+            strategy.begin_next_part()
         for parameter in model.parameters():
             parameter.grad = None
         before = strategy.vectors.detach().clone()
         strategy.backward(model, batch())
         first = epoch < 4
+        assert strategy.more_parts == first
         assert torch.equal(before, strategy.vectors) == first
         assert all((parameter.grad is not None) == first for parameter in model.parameters())
         strategy.end_epoch(epoch)
+        rate = 0.01 if first else 0.01 * (1 - (epoch - 3) / 6) ** 0.9
+        assert strategy.optimizer.param_groups[0]["lr"] == pytest.approx(rate), "Z's rate falls over its own part"
 
 
 def test_separate_goes_on_in_the_part_where_it_stopped() -> None:
-    strategy, model = prepared(GENRE, kind=Separate, epochs=4, projector_epochs=50)
-    assert strategy.projector_epochs == 2, "at most half"
-    for epoch in range(2):
-        strategy.backward(model, batch())
-        strategy.end_epoch(epoch)
-    other, _ = prepared(GENRE, kind=Separate, epochs=4, projector_epochs=50)
-    other.load_state_dict(strategy.state_dict())
-    assert other.epoch == 2
+    strategy, model = prepared(GENRE, kind=Separate)
+    strategy.backward(model, batch())
+    strategy.end_epoch(0)
+    for part in (True, False):
+        other, _ = prepared(GENRE, kind=Separate)
+        other.load_state_dict(strategy.state_dict())
+        assert (other.epoch, other.more_parts) == (1, part)
+        strategy.begin_next_part()
 
 
 # --- refusals
@@ -371,7 +377,14 @@ def test_others_that_keep_gradients_of_groups_are_refused_too(kind: Any, each: i
     model = TinyText()
     size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     monkeypatch.setattr("recbole_fair.strategies.gradients.usable_memory", lambda device: 2 * each * size)
-    keys = {"solver_steps": 10, "sharpness_radius": 0.1, "group_step": 0.1, "loss_power": 0.5}
+    keys = {
+        "solver_steps": 10,
+        "fair_tasks": "each",
+        "gradient_scale": "none",
+        "sharpness_radius": 0.1,
+        "group_step": 0.1,
+        "loss_power": 0.5,
+    }
     with pytest.raises(UsageError, match="do not fit in"):
         kind(view(GENRE, **{**KEYS, **keys})).prepare(model)
 
@@ -391,3 +404,56 @@ def test_broken_gradients_are_named_before_z_is_stepped(weights: str) -> None:
 def test_models_without_item_vectors_are_refused() -> None:
     with pytest.raises(UsageError, match="this model has none"):
         refining.refine(torch.nn.Linear(2, 2))
+
+
+# --- shares: auto
+
+
+@pytest.mark.parametrize(("counts", "expected"), [([50.0, 10.0, 30.0], "inverse"), ([10.0, 50.0, 30.0], "natural")])
+def test_inverse_shares_where_rare_groups_have_the_larger_losses(counts: list[float], expected: str) -> None:
+    losses = torch.tensor([2.0, 4.0, 3.0, torch.nan])
+    assert shares_for(torch.tensor([*counts, 1.0]), losses) == expected
+    assert (
+        shares_for(torch.tensor([5.0, 5.0]), losses[:2])
+        == shares_for(torch.tensor([5.0, 9.0]), losses[2:])
+        == "natural"
+    )
+
+
+AUTO: dict[str, Any] = {"shares": "auto", "gain": None, "fair_weight": None, "outer_every": 10**6}
+
+
+@pytest.mark.parametrize("counts", [[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]], ids=["one way", "the other"])
+def test_auto_is_plain_for_an_epoch_and_then_what_it_has_found(counts: list[float]) -> None:
+    strategy, model = prepared(GENRE, **AUTO)
+    strategy.view.__dict__["group_counts"] = torch.tensor(counts).double()
+    rows = batch()
+    strategy.backward(model, rows)
+    for parameter, plain in zip(
+        strategy.parameters, torch.autograd.grad(samples(model, rows).mean(), strategy.parameters), strict=True
+    ):
+        torch.testing.assert_close(parameter.grad, plain)
+    shares = shares_for(strategy.view.group_counts, group_losses(model, rows).detach())
+    assert strategy.end_epoch(0)["inverse shares"] == float(shares == "inverse")
+    gain, weight = (3.0, 0.2) if shares == "inverse" else (0.75, 1.0)
+    assert (strategy.balance.gain, strategy.balance.mix) == (gain, weight)
+    assert (strategy.balance.frequency_weight is not None) == (shares == "inverse")
+    strategy.backward(model, {name: values[:9] for name, values in rows.items()})
+    strategy.end_epoch(1)
+    assert strategy.shares == shares, "decided once"
+    other, _ = prepared(GENRE, **AUTO)
+    other.load_state_dict(strategy.state_dict())
+    assert (other.balance.gain, other.balance.mix) == (gain, weight)
+
+
+def test_what_is_given_stays_whatever_auto_finds() -> None:
+    strategy, model = prepared(GENRE, **{**AUTO, "gain": 0.0, "fair_weight": 0.6})
+    strategy.backward(model, batch())
+    strategy.end_epoch(0)
+    assert (strategy.balance.gain, strategy.balance.mix) == (0.0, 0.6)
+
+
+def test_a_mixture_with_eq_11_as_printed_says_that_it_holds_less() -> None:
+    keys = {"weights": "frank_wolfe", "direction": "groups"}
+    assert "renormalised" in prepared(GENRE, **keys, fair_weight=0.3)[0].notes()[0]
+    assert not prepared(GENRE, **keys)[0].notes()

@@ -45,7 +45,7 @@ def test_models_that_know_items_by_id_are_refused_before_training(run_toy: Any, 
     ("key", "value"),
     [("xi", -0.1), ("epsilon", 0), ("epsilon", 2), ("outer_lr", 0), ("outer_every", 0), ("gain", -1),
      ("weights", "softmax"), ("columns", "both"), ("direction", "up"), ("implicit", "neumann"),
-     ("projector_epochs", 0), ("solver_steps", 0)],
+     ("solver_steps", 0)],
 )  # fmt: skip
 def test_keys_out_of_bounds_are_refused(run_toy: Any, key: str, value: Any) -> None:
     with pytest.raises(UsageError, match=rf"^{key}=.*(out of bounds|choose one)"):
@@ -62,14 +62,57 @@ class StopError(Exception):
     """Stands for whatever ends a process between two epochs."""
 
 
-@pytest.mark.parametrize("model", PAIRS)
-def test_resume_goes_on_as_if_nothing_had_happened(toy: Any, tmp_path: Path, model: str) -> None:
-    keys = {"epochs": 6, "projector_epochs": 2, **OFTEN, "outer_every": 2}
-    keys = {key: value for key, value in keys.items() if key != "projector_epochs" or "Separate" in model}
+@pytest.mark.parametrize("model", ["BiFairAlphaRec", "BiFairLinear"])
+def test_the_default_outer_gradient_is_exact_at_trained_weights(run_toy: Any, model: str) -> None:
+    """Against the whole inner step unrolled through the model's own graph, where the implicit part is most of it."""
+    folder = run_toy(model, epochs=20, **OFTEN, xi=XI, temperature=0.05).run_dir
+    _, data, trainer = open_run(Path(folder))
+    trained, strategy = trainer.model.train(), trainer.strategy
+    rows = trained.draw(next(iter(data.train)))
+    balanced = strategy.balanced(trained, rows, strategy.parameters)
+    exact, first_order = (unrolled(trained, strategy.vectors, rows, balanced.objective, xi) for xi in (XI, 0.0))
+    assert off(first_order, exact) > 0.05, "there is an implicit part to be missed"
+    assert off(strategy.outer_gradient(trained, rows, balanced), exact) < 1e-5
+
+
+XI = 1.0  # large: the toy is flat
+
+
+def off(found: torch.Tensor, exact: torch.Tensor) -> float:
+    """Relative distance."""
+    return float((found - exact).norm() / exact.norm())
+
+
+def unrolled(model: Any, vectors: torch.Tensor, rows: Any, objective: Any, xi: float) -> torch.Tensor:
+    """grad_Z of L(theta - xi grad L(theta, Z), Z), differentiated through the inner step."""
+
+    def loss(theta: dict[str, torch.Tensor]) -> torch.Tensor:
+        parameters = {f"of.{name}": part for name, part in theta.items()}
+        return objective(model.pair_losses(rows, *torch.func.functional_call(Vectors(model), parameters, ())))
+
+    theta = dict(model.named_parameters())
+    inner = torch.autograd.grad(loss(theta), [*theta.values()], create_graph=True)
+    ahead = {name: part - xi * slope for (name, part), slope in zip(theta.items(), inner, strict=True)}
+    return torch.autograd.grad(loss(ahead), [vectors])[0]
+
+
+class Vectors(torch.nn.Module):
+    """The unit vectors of a model as a module's output, for torch.func.functional_call."""
+
+    def __init__(self, of: Any) -> None:
+        super().__init__()
+        self.of = of
+
+    def forward(self) -> Any:
+        return self.of.unit_vectors()
+
+
+def goes_on_after(last: int, toy: Any, tmp_path: Path, model: str, keys: dict[str, Any]) -> None:
+    """A run that ends after epoch `last` and is resumed leaves what an uninterrupted one does."""
     whole = run(**toy(model, **keys, run_dir=str(tmp_path / "whole")))
 
     def stop(epoch: int, score: float) -> None:
-        if epoch == 3:
+        if epoch == last:
             raise StopError
 
     with pytest.raises(StopError):
@@ -80,6 +123,47 @@ def test_resume_goes_on_as_if_nothing_had_happened(toy: Any, tmp_path: Path, mod
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     vectors = [read_tensors(tmp_path / name / "model.safetensors")[0]["item_vectors"] for name in ("run", "whole")]
     assert torch.equal(*vectors)
+
+
+@pytest.mark.parametrize("model", PAIRS)
+def test_resume_goes_on_as_if_nothing_had_happened(toy: Any, tmp_path: Path, model: str) -> None:
+    goes_on_after(3, toy, tmp_path, model, {"epochs": 6, **OFTEN, "outer_every": 2})
+
+
+# At this rate Separate's first part has its best epoch early, and its second part an end of its own.
+PARTS = {**OFTEN, "epochs": 14, "stopping_step": 1, "learning_rate": 1.0}
+
+
+def curve(folder: Path, name: str) -> list[float]:
+    """One figure of history.csv, epoch by epoch."""
+    rows = [line.split(",") for line in (folder / "history.csv").read_text().splitlines()[1:]]
+    return [float(row[-1]) for row in rows if row[1] == name]
+
+
+def test_separate_trains_the_vectors_upon_the_best_projector(toy: Any, tmp_path: Path) -> None:
+    """Its first part is BiFair without an outer level, whose best projector it keeps to the last bit."""
+    separate = run(**toy("SeparateAlphaRec", **PARTS))
+    plain = run(**toy("BiFairAlphaRec", **{**PARTS, "outer_every": 10**6}, run_dir=str(tmp_path / "plain")))
+    scores, moves = curve(tmp_path / "run", "valid ndcg@5"), curve(tmp_path / "run", "item vectors moved")
+    first = moves.count(0.0)
+    best = scores.index(max(scores[:first]))
+    assert best + 2 == first - 1 < 6, "one epoch more than the patience, and not half of all epochs"
+    assert len(scores) - 1 == first + scores[first:].index(max(scores[first:])) + 2, "a patience of its own"
+    assert scores[:first] == curve(tmp_path / "plain", "valid ndcg@5")
+    kept, without = (read_tensors(tmp_path / name / "model.safetensors")[0] for name in ("run", "plain"))
+    assert all(torch.equal(kept[name], without[name]) for name in without if name != "item_vectors")
+    assert not torch.equal(kept["item_vectors"], without["item_vectors"])
+    assert separate.valid["ndcg@5"] == max(scores[first:]) != plain.valid["ndcg@5"]
+    assert "not trained" in str(plain.warnings) and "not trained" not in str(separate.warnings)
+
+
+def test_a_single_epoch_leaves_separate_with_untrained_vectors_and_says_so(run_toy: Any) -> None:
+    assert "not trained" in str(run_toy("SeparateAlphaRec", epochs=1, **OFTEN).warnings)
+
+
+@pytest.mark.parametrize("last", [1, 4, 6], ids=["first part", "its last epoch", "second part"])
+def test_separate_killed_in_either_part_goes_on(toy: Any, tmp_path: Path, last: int) -> None:
+    goes_on_after(last, toy, tmp_path, "SeparateAlphaRec", {**PARTS, "checkpoint_every": 2})
 
 
 def kept(toy: Any, tmp_path: Path, **keys: Any) -> Path:

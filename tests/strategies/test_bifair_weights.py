@@ -139,3 +139,18 @@ def test_linear_programme_is_scipys_on_the_equation_as_written() -> None:
     expected = linprog(-(rows @ right), A_ub=-(rows @ rows.T), b_ub=np.zeros(9), A_eq=np.ones((1, 9)), b_eq=[1])
     found = linear_programme(rows @ rows.T, losses, "raw")
     assert found @ rows @ right == pytest.approx(-expected.fun, rel=1e-6)
+
+
+def test_renormalised_weights_are_those_of_eq_11_in_the_same_proportions_with_a_sum_of_1() -> None:
+    """Where the entropy's column has weight; else both are the same."""
+    dropped = 0
+    for seed in range(20):
+        rows = gradients(4, 30, seed, shared=0.5)
+        losses = np.random.default_rng(seed).normal(3, 0.3, 4)
+        printed = algorithm_2(rows @ rows.T, losses, "raw", "groups", 3000)
+        shared_out = algorithm_2(rows @ rows.T, losses, "raw", "renormalised", 3000)
+        dropped += printed.sum() < 0.99
+        if printed.any():
+            assert shared_out.sum() == pytest.approx(1)
+            np.testing.assert_allclose(shared_out * printed.sum(), printed, atol=1e-9)
+    assert dropped > 5, "Eq. (11) loses weight"

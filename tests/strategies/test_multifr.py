@@ -54,7 +54,7 @@ def test_degenerate_gradients() -> None:
 
 
 def strategy(*parts: Any, **keys: Any) -> MultiFR:
-    return MultiFR(view(*parts, **{"solver_steps": 3000, **keys}))
+    return MultiFR(view(*parts, **{"solver_steps": 3000, "fair_tasks": "each", "gradient_scale": "none", **keys}))
 
 
 @pytest.mark.parametrize("parts", [[GENDER], [GENRE]], ids=["two users", "three items, one of them in no group"])
@@ -96,3 +96,51 @@ def test_a_batch_that_lacks_a_group_has_one_objective_less() -> None:
     got = gradients_under(strategy(GENDER), rows)
     for mine, plain in zip(got, plain_gradients(rows), strict=True):
         torch.testing.assert_close(mine, plain)
+
+
+@pytest.mark.parametrize("scale", ["none", "l2", "loss", "loss+"])
+@pytest.mark.parametrize("tasks", ["spread", "each"])
+def test_scaled_tasks_have_the_weights_that_scipy_finds(tasks: str, scale: str) -> None:
+    """The tasks by loops; the gradient left is that of sum_k w_k T_k with w from the scaled gradients."""
+    rows, model = batch(30), Tiny()
+    samples = model.samples(rows)
+    genders = [{"F", "M"} & set(names_of(GENDER, user)) for user in rows["user_id"].tolist()]
+    grouped = torch.tensor([bool(of) for of in genders])
+    means = [torch.stack([samples[b] for b, of in enumerate(genders) if name in of]).mean() for name in "FM"]
+    middle = (means[0] + means[1]) / 2
+    fair = [((means[0] - middle) ** 2 + (means[1] - middle) ** 2) / 2] if tasks == "spread" else means
+    losses = [samples[grouped].mean(), *fair]
+    theta = list(model.parameters())
+    own = [torch.autograd.grad(loss, theta, retain_graph=True) for loss in losses]
+    flat = torch.stack([torch.cat([part.flatten() for part in parts]) for parts in own]).double().numpy()
+    lengths, values = np.linalg.norm(flat, axis=1), np.array([float(loss) for loss in losses])
+    scaled = flat / {"none": 1 + 0 * values, "l2": lengths, "loss": values, "loss+": values * lengths}[scale][:, None]
+    gram = scaled @ scaled.T
+    ours = strategy(GENDER, fair_tasks=tasks, gradient_scale=scale)
+    ours.parameters = theta
+    assert ours.tasks(losses[0], torch.stack(means)).tolist() == pytest.approx(values.tolist(), rel=1e-5)
+    weights = frank_wolfe(ours.gram(torch.stack(losses)), 3000)
+    assert weights @ gram @ weights == pytest.approx(smallest_norm(gram), rel=5e-3, abs=1e-9)
+    got = gradients_under(strategy(GENDER, fair_tasks=tasks, gradient_scale=scale), rows)
+    objective = float(grouped.double().mean()) * sum(w * loss for w, loss in zip(weights.tolist(), losses, strict=True))
+    objective = objective + samples[~grouped].sum() / len(samples) + model.regulariser()
+    for mine, expected in zip(got, torch.autograd.grad(objective, theta), strict=True):
+        torch.testing.assert_close(mine, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_as_two_tasks_no_group_is_given_up_for_the_other_and_the_recommendation_loss_never_rises() -> None:
+    """With a task a group L_0 changes nothing where groups are a partition: its gradient lies between theirs."""
+    rows, losses = batch(40), torch.tensor([1.0, 3.0])
+    assert (GENDER.membership.sum(1)[1:] == 1).all(), "every user has one gender"
+    each = strategy(GENDER)
+    assert (
+        len(each.tasks(losses.mean(), losses)) == 3
+        and len(strategy(GENDER, fair_tasks="spread").tasks(losses.mean(), losses)) == 2
+    )
+    model = Tiny()
+    theta, samples = list(model.parameters()), model.samples(rows)
+    female = torch.tensor(["F" in names_of(GENDER, user) for user in rows["user_id"].tolist()])
+    each.parameters = theta
+    with_it = each.gram(torch.stack([samples.mean(), samples[female].mean(), samples[~female].mean()]))
+    without, solved = with_it[1:, 1:], [frank_wolfe(gram, 3000) for gram in (with_it, with_it[1:, 1:])]
+    assert solved[0] @ with_it @ solved[0] == pytest.approx(solved[1] @ without @ solved[1], rel=1e-3)

@@ -48,7 +48,9 @@ def algorithm_2(gram: FloatArray, losses: FloatArray, columns: str, direction: s
     """Coefficients of the group gradients by Algorithm 2: the point of smallest norm of {grad l_1..N, -grad H}.
 
     With T = [identity | c] the Gram matrix of these N + 1 columns is T'KT. `direction: groups` forgets the weight of
-    the entropy column, as Eq. (11) prints it; `full` follows the whole point, T w.
+    the entropy column, as Eq. (11) prints it, so that the others sum to less than 1; `renormalised` makes that 1
+    again, without which a mixture with the plain loss would hold less of the groups than its share. `full` follows
+    the whole point, T w.
     """
     columns_of = np.column_stack([np.eye(len(gram)), entropy_coefficients(losses)])  # [N, N + 1]
     scale = column_scale(np.einsum("nk,nm,mk->k", columns_of, gram, columns_of), columns)
@@ -56,8 +58,10 @@ def algorithm_2(gram: FloatArray, losses: FloatArray, columns: str, direction: s
         return np.zeros(len(gram))  # no gradient has a length: there is nowhere to go
     columns_of = (columns_of * scale)[:, scale > 0]
     weights = frank_wolfe(columns_of.T @ gram @ columns_of, steps)
-    if direction == "groups" and scale[-1] > 0:
+    if direction != "full" and scale[-1] > 0:
         weights[-1] = 0.0
+    if direction == "renormalised" and weights.any():
+        weights /= weights.sum()
     return columns_of @ weights
 
 

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from recbole_fair.errors import TrainingError
 from recbole_fair.strategies.base import Batch, GroupStrategy, TrainingView, keep_sample_losses
-from recbole_fair.strategies.bifair.balancing import Balanced, balance_of
+from recbole_fair.strategies.bifair.balancing import Balance, Balanced, by_entropy, by_solver, shares_for
 from recbole_fair.strategies.bifair.hypergradient import hypergradient
 from recbole_fair.strategies.bifair.refining import refine
 from recbole_fair.strategies.gradients import angle, refuse_too_many_groups, trained
@@ -41,11 +41,18 @@ class BiFair(GroupStrategy):
         super().__init__(view)
         config = self.config
         self.running = RunningMean(len(self.names), float(config["loss_smoothing"]), config["device"])
-        self.balance = balance_of(view, self.running, self.mix)
+        self.shares = str(config["shares"])  # auto until the first epoch has shown which
+        self.balance = self.chosen_balance()
         self.xi = float(config["learning_rate"] if config["xi"] is None else config["xi"])
         self.outer_rate, self.outer_every = float(config["outer_lr"]), int(config["outer_every"])
         self.log = EpochLog(self.names)
         self.batches = 0
+
+    def chosen_balance(self) -> Balance:
+        """As `weights` and the present shares ask for."""
+        if self.config["weights"] != "entropy":
+            return by_solver(self.config, self.mix)
+        return by_entropy(self.view, self.running, self.shares)
 
     def prepare(self, model: nn.Module) -> None:
         """Take Z out of the model's hands and give it an optimiser of its own (section 4.3.3)."""
@@ -110,9 +117,33 @@ class BiFair(GroupStrategy):
         self.vectors.grad = None
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
-        """Figures of the epoch; the rate of Z falls."""
+        """Figures of the epoch; the rate of Z falls; after the first epoch, of plain training, `auto` is decided."""
         self.decay((epoch + 1) / self.config["epochs"])
-        return {**self.log.figures(), "item vectors moved": distance(self.vectors, self.encoded)}
+        figures = {**self.log.figures(), "item vectors moved": distance(self.vectors, self.encoded)}
+        if self.config["shares"] == "auto":
+            self.take_shares(shares_for(self.view.group_counts, self.running.values.cpu()))
+            figures["inverse shares"] = float(self.shares == "inverse")
+        return figures
+
+    def take_shares(self, shares: str) -> None:
+        """Decide `auto`, once."""
+        if self.shares == "auto":
+            self.shares = shares
+            self.balance = self.chosen_balance()
+
+    def notes(self) -> list[str]:
+        """Also that a mixture holds less of Eq. (11) than its share."""
+        as_printed = self.config["weights"] == "frank_wolfe" and self.config["direction"] == "groups"
+        if not as_printed or self.mix == 1:
+            return super().notes()
+        text = "Eq. (11) drops a weight, so the groups have less than that share; direction=renormalised gives it back"
+        return [*super().notes(), f"fair_weight={self.mix:g}: {text}"]
+
+    def notes_after(self) -> list[str]:
+        """Whether the epoch that was selected has item vectors that no step has moved yet."""
+        if not torch.equal(self.vectors, self.encoded):
+            return []
+        return ["the weights that are judged have the encoder's item vectors: they were not trained in that epoch"]
 
     def decay(self, done: float) -> None:
         """Polynomial decay of exponent 0.9 (section 4.3.3), by the share of epochs done."""
@@ -123,6 +154,7 @@ class BiFair(GroupStrategy):
         """Z's optimiser, the count of batches and the running losses; Z itself is stored with the model."""
         return {
             "optimizer": self.optimizer.state_dict(), "batches": self.batches, "running": self.running.values,
+            "shares": self.shares,
         }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -130,6 +162,7 @@ class BiFair(GroupStrategy):
         self.optimizer.load_state_dict(state["optimizer"])
         self.batches = state["batches"]
         self.running.load(state["running"])
+        self.take_shares(state["shares"])
 
 
 @torch.no_grad()
