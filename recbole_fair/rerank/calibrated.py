@@ -19,17 +19,19 @@ _BLEND = 0.01  # a, as in the paper
 
 def calibrated(candidates: Candidates, strength: float) -> IntArray:
     """[U, K] chosen places, in the order in which they were added."""
-    profile = candidates.profile
+    profile, share = candidates.profile, candidates.share
     assert profile is not None
-    share = candidates.share
+    sizes, holding = _by_size(share)
+    holding *= strength
 
     def choose(rows: slice) -> IntArray:
         values, patterns = (1 - strength) * candidates.scaled(rows), candidates.patterns(rows)
         users, listed = np.arange(len(values)), np.zeros((len(values), share.shape[1]))
+        cells = patterns + users[:, None] * len(share)  # of the table [u, P]
         chosen = np.empty((len(values), candidates.k), dtype=np.int64)
         for place in range(candidates.k):
-            gain = strength * _gain(profile[rows], listed, place + 1, share)  # [u, P]
-            chosen[:, place] = (values + np.take_along_axis(gain, patterns, axis=1)).argmax(axis=1)
+            gain = _gains(profile[rows], listed, place + 1, sizes) @ holding
+            chosen[:, place] = (values + gain.take(cells)).argmax(axis=1)
             values[users, chosen[:, place]] = -np.inf
             listed += share[patterns[users, chosen[:, place]]]
         return chosen
@@ -37,12 +39,15 @@ def calibrated(candidates: Candidates, strength: float) -> IntArray:
     return candidates.by_user(choose)
 
 
-def _gain(profile: FloatArray, listed: FloatArray, length: int, share: FloatArray) -> FloatArray:
-    """[u, P] of what one item more, of each pattern, adds to -KL of lists that are then of this length."""
-    sizes, gain = (share > 0).sum(axis=1), np.zeros((len(profile), len(share)))
-    for size in np.unique(sizes[sizes > 0]):
-        of_size = np.flatnonzero(sizes == size)
-        before = (1 - _BLEND) * listed / length + _BLEND * profile
-        step = np.divide((1 - _BLEND) / size / length, before, out=np.zeros_like(before), where=profile > 0)
-        gain[:, of_size] = (profile * np.log1p(step)) @ (share[of_size] > 0).T
-    return gain
+def _gains(profile: FloatArray, listed: FloatArray, length: int, sizes: IntArray) -> FloatArray:
+    """[u, S G] of p_g (log q~_g with 1/m more - log q~_g) for each size m, in lists that are then of this length."""
+    before = (1 - _BLEND) * listed / length + _BLEND * profile
+    steps = (1 - _BLEND) / length / np.where(profile > 0, before, np.inf)
+    return np.hstack([profile * np.log1p(steps / size) for size in sizes])
+
+
+def _by_size(share: FloatArray) -> tuple[IntArray, FloatArray]:
+    """The numbers of groups that an item may have, and [S G, P]: 1 where a pattern of that size has the group."""
+    groups = (share > 0).sum(axis=1)
+    sizes = np.unique(groups[groups > 0])
+    return sizes, np.vstack([((share > 0) & (groups == size)[:, None]).T for size in sizes]).astype(float)

@@ -18,7 +18,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
-_ROWS = 1 << 13  # users at a time: what is computed of them stays in the processor's cache
+_ROWS = 1 << 10  # users at a time: what is computed of them stays in the processor's cache
 
 
 @dataclass(frozen=True)
