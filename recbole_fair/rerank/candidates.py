@@ -110,3 +110,11 @@ class Candidates:
 def best(values: FloatArray, k: int) -> IntArray:
     """[u, k] places of the largest values, ties in the order of the list."""
     return np.argsort(-values, axis=1, kind="stable")[:, :k]
+
+
+def profiles(rows: IntArray, items: IntArray, row_count: int, membership: BoolArray) -> FloatArray:
+    """[row_count, G] shares of the groups among each row's items; zeros where none has a group."""
+    share = membership / np.maximum(membership.sum(axis=1, keepdims=True), 1)
+    counts = np.stack([np.bincount(rows, column[items], row_count) for column in share.T], axis=1)
+    total = counts.sum(axis=1, keepdims=True)
+    return np.asarray(counts / np.where(total > 0, total, 1.0))

@@ -36,6 +36,7 @@ class Method:
     meaning: str
     needs: tuple[str, ...] = ("scores",)
     most: float = inf  # the largest strength
+    groups: bool = True  # whether it is about groups of items
 
     def check(self, strength: float) -> None:
         """Refuse a strength that its equations have no place for."""
@@ -48,7 +49,7 @@ METHODS: Mapping[str, Method] = MappingProxyType({
     "MinMax": Method(minmax, _WEIGHTS, 0.1, "lambda, the penalty of a group that is ahead of the worst-off one"),
     "CPFair": Method(cpfair, _SHARES, 0.05, "lambda, the weight of both differences", most=0.99),
     "UGF": Method(ugf, (0.0, 0.25, 0.5, 0.75, 1.0), 1.0, "share of the difference between users that must go",
-                  ("scores", "user_groups", "relevant"), 1.0),
+                  ("scores", "user_groups", "relevant"), 1.0, groups=False),
     "FA*IR": Method(fa_ir, _SHARES, 0.3, "p, the share of protected items that a fair list has", (), 0.99),
     "P-MMF": Method(pmmf, _WEIGHTS, 0.1, "lambda, the weight of the worst-off group's exposure"),
     "FairRec": Method(fairrec, (*_SHARES, 1.0), 0.5, "alpha, the guaranteed share of an equal part", (), 1.0),

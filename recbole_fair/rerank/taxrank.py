@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recbole_fair.rerank.candidates import Candidates, FloatArray, IntArray, best
+from recbole_fair.rerank.candidates import BoolArray, Candidates, FloatArray, IntArray, best
 
 _STEPS = 30
 _LEAST = 1e-6  # of v / gamma: the slope of a group without a place is infinite
@@ -43,7 +43,7 @@ def welfare(worth: FloatArray, due: FloatArray, rate: float) -> float:
     return float(due @ (np.log(relative) if rate == 1 else relative ** (1 - rate) / (1 - rate)))
 
 
-def _lists(candidates: Candidates, slope: FloatArray, here: np.ndarray) -> tuple[IntArray, FloatArray]:
+def _lists(candidates: Candidates, slope: FloatArray, here: BoolArray) -> tuple[IntArray, FloatArray]:
     """The best lists under these slopes, and v [G]."""
     share = candidates.share[:, here]
     factor = np.where(share.any(axis=1), share @ (slope / slope.mean()), 1.0)  # [P]
