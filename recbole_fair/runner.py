@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -331,7 +332,8 @@ class _Run:
         trainer = trainer_for(config, model, folder=self.folder, about=about, strategy=strategy)
         items, users = self.groups
         protocol = PROTOCOLS[config["eval_protocol"]]
-        trainer.eval_collector = protocol.collector(config, items)
+        collect = partial(strategy.collector, protocol.collector) if strategy else protocol.collector
+        trainer.eval_collector = collect(config, items)
         trainer.eval_collector.training = loaded.parts["train"]
         trainer.evaluator = protocol.evaluator(config, items, users)
         trainer.evaluator.learn(*loaded.pairs("train"), loaded.dataset.item_num)

@@ -46,7 +46,7 @@ class ScoredLists:
             raise UsageError(f"{self.where}: holds no list")
         if scored and "score" not in columns:
             raise UsageError(
-                f"{self.where}: no column 'score', which this method weighs; add one, or take FA*IR or FairRec,"
+                f"{self.where}: no column 'score', which this method weighs; add one, or take FA-IR or FairRec,"
                 " which read ranks"
             )
         self.scored = "score" in columns

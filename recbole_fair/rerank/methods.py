@@ -50,7 +50,7 @@ METHODS: Mapping[str, Method] = MappingProxyType({
     "CPFair": Method(cpfair, _SHARES, 0.05, "lambda, the weight of both differences", most=0.99),
     "UGF": Method(ugf, (0.0, 0.25, 0.5, 0.75, 1.0), 1.0, "share of the difference between users that must go",
                   ("scores", "user_groups", "relevant"), 1.0, groups=False),
-    "FA*IR": Method(fa_ir, _SHARES, 0.3, "p, the share of protected items that a fair list has", (), 0.99),
+    "FA-IR": Method(fa_ir, _SHARES, 0.3, "p, the share of protected items that a fair list has", (), 0.99),
     "P-MMF": Method(pmmf, _WEIGHTS, 0.1, "lambda, the weight of the worst-off group's exposure"),
     "FairRec": Method(fairrec, (*_SHARES, 1.0), 0.5, "alpha, the guaranteed share of an equal part", (), 1.0),
     "TaxRank": Method(taxrank, (*_WEIGHTS, 10.0), 0.5, "t, the tax rate"),

@@ -112,7 +112,7 @@ def test_ranks_suffice_where_a_method_reads_ranks(tmp_path: Path) -> None:
     tables["recommendations"] = [["user_id", "item_id", "rank"]]
     for place, (user, item, _) in enumerate(ranked):
         tables["recommendations"].append([user, item, str(place % WIDTH + 1)])
-    for method in ("FA*IR", "FairRec"):
+    for method in ("FA-IR", "FairRec"):
         assert reranked(tmp_path, tables, f"--method={method}") == reranked(tmp_path, scored, f"--method={method}")
     reranked(tmp_path, tables, "--method=FairRec")
     assert (tmp_path / "new.tsv").read_text().splitlines()[0] == "user_id\titem_id\trank"
@@ -218,7 +218,7 @@ BAD = [
     ("short lists", shop(), ["--k=10"], "12 users have fewer than --k=10 candidates, user u00 9"),
     ("an item twice", repeated(), [], "twice; keep one"),
     ("no score", changed("recommendations", ("score", "points")), [], "no column 'score'"),
-    ("no score, no rank", changed("recommendations", ("score", "points")), ["--method=FA*IR"], "no column 'rank'"),
+    ("no score, no rank", changed("recommendations", ("score", "points")), ["--method=FA-IR"], "no column 'rank'"),
     ("NaN", changed("recommendations", (first("recommendations"), "u01\ti01\tnan")), [], "empty, NaN or infinite"),
     ("inf", changed("recommendations", (first("recommendations"), "u01\ti01\tinf")), [], "finite score"),
     ("a word", changed("recommendations", (first("recommendations"), "u01\ti01\thigh")), [], "recommendations.tsv"),

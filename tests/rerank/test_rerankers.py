@@ -119,7 +119,7 @@ def test_users_are_told_apart_across_chunks(name: str, monkeypatch: pytest.Monke
 
 def test_a_strength_without_a_meaning_is_refused() -> None:
     with pytest.raises(UsageError, match=r"--strength=1\.5: p, the share"):
-        METHODS["FA*IR"].check(1.5)
+        METHODS["FA-IR"].check(1.5)
     with pytest.raises(UsageError, match="from 0"):
         METHODS["MinMax"].check(-1.0)
     with pytest.raises(UsageError, match="--strength=nan"):
@@ -223,7 +223,7 @@ def test_ugf_brings_the_sides_together() -> None:
     assert gaps[1] <= 0.5 * gaps[0] + 1e-9 and gaps[2] <= 1e-9
 
 
-# --- FA*IR
+# --- FA-IR
 
 
 def test_minimum_counts_are_those_of_the_papers_table() -> None:
@@ -263,7 +263,7 @@ def test_fa_ir_is_the_best_list_whose_prefixes_hold_enough(seed: int) -> None:
     given = lists(seed, 1, 6, 4)
     protected = [not given.ahead[pattern] for pattern in given.patterns(slice(None))[0]]
     required = minimum_protected(4, 0.7, adjusted(4, 0.7, 0.1))
-    found = METHODS["FA*IR"].choose(given, 0.7)[0].tolist()
+    found = METHODS["FA-IR"].choose(given, 0.7)[0].tolist()
     enough = sum(protected) >= required[-1]
     prefixes = [sum(protected[place] for place in found[: k + 1]) for k in range(4)]
     assert not enough or all(held >= minimum for held, minimum in zip(prefixes, required, strict=True))
