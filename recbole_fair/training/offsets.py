@@ -13,7 +13,7 @@ from recbole_fair.metrics import formulas
 from recbole_fair.metrics.key import MetricKey
 from recbole_fair.settings import figures as settings
 from recbole_fair.settings.config import Config
-from recbole_fair.strategies.after import AfterTraining, Point
+from recbole_fair.strategies.after import Point
 from recbole_fair.training.trainer import FairTrainer
 
 _CELLS = 1 << 28  # scores held at once, 1 GiB; of more users every n-th batch is kept
@@ -23,7 +23,7 @@ class Rescored:
     """The scores of one judged part, and what any setting would make of them."""
 
     @torch.no_grad()
-    def __init__(self, config: Config, trainer: FairTrainer, loader: Any, strategy: AfterTraining) -> None:
+    def __init__(self, config: Config, trainer: FairTrainer, loader: Any, strategy: Any) -> None:
         groups = Groups("item", strategy.view.groups.field, strategy.names, strategy.membership.bool().numpy())
         plain = config.replaced(metrics=[MetricKey.parse(config["valid_metric"]).name])
         self.collector = strategy.collector(FullCollector, plain, [groups])
