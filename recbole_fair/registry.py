@@ -188,6 +188,8 @@ def _strategy_row(name: str, module: str, needs: str = _PER_SAMPLE) -> Row:
     return Row(name, f"recbole_fair.strategies.{module}:{name}", "strategy", cite=name, needs=needs)
 
 
+_RERANKERS = ("MinMax", "CPFair", "FA-IR", "P-MMF", "FairRec", "TaxRank", "Calibrated", "MMR")
+
 _strategies: dict[str, Row] = {
     row.name: row
     for row in (
@@ -201,6 +203,10 @@ _strategies: dict[str, Row] = {
         Row("BiFair-Alg2", "recbole_fair.strategies.bifair.method:BiFair", "strategy", "BiFair", _REFINABLE),
         Row("Separate", "recbole_fair.strategies.bifair.separate:Separate", "strategy", "BiFair", _REFINABLE),
         Row("Offset", "recbole_fair.strategies.offset:Offset", "strategy", "RecBole", "item groups", base=ITSELF),
+        *(
+            Row(name, "recbole_fair.strategies.rerank:Rerank", "strategy", name, "item groups", base=ITSELF)
+            for name in _RERANKERS
+        ),
     )
 }
 STRATEGIES: Mapping[str, Row] = MappingProxyType(_strategies)

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -360,7 +361,8 @@ class _Run:
         trainer = trainer_for(config, model, folder=self.folder, about=about, strategy=strategy)
         items, users = self.groups
         protocol = PROTOCOLS[config["eval_protocol"]]
-        trainer.eval_collector = protocol.collector(config, items)
+        collect = partial(strategy.collector, protocol.collector) if strategy else protocol.collector
+        trainer.eval_collector = collect(config, items)
         trainer.eval_collector.training = loaded.parts["train"]
         trainer.evaluator = protocol.evaluator(config, items, users)
         trainer.evaluator.learn(*loaded.pairs("train"), loaded.dataset.item_num)
@@ -383,10 +385,10 @@ class _Run:
             trainer.eval_collector.data_collect(loaded.train)
             expected = {"model": self.config.name, "data": self.fingerprint}
             return trainer.load_best(Path(self.config["load"]), expected)
-        if (former := self._trained_alike()) is not None:
-            return self._take_over(former, trainer, loaded)
         if trainer.strategy is not None and trainer.strategy.after_training:
             return self._fit(trainer.strategy, trainer, loaded)
+        if (former := self._trained_alike()) is not None:
+            return self._take_over(former, trainer, loaded)
         if self.config["resume"] and trainer.resume(loaded.train):
             logger.info("resumed after epoch %d", trainer.start_epoch - 1)
             self.result.seconds["train"] = trainer.seconds_before

@@ -16,7 +16,7 @@ ROOMS = """
     errors storage screen registry
     host
     groups language
-    metrics
+    metrics rerank
     settings
     data
     encoding models evaluation

@@ -24,6 +24,7 @@ from recbole_fair.storage import regular
 
 IntArray = npt.NDArray[np.int64]
 _TEXT = pa.dictionary(pa.int32(), pa.string())  # a few names, many rows
+_NUMBERS = {"rank": pa.int64(), "score": pa.float64()}  # of lists, told by name
 _NO_VALUE = (None, "")
 
 
@@ -61,6 +62,20 @@ class PlainTable:
         if empty := numbers.null_count:
             raise UsageError(f"{self.path}: column {name!r} has {empty} empty cells; expected whole numbers")
         return np.asarray(numbers.to_numpy())
+
+    def scores(self, name: str) -> npt.NDArray[np.float64]:
+        """A column of finite numbers."""
+        try:
+            column = self._strings(name) if self._is_text(name) else self._column(name)
+            scores = np.asarray(pc.cast(column, pa.float64()).to_numpy(), dtype=float)  # an empty cell is nan
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise UsageError(f"{self.path}: column {name!r}: expected numbers ({error})") from error
+        if (wrong := ~np.isfinite(scores)).any():
+            raise UsageError(
+                f"{self.path}: column {name!r} has {int(wrong.sum())} cells that are empty, NaN or infinite, the first"
+                f" in row {int(wrong.argmax()) + 1}; every candidate needs a finite score"
+            )
+        return scores
 
     def values(self, name: str) -> list[tuple[str, ...]]:
         """A column's raw values by row; a list, or the words of a token_seq column, are several values.
@@ -135,7 +150,7 @@ def _text(path: Path, wanted: Sequence[str] | None) -> PlainTable:
         arrow_csv.ReadOptions(column_names=names, skip_rows=1),
         arrow_csv.ParseOptions(delimiter=separator, newlines_in_values=wanted is None),  # titles may have line ends
         arrow_csv.ConvertOptions(
-            column_types={name: pa.int64() if name == "rank" else _TEXT for name in kept},
+            column_types={name: (wanted and _NUMBERS.get(name)) or _TEXT for name in kept},
             include_columns=kept,
             strings_can_be_null=False,
         ),

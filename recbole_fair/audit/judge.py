@@ -9,7 +9,7 @@ Ids are raw; the tables are plain text with a header, RecBole's atomic files, or
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -48,10 +48,10 @@ _OF_SCORES = frozenset({"rec.meanrank", "rec.score", "data.label"})  # what a me
 
 @dataclass(frozen=True)
 class Files:
-    """What is read; users and items may be left out where no group needs them."""
+    """What is read; users and items may be left out where no group needs them, interactions where nothing is judged."""
 
     recommendations: Path
-    interactions: Path
+    interactions: Path | None
     users: Path | None = None
     items: Path | None = None
 
@@ -71,9 +71,10 @@ class Files:
 class Tables:
     """The four tables with ids numbered from 1, as groups and lists want them."""
 
-    def __init__(self, files: Files) -> None:
-        self.listed = foreign_tables.read(files.recommendations, ("user_id", "item_id", "rank"))
-        self.met = foreign_tables.read(files.interactions, ("user_id", "item_id", "split"))
+    def __init__(self, files: Files, listed: Sequence[str] = ("user_id", "item_id", "rank")) -> None:
+        self.listed = foreign_tables.read(files.recommendations, listed)
+        met = ("user_id", "item_id", "split")
+        self.met = None if files.interactions is None else foreign_tables.read(files.interactions, met)
         self.sides = {"user": _side(files.users), "item": _side(files.items)}
         self.ids = {kind: self._all_ids(kind) for kind in ("user", "item")}
         self.parts = self._split()
@@ -91,13 +92,13 @@ class Tables:
         return Pairs(users, items)
 
     def _split(self) -> dict[str, Pairs]:
+        if self.met is None:
+            return {}
         everything, column = self.pairs(self.met), self.met.texts("split")
         if unknown := sorted(set(column.dictionary.to_pylist()) - set(PARTS)):
             raise UsageError(f"{self.met.path}: split {unknown[0]!r}: expected train, valid or test")
         part = foreign_tables.places(column, pa.array(PARTS))
         found = {name: part == place for place, name in enumerate(PARTS, start=1)}
-        if not found["test"].any():
-            raise UsageError(f"{self.met.path}: no row has split=test, so there is nothing to judge lists by")
         return {name: Pairs(everything.users[rows], everything.items[rows]) for name, rows in found.items()}
 
     # --- what groups are made from (grouping.Catalogue)
@@ -108,6 +109,8 @@ class Tables:
 
     def item_counts(self) -> npt.NDArray[np.int64]:
         """Training interactions of each item."""
+        if not self.parts:
+            raise UsageError("pop: popularity is counted in training interactions; give --interactions=FILE")
         return np.bincount(self.parts["train"].items, minlength=len(self.ids["item"]) + 1)
 
     def values(self, field: str, key: str, kind: str) -> Values:
@@ -216,7 +219,10 @@ def _refuse_other(folder: Path, digest: str) -> None:
 
 def _judged(tables: Tables, options: Mapping[str, Any], items: list[Groups], result: Result) -> DataStruct:
     """The lists beside the test items, in the words of the host's evaluator."""
-    test = tables.parts["test"]
+    test, met = tables.parts["test"], tables.met
+    assert met is not None
+    if not len(test.users):
+        raise UsageError(f"{met.path}: no row has split=test, so there is nothing to judge lists by")
     listed, k = tables.pairs(tables.listed), max(options["topk"])
     if k > len(tables.ids["item"]):
         raise UsageError(f"topk={options['topk']}: the files name only {len(tables.ids['item'])} items")
@@ -224,7 +230,7 @@ def _judged(tables: Tables, options: Mapping[str, Any], items: list[Groups], res
     found = lists.top_lists(listed, ranks, np.unique(test.users), k, names, str(tables.listed.path))
     if not found.items.any():
         raise UsageError(f"{tables.listed.path}: no user with a test item has a list; do both files name users alike?")
-    _check_items(tables, listed, result)
+    _check_items(tables, met, listed, result)
     if found.short:
         result.warnings.append(
             f"{found.short} judged users have fewer than {k} items listed; the rest counts as misses"
@@ -238,10 +244,10 @@ def _judged(tables: Tables, options: Mapping[str, Any], items: list[Groups], res
     return struct
 
 
-def _check_items(tables: Tables, listed: Pairs, result: Result) -> None:
+def _check_items(tables: Tables, met: PlainTable, listed: Pairs, result: Result) -> None:
     """Listed items that neither the interactions nor the items table name: no list of such items can be right."""
     known = np.zeros(len(tables.ids["item"]) + 1, dtype=bool)
-    known[tables.pairs(tables.met).items] = True
+    known[tables.pairs(met).items] = True
     if (side := tables.sides["item"]) is not None:
         known[foreign_tables.places(side.texts("item_id"), tables.ids["item"])] = True
     strange = int((~known[listed.items]).sum())

@@ -70,7 +70,7 @@ def judged_struct(lists: Lists, test: Pairs, item_groups: Sequence[Groups], topk
     row = np.searchsorted(users, test.users)
     known = np.unique(row * item_num + test.items)  # a pair that occurs twice is one test item
     relevant = np.bincount(known // item_num, minlength=len(users))
-    hit = _hits(lists.items, known, item_num)
+    hit = hits(lists.items, known, item_num)
     struct = DataStruct()
     struct.set("data.user", torch.from_numpy(users))
     struct.set("rec.items", torch.from_numpy(lists.items))
@@ -84,7 +84,7 @@ def judged_struct(lists: Lists, test: Pairs, item_groups: Sequence[Groups], topk
     return struct
 
 
-def _hits(lists: IntArray, known: IntArray, item_num: int) -> BoolArray:
+def hits(lists: IntArray, known: IntArray, item_num: int) -> BoolArray:
     """[U, K] whether a listed item is among the known pairs, which are sorted."""
     cells = np.arange(len(lists))[:, None] * item_num + lists
     place = np.minimum(np.searchsorted(known, cells), len(known) - 1)

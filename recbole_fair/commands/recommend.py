@@ -11,6 +11,7 @@ from recbole_fair.commands.arguments import Arguments
 from recbole_fair.data.load import Data
 from recbole_fair.data.texts import item_texts
 from recbole_fair.errors import UsageError
+from recbole_fair.evaluation.reranked import RerankingCollector
 from recbole_fair.registry import nearest
 from recbole_fair.screen import visible
 from recbole_fair.settings.config import Config
@@ -30,6 +31,11 @@ def main(arguments: Arguments) -> int:
     from recbole_fair.runner import open_run
 
     config, data, trainer = open_run(Path(arguments.words[0]))
+    if isinstance(trainer.eval_collector, RerankingCollector):
+        raise UsageError(
+            f"{arguments.words[0]}: lists of {config.name} are chosen for all users together; run it with"
+            " save_recommendations=True and read recommendations.tsv"
+        )
     titles = item_titles(config, data)
     for user, listed in top_items(data, trainer, users, k):
         print(visible(f"user {user}"))

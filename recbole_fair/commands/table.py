@@ -34,6 +34,7 @@ COMMANDS = {
     "report": Command("report", "DIR [DIR...] --out OUT: tables, figures and a web page of finished runs"),
     "recommend": Command("recommend", "RUN_DIR --users=1,2 --k=20: top items of a saved run"),
     "audit": Command("audit", "--recommendations F --interactions F --run_dir DIR: judge any system's lists"),
+    "rerank": Command("rerank", "--recommendations F --items F --method M --out F: fairer lists out of any system's"),
     "probe": Command("probe", "RUN_DIR --sensitive_attribute=gender: what user states give away"),
     "tune": Command("tune", "search over a model's keys with Ray Tune, choose by validation", ("quiet",)),
     "compare": Command("compare", "several models over seeds on the same data and split", ("quiet",)),

@@ -31,6 +31,7 @@ class FullCollector(Collector):
     counts and counters).
     """
 
+    depth = 0  # how many items of a list are gathered where it is more than the largest K
     training: Dataset  # the training part as it was split; a sequential model's loader holds its rows in another form
 
     def __init__(self, config: Any, item_groups: Sequence[Groups] = ()) -> None:
@@ -49,7 +50,8 @@ class FullCollector(Collector):
         self, scores_tensor: Tensor, interaction: Any, positive_u: Tensor, positive_i: Tensor
     ) -> None:
         """Collect one batch of users: scores [B, I], positives as (row, item) pairs."""
-        values, lists = torch.topk(scores_tensor, max(self.topk), dim=-1)  # [B, K]
+        depth = max(*self.topk, min(self.depth, scores_tensor.shape[1] - 1))
+        values, lists = torch.topk(scores_tensor, depth, dim=-1)  # [B, K]
         refuse_nonsense(values)
         positive = torch.zeros_like(scores_tensor, dtype=torch.bool)
         positive[positive_u, positive_i] = True
@@ -71,9 +73,7 @@ class FullCollector(Collector):
         self, member: GroupCounter, lists: Tensor, hit: Tensor, positive_u: Tensor, positive_i: Tensor
     ) -> None:
         """Counts by group: of hits within each K and of relevant items."""
-        rows, ranks = hit.nonzero(as_tuple=True)  # hits are few, so they alone are looked up
-        found = [member.count(rows[ranks < k], lists[rows, ranks][ranks < k], len(lists)) for k in self.topk]
-        self._keep("groups.hits", torch.stack(found, dim=1))  # [B, T, G]
+        self._keep("groups.hits", member.hits(lists, hit, self.topk))
         users, items = positive_u.to(self.device), positive_i.to(self.device)
         self._keep("groups.relevant", member.count(users, items, len(lists)))
 
@@ -107,6 +107,12 @@ class GroupCounter:
         most = max(int(member.sum(dim=1).max()), 1)
         first = member.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :most]  # [I, M]
         self.groups_of = first.where(member.gather(1, first), self.width).to(device)  # `width` stands for none
+
+    def hits(self, lists: Tensor, hit: Tensor, topk: Sequence[int]) -> Tensor:
+        """[B, T, G] of hits within each K."""
+        rows, ranks = hit.nonzero(as_tuple=True)  # hits are few, so they alone are looked up
+        items = lists[rows, ranks]
+        return torch.stack([self.count(rows[ranks < k], items[ranks < k], len(lists)) for k in topk], dim=1)
 
     def count(self, rows: Tensor, items: Tensor, row_count: int) -> Tensor:
         """[B, G] of how often each row holds an item of each group."""

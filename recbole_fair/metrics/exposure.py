@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recbole_fair.errors import UsageError
-from recbole_fair.metrics.formulas import BoolArray, FloatArray, IntArray, Terms, divide
+from recbole_fair.metrics.formulas import BoolArray, FloatArray, IntArray, Terms, disparity, divide
 
 
 def exposure(lists: IntArray, membership: BoolArray, discount: str = "none") -> Terms:
@@ -45,6 +45,55 @@ def exposure_to_merit(exposures: npt.NDArray[Any], merits: npt.NDArray[Any]) -> 
     ratio and cv of it follow. nan where a group has no held-out interaction.
     """
     return divide(exposures, merits)
+
+
+def population(membership: BoolArray, users: int) -> Terms:
+    """Share of each item group in the catalogue, terms [U, G], the same of every user."""
+    sizes = membership.sum(axis=0).astype(float)
+    return Terms(np.tile(sizes, (users, 1)), np.full((users, len(sizes)), float(len(membership) - 1)))
+
+
+def awrf(exposures: npt.NDArray[Any], target: npt.NDArray[Any]) -> FloatArray:
+    """Attention-weighted rank fairness: the distance of exposure from its target, [..., G] twice -> [...].
+
+    Jensen-Shannon divergence in bits between the groups' shares of discounted exposure and of the target, each made to
+    add up to 1 (Sapiezynski et al. 2019; TREC Fair 2021). Groups whose target is undefined are left out.
+
+    >>> float(awrf(np.array([1.0, 0.0]), np.array([0.0, 3.0])))
+    1.0
+    """
+    known = ~np.isnan(exposures) & ~np.isnan(target)
+    shown, due = (_shares(np.where(known, figures, 0.0)) for figures in (exposures, target))
+    middle = (shown + due) / 2
+    return disparity((_divergence(shown, middle) + _divergence(due, middle)) / 2, np.where(known, exposures, np.nan))
+
+
+def awrf_uniform(exposures: npt.NDArray[Any]) -> FloatArray:
+    """AWRF where every present group is due the same, [..., G] -> [...]."""
+    return awrf(exposures, np.where(np.isnan(exposures), np.nan, 1.0))
+
+
+def max_min_share(exposures: npt.NDArray[Any]) -> FloatArray:
+    """MMF: share of all exposure that the lower half of the groups has, floor(N / 2) of N, [..., G] -> [...].
+
+    >>> float(max_min_share(np.array([0.7, 0.2, 0.1])))
+    0.1
+    """
+    ordered = np.sort(_shares(np.where(np.isnan(exposures), 0.0, exposures)), axis=-1)
+    absent = np.isnan(exposures).sum(-1, keepdims=True)  # sorted among the lowest, as zeros
+    place = np.arange(ordered.shape[-1])
+    lower = place < absent + (ordered.shape[-1] - absent) // 2
+    return disparity(np.where(lower, ordered, 0.0).sum(-1), exposures)
+
+
+def _shares(figures: npt.NDArray[Any]) -> FloatArray:
+    return divide(figures, figures.sum(-1, keepdims=True))
+
+
+def _divergence(shares: FloatArray, others: FloatArray) -> FloatArray:
+    """sum_g p_g log2(p_g / q_g), in which a group without a share adds nothing."""
+    logs = np.log2(np.where(shares > 0, divide(shares, others), 1.0))
+    return np.asarray((shares * logs).sum(-1))
 
 
 def recommended_given_liked(hits: npt.NDArray[Any], relevant: npt.NDArray[Any]) -> Terms:

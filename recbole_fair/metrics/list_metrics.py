@@ -17,6 +17,9 @@ def _exposure_to_merit_cv(exposures: FloatArray, merits: FloatArray) -> FloatArr
 # sd / mean over groups, 0 where they are equal.
 _DISPERSION: dict[str, Any] = {"formula": formulas.cv, "best": 0.0, "bounds": (0.0, inf), "equal": 0.0}
 
+# Distance of discounted exposure from what is due, 0 where it is given.
+_DISTANCE: dict[str, Any] = {"over": "item", "best": 0.0, "bounds": (0.0, 1.0), "equal": 0.0}
+
 OF_ITEM_GROUPS = (
     # BiFair, section 4.3.2: of the groups' utilities sd / mean, and the mean of the worst quarter
     Metric("CV", [UTILITY], over="item", **_DISPERSION),
@@ -27,6 +30,12 @@ OF_ITEM_GROUPS = (
     # sd / mean of the groups' shares of list places, and of exposure / merit (the group's share of test items)
     Metric("Exposure_CV", ["exposure"], over="item", **_DISPERSION),
     Metric("Merit_CV", ["exposure", "merit"], over="item", **{**_DISPERSION, "formula": _exposure_to_merit_cv}),
+    # Sapiezynski et al. 2019: due to a group is its share of the test items, of the catalogue, or the same as to all
+    Metric("AWRF", ["discounted", "merit"], exposure.awrf, **_DISTANCE),
+    Metric("AWRF_Population", ["discounted", "population"], exposure.awrf, **_DISTANCE),
+    Metric("AWRF_Uniform", ["discounted"], exposure.awrf_uniform, **_DISTANCE),
+    # max-min fairness as in FairDiverse: what the lower half of the groups has of all exposure
+    Metric("MMF", ["exposure"], exposure.max_min_share, "item", best=inf, bounds=(0.0, 0.5)),
 )
 
 BASES = ("Recall", "NDCG", "Hit", "MRR", "MAP", "Precision")

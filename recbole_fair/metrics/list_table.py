@@ -130,23 +130,35 @@ def _exposure(table: RankingTable, groups: Groups, k: int) -> Terms:
     return exposure.exposure(table.lists[:, :k], groups.membership)
 
 
+def _discounted(table: RankingTable, groups: Groups, k: int) -> Terms:
+    return exposure.exposure(table.lists[:, :k], groups.membership, "log")
+
+
+def _population(table: RankingTable, groups: Groups, _: int) -> Terms:
+    return exposure.population(groups.membership, len(table.users))
+
+
 def _merit(table: RankingTable, groups: Groups, _: int) -> Terms:
     relevant = table.relevant[groups.field]
     return exposure.merit(relevant, relevant.sum(axis=1))
 
 
-# What can be said of an item group: two utilities, P(recommended | relevant), P(recommended), exposure, merit.
+# What can be said of an item group: two utilities, P(recommended | relevant), P(recommended), exposure (discounted by
+# rank too), merit, and its share of the catalogue.
 _OF_ITEMS = {
     "recall": _recall,
     "hit": _hit,
     "recommended_given_relevant": _recommended_given_relevant,
     "recommended": _recommended,
     "exposure": _exposure,
+    "discounted": _discounted,
+    "population": _population,
     "merit": _merit,
 }
 
 
-OF_LISTS = frozenset({"recommended", "exposure"})  # what cannot be told without the lists themselves
+# What cannot be told without the lists or the catalogue.
+OF_LISTS = frozenset({"recommended", "exposure", "discounted", "population"})
 
 
 def by_field(groupings: Sequence[Groups]) -> dict[str, Groups]:

@@ -111,6 +111,10 @@ class Strategy:
         """
         raise NotImplementedError
 
+    def collector(self, usual: Callable[..., Any], config: Any, items: Any) -> Any:
+        """What gathers the lists of an evaluation, as `usual(config, items)` unless lists are made otherwise."""
+        return usual(config, items)
+
     def blame(self, model: nn.Module, batch: Batch) -> str:
         """Whose gradient is not finite, asked once such a gradient was found; empty where nothing can be said."""
         return ""
@@ -233,6 +237,10 @@ class GroupStrategy(Strategy):
             self.loss(model, batch)
         assert self.kept.samples is not None
         return self.kept.samples
+
+    def collector(self, usual: Callable[..., Any], config: Any, items: Any) -> Any:
+        """What gathers the lists of an evaluation, as `usual(config, items)` unless lists are made otherwise."""
+        return usual(config, items)
 
     def blame(self, model: nn.Module, batch: Batch) -> str:
         """Compute the batch once more, plainly, and look at each group's own loss, then at its gradient."""

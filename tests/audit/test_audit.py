@@ -30,6 +30,7 @@ Toy = Callable[..., dict[str, Any]]
 METRICS = [
     "Recall", "NDCG", "Hit", "MRR", "MAP", "Precision", "CV", "MIN", "REO", "RSP", "Exposure_CV", "Merit_CV",
     "Gap_NDCG", "Ratio_Recall", "CV_Hit", "MIN_MRR", "ItemCoverage", "GiniIndex", "ShannonEntropy", "AveragePopularity",
+    "AWRF", "AWRF_Population", "AWRF_Uniform", "MMF",
 ]  # fmt: skip
 GROUPS: dict[str, Any] = {"item_groups": ["pop", "genre"], "genre_field": "genre", "user_groups": ["gender"]}
 

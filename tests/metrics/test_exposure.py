@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.distance import jensenshannon
 from scipy.stats import entropy as scipy_entropy
 
 from recbole_fair.errors import UsageError
@@ -92,6 +93,41 @@ def test_exposure_to_merit_against_a_loop(case: Lists) -> None:
         liked = sum(relevant[:, g])
         expected = (shown / slots) / (liked / sum(held_out)) if slots and liked else math.nan
         assert found[g] == pytest.approx(expected, nan_ok=True)
+
+
+@fast
+@given(CASES)
+def test_awrf_and_mmf_against_loops(case: Lists) -> None:
+    groups = case.membership.shape[1]
+    shown, places = [0.0] * groups, [0.0] * groups
+    for listed in case.lists:
+        for rank, item in enumerate(listed, start=1):
+            for g in range(groups):
+                shown[g] += case.membership[item, g] / math.log2(rank + 1)
+                places[g] += case.membership[item, g]
+    sizes = [int(case.membership[1:, g].sum()) for g in range(groups)]
+    discounted = exposure(case.lists, case.membership, "log").value()
+    for target, found in (
+        (sizes, formulas.awrf(discounted, formulas.population(case.membership, len(case.lists)).value())),
+        ([1] * groups, formulas.awrf_uniform(discounted)),
+    ):
+        if groups < 2 or not sum(shown) or not sum(target):
+            assert math.isnan(float(found))
+            continue
+        distance = jensenshannon(np.array(shown) / sum(shown), np.array(target) / sum(target), base=2) ** 2
+        assert float(found) == pytest.approx(distance, abs=1e-9)
+    share = formulas.max_min_share(exposure(case.lists, case.membership).value())
+    defined = groups > 1 and sum(places) > 0
+    expected = sum(sorted(places)[: groups // 2]) / sum(places) if defined else math.nan
+    assert float(share) == pytest.approx(expected, nan_ok=True)
+
+
+def test_awrf_and_mmf_of_resamplings_and_of_absent_groups() -> None:
+    shown, target = np.array([[0.5, 0.5], [1.0, 0.0]]), np.array([[0.5, 0.5], [0.0, 1.0]])
+    np.testing.assert_allclose(formulas.awrf(shown, target), [0, 1])
+    assert float(formulas.awrf(np.array([0.2, 0.3, 0.5]), np.array([0.4, 0.6, np.nan]))) == pytest.approx(0)
+    assert float(formulas.max_min_share(np.array([0.6, np.nan, 0.2, 0.2]))) == pytest.approx(0.2)
+    assert math.isnan(float(formulas.max_min_share(np.array([0.6, np.nan]))))
 
 
 def slow_relative_deviation(values: list[float]) -> float:

@@ -15,7 +15,8 @@ from recbole_fair import run
 from recbole_fair.errors import UsageError
 from recbole_fair.registry import resolve
 from recbole_fair.runner import open_run
-from recbole_fair.strategies.offset import Point, choose, path
+from recbole_fair.strategies.after import Point, choose
+from recbole_fair.strategies.offset import path
 from recbole_fair.training import offsets as rescoring
 
 Toy = Callable[..., dict[str, Any]]
@@ -32,9 +33,9 @@ def planted(offsets: torch.Tensor) -> Point:
 
 def test_the_way_leads_to_equal_utilities_and_starts_without_offsets() -> None:
     points = path(planted, 2, 200, 0.2)
-    assert points[0].offsets == (0.0, 0.0)
+    assert points[0].setting == (0.0, 0.0)
     assert points[-1].utilities == pytest.approx((0.25, 0.25), abs=1e-3)
-    assert all(sum(point.offsets) == pytest.approx(0, abs=1e-4) for point in points)
+    assert all(sum(point.setting) == pytest.approx(0, abs=1e-4) for point in points)
     cvs = [point.cv for point in points]
     assert cvs == sorted(cvs, reverse=True), "each step is fairer here"
 
@@ -42,14 +43,14 @@ def test_the_way_leads_to_equal_utilities_and_starts_without_offsets() -> None:
 def test_a_step_is_that_of_the_formula() -> None:
     points = path(planted, 2, 1, 0.2)
     expected = np.array([0.2 * (0.25 - 0.4) / 0.25, 0.2 * (0.25 - 0.1) / 0.25])
-    assert points[1].offsets == pytest.approx(tuple(expected - expected.mean()))
+    assert points[1].setting == pytest.approx(tuple(expected - expected.mean()))
 
 
 def test_an_absent_group_is_left_where_it_is_and_a_model_without_hits_has_no_way() -> None:
     def absent(offsets: torch.Tensor) -> Point:
         return Point(tuple(offsets.tolist()), 1.0, (0.4, 0.2, float("nan")), 0.3, 0.2)
 
-    step = np.array(path(absent, 3, 1, 0.1)[1].offsets)
+    step = np.array(path(absent, 3, 1, 0.1)[1].setting)
     assert step[2] == pytest.approx(0, abs=1e-6), "the others moved as far up as down"
 
     def nothing(offsets: torch.Tensor) -> Point:
@@ -136,7 +137,7 @@ def test_names_stack_only_where_the_last_works_after_training() -> None:
 
 def test_groups_of_users_cannot_be_shifted(toy: Toy, tmp_path: Path, base: str) -> None:
     given = {"data_path": toy("MF")["data_path"], "run_dir": str(tmp_path / "offset"), "fair_group": "gender"}
-    with pytest.raises(UsageError, match="Offset shifts items"):
+    with pytest.raises(UsageError, match="Offset moves items"):
         run(strategy="Offset", base=base, **given)
 
 

@@ -1,0 +1,47 @@
+"""The strongest re-ranking that keeps a share of the accuracy on validation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from recbole_fair.rerank.candidates import BoolArray, Candidates, IntArray
+from recbole_fair.rerank.methods import Method
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A strength and what is left of NDCG@K on validation."""
+
+    strength: float
+    ndcg: float
+
+
+def trials(method: Method, candidates: Candidates, liked: IntArray) -> list[Trial]:
+    """Every strength of the method's grid; liked [U] counts the validation items of each user, listed or not."""
+    assert candidates.relevant is not None
+    found = []
+    for strength in method.strengths:
+        places = method.choose(candidates, strength)
+        hit = np.take_along_axis(candidates.relevant, places, axis=1)
+        found.append(Trial(strength, ndcg(hit, liked)))
+    return found
+
+
+def strongest(found: Sequence[Trial], budget: float) -> Trial:
+    """The trial of the largest strength whose NDCG is at least `budget` of that without re-ranking, the first."""
+    return max((one for one in found if one.ndcg >= budget * found[0].ndcg), key=lambda one: one.strength)
+
+
+def ndcg(hit: BoolArray, liked: IntArray) -> float:
+    """Mean over users who like anything of sum_k hit_k / log2(k + 1) over its largest possible value.
+
+    >>> ndcg(np.array([[False, True], [True, False]]), np.array([1, 0])) == 1 / np.log2(3)
+    True
+    """
+    gains = 1 / np.log2(np.arange(hit.shape[1]) + 2)
+    counted = liked > 0
+    ideal = np.cumsum(gains)[np.minimum(liked[counted], hit.shape[1]) - 1]
+    return float((hit[counted] @ gains / ideal).mean())
