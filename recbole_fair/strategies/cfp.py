@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_fair.errors import TrainingError, UsageError
-from recbole_fair.models.adversary import UNKNOWN, Adversary, balanced_rows, random_subset
+from recbole_fair.models.adversary import UNKNOWN, Adversary, balanced_rows, left_out, random_subset
 from recbole_fair.models.p5.cfp import Schedule, Step
 from recbole_fair.models.p5.fair import Prompted
 from recbole_fair.models.p5.loader import Examples
@@ -103,11 +103,8 @@ class CounterfactualPrompt(Strategy):
         return balanced_rows(classes, len(users)) if bool((classes != UNKNOWN).any()) else None
 
     def notes(self) -> list[str]:
-        """Users whose attribute is unknown: no adversary sees them."""
-        counts = {name: int((classes[1:] == UNKNOWN).sum()) for name, classes in self.classes.items()}
-        left_out = {name: count for name, count in counts.items() if count}
-        return [f"{self.config.name}: {count} users without {name} are left out of its adversary"
-                for name, count in left_out.items()]  # fmt: skip
+        """Users that no adversary sees."""
+        return [f"{self.config.name}: {note}" for note in left_out(self.classes)]
 
     def state_dict(self) -> dict[str, Any]:
         """The adversaries, the prompt's optimiser and the batches made; the prompt is the model's."""

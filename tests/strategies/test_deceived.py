@@ -34,7 +34,7 @@ class Stub(nn.Module):
 def deceived(model: nn.Module, weight: float) -> Deceived:
     config: dict[str, Any] = {
         "adversary_weight": weight, "adversary_steps": 2, "adversary_learning_rate": 0.01, "device": "cpu",
-        "enable_amp": False,
+        "enable_amp": False, "hold_labels": 0.0,
     }  # fmt: skip
     nobody = torch.zeros(0, dtype=torch.long)
     strategy = Deceived(TrainingView(config, make_groups=lambda: None, users=nobody, items=nobody))  # type: ignore[arg-type, return-value]

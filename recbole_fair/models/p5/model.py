@@ -8,8 +8,9 @@ task (the user's latest items) or the direct one (the candidates); judged by `ju
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from recbole_fair.models.p5.prompts import Prompt, PromptBatch, collate, user_me
 from recbole_fair.models.p5.ranking import Trie, log_likelihood
 from recbole_fair.models.p5.wording import Wording
 
+PLACES = ("user", "all", "decoder")  # of a state: see `state_at`
 _AT_ONCE = 64  # users that are encoded and ranked together
 
 
@@ -115,8 +117,15 @@ class P5(GeneralRecommender):
 
     def user_states(self, batch: Any) -> Tensor:
         """States [B, D] at `state_place`, each from the history before the test part."""
-        users = batch[self.USER_ID].tolist()
-        return self.states_of(users, "test", self.place)
+        return self._states_at(self.place, batch)
+
+    @property
+    def other_states(self) -> Mapping[str, Callable[[Any], Tensor]]:
+        """The same at the other places, which the probe reports beside."""
+        return {place: partial(self._states_at, place) for place in PLACES if place != self.place}
+
+    def _states_at(self, place: str, batch: Any) -> Tensor:
+        return self.states_of(batch[self.USER_ID].tolist(), "test", place)
 
     def states_of(self, users: list[int], phase: str, place: str) -> Tensor:
         """States [B, D] of users, from the sequential prompt of what is known before a part."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,12 @@ import torch
 from toy import toy_keys, write_toy
 
 from recbole_fair import run, storage
+from recbole_fair.data.held_labels import held_back
 from recbole_fair.errors import UsageError
 from recbole_fair.models.p5.loader import Examples, PromptLoader
 from recbole_fair.models.p5.prompts import collate
+from recbole_fair.report.statistics.evaluated import evaluated
+from recbole_fair.report.users import read_users
 from recbole_fair.runner import open_run
 
 SMALL: dict[str, Any] = {
@@ -210,13 +214,62 @@ def test_the_probe_reads_states_at_every_place(home: Path, finished: Finished, p
     assert torch.isfinite(states).all()
 
 
-def test_a_run_is_probed(home: Path, finished: Finished, tmp_path: Path) -> None:
+QUICK_PROBE: dict[str, Any] = {
+    "probe": ["gender"], "probe_folds": 2, "probe_repeats": 1, "probe_shuffles": 2, "min_class_users": 10,
+    "probe_attackers": ["logistic"],
+}  # fmt: skip
+
+
+def test_a_run_is_probed_at_all_three_places(home: Path, finished: Finished, tmp_path: Path) -> None:
     result = run(
-        **keys(home, "CFP", tmp_path / "run", sensitive_attribute="gender", base=str(finished["P5"])),
-        probe=["gender"], probe_folds=2, probe_repeats=1, probe_shuffles=2, min_class_users=10,
-        probe_attackers=["logistic"],
-    )  # fmt: skip
-    assert 0 <= result.test["attr_auc[gender]"] <= 1
+        **keys(home, "CFP", tmp_path / "run", sensitive_attribute="gender", base=str(finished["P5"])), **QUICK_PROBE
+    )
+    users = read_users(tmp_path / "run")
+    places = ["attr_auc[gender]", "attr_auc_all[gender]", "attr_auc_decoder[gender]"]
+    assert {key for key in result.test if key.startswith("attr_auc")} == {*places, "attr_auc_null[gender]"}
+    assert len({result.test[key] for key in places}) == 3
+    for key in places:  # so the paired tests of a report can be made
+        assert evaluated(users, key, result.test[key]) is not None
+    _, data, model = opened(tmp_path / "run")
+    where = model.other_states["decoder"]
+    with torch.no_grad():
+        batch = {"user_id": data.test.uid_list[:3]}
+        torch.testing.assert_close(where(batch), model.states_of(batch["user_id"].tolist(), "test", "decoder"))
+
+
+@pytest.mark.parametrize("row", ["CFP", "Erase"])
+def test_labels_that_are_held_back_teach_the_defence_nothing(
+    home: Path, finished: Finished, tmp_path: Path, row: str
+) -> None:
+    """Their users' genders are turned round: not one weight moves."""
+    given = {**SETTINGS[row], "base": str(finished["P5"]), "hold_labels": 0.3}
+    run(**keys(home, row, tmp_path / "run", **given))
+    _, data, _ = opened(tmp_path / "run")
+    held = held_back({"hold_labels": 0.3, "split_seed": 2020}, data.dataset.user_num)
+    users = dict(zip(data.names("user").tolist(), held.tolist(), strict=True))
+    shutil.copytree(home / "toy", tmp_path / "toy")
+    head, *lines = (tmp_path / "toy" / "toy.user").read_text().splitlines()
+    turned = {"F": "M", "M": "F", "": ""}
+    rows = [line.split("\t") for line in lines]
+    rows = [[one, turned[own] if users[one] else own, age] for one, own, age in rows]
+    (tmp_path / "toy" / "toy.user").write_text("\n".join([head, *("\t".join(row) for row in rows)]) + "\n")
+    run(**keys(home, row, tmp_path / "other", **given, data_path=str(tmp_path)))
+    own, other = (storage.read_tensors(tmp_path / name / "model.safetensors")[0] for name in ("run", "other"))
+    assert all(torch.equal(value, other[name]) for name, value in own.items())
+
+
+def test_held_labels_are_probed_apart_by_an_attacker_of_these_users_alone(
+    home: Path, finished: Finished, tmp_path: Path
+) -> None:
+    given = keys(home, "P5", tmp_path / "run", load=str(finished["P5"]), hold_labels=0.9)
+    result = run(**{**given, **QUICK_PROBE})
+    config, data, _ = opened(finished["P5"])
+    held = held_back({**config.effective, "hold_labels": 0.9}, data.dataset.user_num)
+    tokens = set(data.names("user")[held].tolist())
+    rows = [line.split("\t") for line in (tmp_path / "run" / "probe.tsv").read_text().splitlines()[1:]]
+    asked = {user for user, attribute, *_ in rows if attribute == "gender@decoder_unseen"}
+    assert asked == tokens - {"uF0"}
+    assert evaluated(read_users(tmp_path / "run"), "attr_auc_unseen[gender]", result.test["attr_auc_unseen[gender]"])
 
 
 def test_a_killed_cfp_goes_on_as_if_it_had_not_been(home: Path, finished: Finished, tmp_path: Path) -> None:
