@@ -64,7 +64,7 @@ class Adversary:
 
     def loss(self, states: Tensor, classes: Tensor) -> Tensor:
         """L_dis for whoever made the states, to be subtracted; the discriminator gets no gradient."""
-        with _frozen(self.discriminator):
+        with frozen(self.discriminator):
             return _cross_entropy(self.discriminator(states), classes)
 
     def state_dict(self) -> dict[str, Any]:
@@ -85,7 +85,8 @@ def _cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
 
 
 @contextmanager
-def _frozen(module: nn.Module) -> Iterator[None]:
+def frozen(module: nn.Module) -> Iterator[None]:
+    """No gradient for the parameters of a module inside the block."""
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     for parameter in trained:
         parameter.requires_grad_(False)

@@ -3,10 +3,10 @@
     [p_1 .. p_P, x_1 .. x_L]  through every frozen layer, each followed by   h + W_up gelu(W_down h)
 
 P learned vectors stand before the items, so that every position attends to them; they are taken off again behind the
-last layer, and whoever calls the encoder sees the items' places alone. Masks stay: padding is hidden, SASRec's items see
-no later item (nor do its prompts), BERT4Rec's see all. One set of prompts and adapters hides one set of attributes. The
-paper writes its prompts from the user's attributes; here they are the same for everybody, since a recommender that is to
-know nothing of an attribute should not be given it.
+last layer, and whoever calls the encoder sees the items' places alone. Masks stay: padding is hidden, SASRec's items
+see no later item (its prompts see none), BERT4Rec's see all. One set of prompts and adapters hides one set of
+attributes. UP5 says no more than that prompts are appended and adapters inserted; here they are the same for all users,
+since a recommender that is to know nothing of an attribute should not be given it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class SelectiveEncoder(nn.Module):
         return [states[:, len(self.prompts) :]]
 
     def _with_prompts(self, mask: Tensor) -> Tensor:
-        """Of [B, 1, Q, L]: prompts are keys that all see. Where each query has a row (SASRec), they see prompts alone."""
+        """Of [B, 1, Q, L]: all see the prompts. Where each query has a row of its own (SASRec), these see prompts alone."""
         length = len(self.prompts)
         wider = functional.pad(mask, (length, 0))
         if mask.shape[2] == 1:

@@ -8,7 +8,7 @@ standard deviation of .06; and what chance gives stands beside. An AUC below .5 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
@@ -25,6 +25,7 @@ from recbole_fair.probe.attack import (
     IntArray,
     Plan,
     attack,
+    attack_by,
     detectable,
     null_aucs,
     told_from_chance,
@@ -153,7 +154,7 @@ def check(config: Config, data: Data, trainer: FairTrainer) -> None:
     attributes = named.probed_groups(config, data)
     if not attributes:
         return
-    attackers_of(config)
+    attackers_of(config, trainer.model)
     for groups in attributes:
         _targets(config, groups, data.test.uid_list.numpy())
     kept = checkpoint.random_state()
@@ -165,13 +166,13 @@ def check(config: Config, data: Data, trainer: FairTrainer) -> None:
 
 def probe_run(config: Config, data: Data, trainer: FairTrainer, attributes: Sequence[Groups] | None = None) -> Probed:
     """Probe the states under the trainer's weights for `attributes`; without them for the key `probe`."""
-    attackers, plan = attackers_of(config), plan_of(config)
+    attackers, plan = attackers_of(config, trainer.model), plan_of(config)
     wanted = named.probed_groups(config, data) if attributes is None else attributes
     users, shuffles = data.test.uid_list.numpy(), int(config["probe_shuffles"])
     targets = [_targets(config, groups, users) for groups in wanted]
     states, elsewhere = user_states(trainer, data), other_states(trainer, data)
     findings = [
-        _finding(own, target, reading, attackers, plan, shuffles)
+        _finding(own, target, reading, attackers[:1] if reading else attackers, plan, shuffles, trainer.model)
         for subsets in targets
         for place, own in {"": states, **elsewhere}.items()
         for whose, target in subsets.items()
@@ -186,16 +187,24 @@ def plan_of(config: Config) -> Plan:
     return Plan(config["probe_split"], folds, repeats, config["probe_average"], int(config["split_seed"]))
 
 
-def attackers_of(config: Config) -> list[str]:
-    """`probe_attackers`, the chosen one first."""
+def attackers_of(config: Config, model: Any = None) -> list[str]:
+    """`probe_attackers`, the chosen one first, which reads states; others may be prompts that a model offers (P5)."""
     given = config["probe_attackers"]
     names = list(dict.fromkeys([given] if isinstance(given, str) else given))
+    known = [*ATTACKERS, *getattr(model, "prompt_attackers", ())]
     for name in names:
-        if name not in ATTACKERS:
-            known = ", ".join(ATTACKERS)
-            raise UsageError(f"probe_attackers={name!r}: no such attacker.{nearest(name, ATTACKERS)} Known: {known}")
+        if name not in known:
+            raise UsageError(
+                f"probe_attackers={name!r}: no such attacker of {config.name}.{nearest(name, known)}"
+                f" Known: {', '.join(known)}"
+            )
     if not names:
         raise UsageError(f"probe_attackers: name at least one of {', '.join(ATTACKERS)}")
+    if names[0] not in ATTACKERS:
+        raise UsageError(
+            f"probe_attackers={names}: attr_auc and what chance gives are of a classifier; name"
+            f" {' or '.join(ATTACKERS)} first"
+        )
     return names
 
 
@@ -206,14 +215,29 @@ def _targets(config: Config, groups: Groups, users: IntArray) -> dict[str, Targe
 
 
 def _finding(
-    states: States, target: Target, reading: str, attackers: Sequence[str], plan: Plan, shuffles: int
+    states: States, target: Target, reading: str, attackers: Sequence[str], plan: Plan, shuffles: int, model: Any
 ) -> Finding:
     values = states.values[target.users]
     attacks = {
-        name: attack(values, target.classes, name, plan) for name in (attackers[:1] if reading else attackers)
+        name: attack(values, target.classes, name, plan)
+        if name in ATTACKERS
+        else _asked(model.prompt_attackers[name], states.users[target.users], target, plan)
+        for name in attackers
     }
     null = np.empty(0) if reading else null_aucs(values, target.classes, attackers[0], plan, shuffles)
     return Finding(target, attacks, null, reading)
+
+
+def _asked(attacker: Any, users: IntArray, target: Target, plan: Plan) -> Attack:
+    """One draw of the folds, for an attacker that asks the model in words."""
+
+    def told(seen: IntArray, held_out: IntArray, seed: int) -> FloatArray:
+        said: FloatArray = attacker(
+            target.attribute, target.names, users[seen], target.classes[seen], users[held_out], seed
+        )
+        return said
+
+    return attack_by(told, target.classes, replace(plan, repeats=1))
 
 
 def _lines(findings: Sequence[Finding]) -> Iterator[str]:

@@ -7,7 +7,7 @@ sends the encoder's states through LEACE's affine map (models/erase.py) before t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,27 +60,26 @@ class OnFrozenP5(P5):
 
 
 class Prompted(OnFrozenP5):
-    """A P5 under a prompt that hides attributes; `prompt` is what is trained."""
+    """A P5 under a prompt that hides attributes; `prompt` is what is trained, `key_values` what it says now."""
 
     prompt: nn.Module
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
-        self.prefixes = Prefixes(self.language)
         self.hidden = tuple(sensitive(config))
+        prompts = inputs_of(dataset).prompts
+        assert prompts is not None  # Wording.of has refused that
+        self.attributes = prompts.attributes
+
+    def values_of(self, attribute: str) -> list[str]:
+        """The words for an attribute's values, as `attribute_words` has them."""
+        own = self.attributes[attribute]
+        return [own.worded(value, 0) for value in own.values]
 
     @classmethod
     def train_loader(cls, config: Any, part: Any) -> PromptLoader:
         """An epoch is at most `rounds` batches of Algorithm 1."""
         return PromptLoader(config, part, most=int(config["rounds"]))
-
-    def key_values(self) -> KeyValues:
-        """The prompt for the attributes that are hidden now."""
-        raise NotImplementedError
-
-    def steered(self) -> AbstractContextManager[None]:
-        """Every pass goes under the prompt."""
-        return self.prefixes.attached(self.key_values())
 
     @contextmanager
     def hiding(self, attributes: Sequence[str]) -> Iterator[None]:
@@ -130,7 +129,9 @@ class CFPMixture(Prompted):
         if config.get("model") != "CFP" or config.get("sensitive_attribute") not in (attribute, [attribute]):
             raise UsageError(f"bases: {attribute}: {folder} is no CFP run that hides {attribute}")
         if config.get("hold_labels", 0.0) != mine:
-            raise UsageError(f"bases: {attribute}: {folder} has another hold_labels than {mine}, so it saw other labels")
+            raise UsageError(
+                f"bases: {attribute}: {folder} has another hold_labels than {mine}, so it saw other labels"
+            )
         beneath = storage.read_json(folder / "result.json").get("base")
         if beneath is None or weights_of(Path(beneath)) != weights_of(self.base):
             raise UsageError(f"bases: {attribute}: {folder} was trained on another P5 than {self.base}")
@@ -153,6 +154,10 @@ class Erase(OnFrozenP5):
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
+        if self.backbone.kind == "causal":
+            raise UsageError(
+                f"base_llm={config['base_llm']!r}: Erase stands behind an encoder, and this model has none"
+            )
         self.erased = config["erase"]
         self.classes = self._classes(config, dataset)  # [U, A]
         self.unused = nn.Parameter(torch.zeros(1))  # the host's optimiser needs one parameter
@@ -214,4 +219,3 @@ def _check_same(config: Any, base: Path) -> None:
                 f"base={base}: has {key}={theirs.get(key)!r}, this run {config.effective[key]!r}; set {key} to the"
                 " base's, or take base=auto"
             )
-
