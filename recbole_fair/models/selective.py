@@ -56,7 +56,7 @@ class SelectiveEncoder(nn.Module):
         return [states[:, len(self.prompts) :]]
 
     def _with_prompts(self, mask: Tensor) -> Tensor:
-        """Of [B, 1, Q, L]: all see the prompts. Where each query has a row of its own (SASRec), these see prompts alone."""
+        """Of [B, 1, Q, L]: all see the prompts, which see prompts alone where each query has a row (SASRec)."""
         length = len(self.prompts)
         wider = functional.pad(mask, (length, 0))
         if mask.shape[2] == 1:

@@ -57,7 +57,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def finished(home: Path) -> Finished:
     """The folder of one run of every row; all stand on the same P5."""
-    folders = {row: home / row for row in [*SETTINGS, "age"]}
+    folders = {row: home / row for row in [*SETTINGS, "age", "P5-causal", "CFP-causal"]}
     on_p5 = {"base": str(folders["P5"])}
     singles = {"gender": str(folders["CFP"]), "age": str(folders["age"])}
     run(**keys(home, "P5", folders["P5"]))
@@ -65,6 +65,10 @@ def finished(home: Path) -> Finished:
     run(**keys(home, "CFP", folders["age"], sensitive_attribute="age", **on_p5))
     run(**keys(home, "CFP-Mixture", folders["CFP-Mixture"], **SETTINGS["CFP-Mixture"], **on_p5, bases=singles))
     run(**keys(home, "Erase", folders["Erase"], **SETTINGS["Erase"], **on_p5))
+    causal = {"base_llm": "tiny-causal"}
+    run(**keys(home, "P5", folders["P5-causal"], **causal))
+    on_causal = {**SETTINGS["CFP"], **causal, "base": str(folders["P5-causal"])}
+    run(**keys(home, "CFP", folders["CFP-causal"], **on_causal))
     return folders
 
 
@@ -84,7 +88,7 @@ def asked(data: Any) -> tuple[torch.Tensor, torch.Tensor]:
     return users, torch.tensor([row[:shortest] for row in items])
 
 
-@pytest.mark.parametrize("row", list(SETTINGS))
+@pytest.mark.parametrize("row", [*SETTINGS, "P5-causal", "CFP-causal"])
 def test_a_reloaded_run_gives_the_figures_that_were_written(finished: Finished, row: str) -> None:
     config, data, trainer = open_run(finished[row])
     again = trainer.evaluate(data.test, load_best_model=False)
@@ -148,23 +152,24 @@ def test_a_users_rank_is_of_the_history_before_the_part_that_is_judged(finished:
         assert model._known_before_judged(user, [int(valid)]).tolist() == history
 
 
-def test_scores_are_the_log_likelihood_of_the_written_item(finished: Finished) -> None:
+@pytest.mark.parametrize("row", ["P5", "P5-causal", "CFP-causal"])
+def test_scores_are_the_log_likelihood_of_the_written_item(finished: Finished, row: str) -> None:
     """rank() against the cross-entropy that training minimises, item by item."""
-    _, data, model = opened(finished["P5"])
+    _, data, model = opened(finished[row])
     users, candidates = asked(data)
     loader: PromptLoader = data.train
     with torch.no_grad():
         ranked = model.rank(users, candidates)
-        for row, user in enumerate(users.tolist()):
-            history = model._known_before_judged(user, candidates[row].tolist()).tolist()
+        for place, user in enumerate(users.tolist()):
+            history = model._known_before_judged(user, candidates[place].tolist()).tolist()
             template = model.wording.first_template("sequential")
             prompt = model.wording.prompter.sequential(template, user, history)
             batch = loader.examples(np.array([0]))
-            for place, item in enumerate(candidates[row].tolist()):
+            for column, item in enumerate(candidates[place].tolist()):
                 labels = torch.tensor([model.wording.prompter.target(item)])
                 alone = Examples(batch.users, collate([prompt], model.wording.pad), labels)
                 likelihood = -model.calculate_loss(alone) * labels.shape[1]
-                assert float(ranked[row, place]) == pytest.approx(float(likelihood), abs=1e-4)
+                assert float(ranked[place, column]) == pytest.approx(float(likelihood), abs=1e-4)
 
 
 def test_training_prompts_hold_what_came_before_their_target(finished: Finished) -> None:
@@ -203,6 +208,32 @@ def test_direct_prompts_are_learned_and_judged(home: Path, tmp_path: Path) -> No
         **keys(home, "P5", tmp_path / "run", p5_tasks=["sequential", "direct"], judged_task="direct", item_token=False)
     )
     assert result.status == "ok"
+
+
+@pytest.mark.parametrize("row", ["P5", "P5-causal"])
+@torch.no_grad()
+def test_a_state_is_read_where_its_name_says(finished: Finished, row: str) -> None:
+    """Each user alone, without padding, through the whole language model."""
+    model = opened(finished[row])[2]
+    batch = model.prompts_of([1, 2, 35], "test")
+    for user, number in enumerate([1, 2, 35]):
+        real = batch.mask[user].bool()
+        embedded = (model.language.get_input_embeddings()(batch.tokens) + model.whole_words(batch.words))[user, real]
+        start = {"decoder_input_ids": torch.tensor([[model.backbone.start]])} if row == "P5" else {}
+        out = model.language(inputs_embeds=embedded[None], output_hidden_states=True, **start)
+        last = out.encoder_last_hidden_state[0] if row == "P5" else out.hidden_states[-1][0]
+        deciding = out.decoder_hidden_states[-1][0, 0] if row == "P5" else last[-1]
+        mine = batch.user[user, real]
+        assert 0 < int(mine.sum()) < len(mine)
+        wanted = {"user": last[mine].mean(0), "all": last.mean(0), "decoder": deciding}
+        for place, state in wanted.items():
+            torch.testing.assert_close(model.states_of([number], "test", place)[0], state, atol=1e-5, rtol=1e-4)
+
+
+def test_erase_needs_an_encoder(home: Path, finished: Finished, tmp_path: Path) -> None:
+    given = {**SETTINGS["Erase"], "base_llm": "tiny-causal", "base": str(finished["P5-causal"])}
+    with pytest.raises(UsageError, match="Erase works behind an encoder"):
+        run(**keys(home, "Erase", tmp_path / "run", **given))
 
 
 @pytest.mark.parametrize("place", ["user", "all", "decoder"])
