@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recbole_fair.errors import UsageError
 from recbole_fair.metrics.formulas import FloatArray, IntArray
 from recbole_fair.models.adversary import UNKNOWN, balanced_rows, frozen
 from recbole_fair.models.p5.cfp import PrefixPrompt
@@ -55,6 +56,8 @@ class ProbingPrompt:
     """
 
     def __init__(self, model: P5, values: Sequence[str], *, learning_rate: float = _RATE) -> None:
+        if len(values) < 2:
+            raise UsageError(f"soft_prompt: asks which of at least two values a user has; there is {list(values)}")
         self.model, self.answers = model, Answers(model, values)
         device = model.whole_words.weight.device
         self.prompt = PrefixPrompt(model.prefixes.shapes, _LENGTH, width=_WIDTH, hidden=_HIDDEN, dropout=0.0).to(device)

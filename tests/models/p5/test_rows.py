@@ -51,6 +51,7 @@ Finished = dict[str, Path]
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("p5")
     write_toy(root)
+    write_toy(root, "other")
     return root
 
 
@@ -232,7 +233,7 @@ def test_a_state_is_read_where_its_name_says(finished: Finished, row: str) -> No
 
 def test_erase_needs_an_encoder(home: Path, finished: Finished, tmp_path: Path) -> None:
     given = {**SETTINGS["Erase"], "base_llm": "tiny-causal", "base": str(finished["P5-causal"])}
-    with pytest.raises(UsageError, match="Erase works behind an encoder"):
+    with pytest.raises(UsageError, match="Erase stands behind an encoder"):
         run(**keys(home, "Erase", tmp_path / "run", **given))
 
 
@@ -318,12 +319,46 @@ def test_a_killed_cfp_goes_on_as_if_it_had_not_been(home: Path, finished: Finish
     assert hashes[0] == hashes[1]
 
 
+ONE_BIN = {"age": {"all": "[0,100)"}}
 Refused = Callable[[Finished], dict[str, Any]]
 REFUSED: list[tuple[str, str, Refused]] = [
     ("CFP", "name what is to be hidden", lambda f: {"base": str(f["P5"])}),
     ("CFP", "CFP-Mixture", lambda f: {"base": str(f["P5"]), "sensitive_attribute": ["gender", "age"]}),
     ("CFP", "max_history", lambda f: {"base": str(f["P5"]), **SETTINGS["CFP"], "max_history": 3}),
     ("CFP", "own schedule", lambda f: {"base": str(f["P5"]), **SETTINGS["CFP"], "lr_schedule": "linear"}),
+    ("CFP", "1 class", lambda f: {"base": str(f["P5"]), "sensitive_attribute": "age", "group_bins": ONE_BIN}),
+    (
+        "CFP",
+        "at least two values",
+        lambda f: {
+            "base": str(f["P5"]),
+            "sensitive_attribute": "age",
+            "group_bins": ONE_BIN,
+            "discriminator": "soft_prompt",
+        },
+    ),
+    (
+        "Erase",
+        "fewer than two classes",
+        lambda f: {"base": str(f["P5"]), "sensitive_attribute": "age", "group_bins": ONE_BIN},
+    ),
+    ("CFP", "dataset='toy', this run 'other'", lambda f: {"base": str(f["P5"]), **SETTINGS["CFP"], "dataset": "other"}),
+    (
+        "CFP-Mixture",
+        "other labels than hold_labels=0.5",
+        lambda f: {
+            "base": str(f["P5"]),
+            "sensitive_attribute": ["gender", "age"],
+            "hold_labels": 0.5,
+            "bases": {"gender": str(f["CFP"]), "age": str(f["age"])},
+        },
+    ),
+    (
+        "CFP",
+        "judged users whose labels hold_labels keeps",
+        lambda f: {"base": str(f["P5"]), **SETTINGS["CFP"], **QUICK_PROBE, "hold_labels": 0.1},
+    ),
+    ("P5", "lists its candidates", lambda f: {"judged_task": "direct", "p5_tasks": "direct", "eval_protocol": "full"}),
     ("P5", "item_token=true", lambda f: {"item_init": "svd", "item_token": False}),
     ("P5", "p5_tasks", lambda f: {"p5_tasks": ["rating"]}),
     (
@@ -344,6 +379,21 @@ def test_what_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         run(**keys(home, row, tmp_path / "run", **given(finished)))
+
+
+def test_users_without_a_label_are_counted(finished: Finished) -> None:
+    said = storage.read_json(finished["CFP"] / "result.json")["warnings"]
+    assert "CFP: 1 users whose gender is unknown or held back are left out of its adversary" in said
+
+
+def test_a_small_catalogue_is_ranked_whole(home: Path, finished: Finished, tmp_path: Path) -> None:
+    run(**keys(home, "P5", tmp_path / "run", eval_protocol="full", load=str(finished["P5"])))
+    _, data, model = opened(finished["P5"])
+    users = data.test.uid_list[:3]
+    batch = {"user_id": users}
+    everything = torch.arange(model.n_items).expand(3, -1)
+    with torch.no_grad():
+        torch.testing.assert_close(model.full_sort_predict(batch).view(3, -1), model.rank(users, everything))
 
 
 def test_a_mixture_of_prompts_of_another_base_is_refused(home: Path, finished: Finished, tmp_path: Path) -> None:
