@@ -85,4 +85,4 @@ def _state(model: Any, batch: Any) -> Tensor:
         states: Tensor = model.forward(items, lengths)
         return states
     states = model.forward(model.reconstruct_test_data(items, lengths))
-    return states[torch.arange(len(states)), lengths - 1]
+    return states[torch.arange(len(states), device=states.device), lengths - 1]

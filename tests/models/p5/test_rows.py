@@ -421,3 +421,16 @@ def test_item_vectors_start_where_training_puts_them(home: Path, tmp_path: Path,
     comic = torch.tensor([token.startswith("c") for token in tokens[1:]])
     near = torch.nn.functional.normalize(vectors, dim=1) @ torch.nn.functional.normalize(vectors, dim=1).T
     assert near[comic][:, comic].mean() > near[comic][:, ~comic].mean() + 0.1
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("row", ["P5", "CFP", "Erase", "CFP-causal"])
+def test_a_row_ranks_the_same_on_a_gpu(home: Path, finished: Finished, tmp_path: Path, row: str) -> None:
+    _, data, model = opened(finished[row])
+    users, candidates = asked(data)
+    with torch.no_grad():
+        here = model.rank(users, candidates)
+        there = model.to("cuda").rank(users.cuda(), candidates.cuda()).cpu()
+        torch.testing.assert_close(here, there, atol=1e-3, rtol=1e-3)
+        state = model.states_of([1, 2, 3], "test", "decoder")
+    assert state.is_cuda
