@@ -26,7 +26,7 @@ class Selective(Counterfactual):
         assert self.view.base is not None  # bases.py asks for one
         load_frozen(model, self.view.base)
         make_selective(model, int(self.config["prefix_length"]), int(self.config["adapter_width"]))
-        self.employ(int(model.hidden_size), self.device)  # type: ignore[call-overload]
+        self.employ(int(self.config["hidden_size"]), self.device)
 
     def backward(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """L of all attributes; then their adversaries take their steps on the same states."""
