@@ -181,6 +181,7 @@ ALIASES: Mapping[str, str] = MappingProxyType({"BPR": "MF", "MultiVAE": "MultVAE
 
 _PER_SAMPLE = "groups of items or users; losses per sample"
 _HIDEABLE = "a sensitive_attribute; user vectors in one table"
+_TRANSFORMER = "a sensitive_attribute; SASRec or BERT4Rec (made first)"
 _REFINABLE = "groups of items or users; item vectors to refine"
 
 
@@ -199,6 +200,7 @@ _strategies: dict[str, Row] = {
         _strategy_row("DRORec", "dro"),
         _strategy_row("ITFR", "itfr"),
         Row("C-", "recbole_fair.strategies.counterfactual:Counterfactual", "strategy", "PCFR", _HIDEABLE),
+        Row("S-", "recbole_fair.strategies.selective:Selective", "strategy", "PFRec", _TRANSFORMER, base=ITSELF),
         Row("BiFair", "recbole_fair.strategies.bifair.method:BiFair", "strategy", "BiFair", _REFINABLE),
         Row("BiFair-Alg2", "recbole_fair.strategies.bifair.method:BiFair", "strategy", "BiFair", _REFINABLE),
         Row("Separate", "recbole_fair.strategies.bifair.separate:Separate", "strategy", "BiFair", _REFINABLE),

@@ -44,3 +44,22 @@ def test_backbones_change_the_encoder_and_keep_the_size(tmp_path: Path, backbone
     assert config["item_encoder"] == name and config["temperature"] == 0.2
     hidden = round(config["hidden_size_factor"] * width)
     assert hidden * (width + 64) == pytest.approx(1152 * (4096 + 64), rel=1e-3)
+
+
+UP5_MODELS = {
+    "up5-t5-small": "google-t5/t5-small",
+    "up5-t5-base": "google-t5/t5-base",
+    "up5-openllama-3b": "openlm-research/open_llama_3b",
+}
+
+
+@pytest.mark.parametrize("preset_name", UP5_MODELS)
+@pytest.mark.parametrize("model", ["P5", "CFP", "CFP-Mixture", "Erase"])
+def test_up5_presets_load_over_its_rows_and_lie_in_the_printed_ranges(preset_name: str, model: str) -> None:
+    config = Config(model, "ml-100k", [PAPER / f"{preset_name}.yaml"], {"sensitive_attribute": ["gender"]})
+    assert config["base_llm"] == UP5_MODELS[preset_name]
+    assert config["item_token"] is False and config["train_batch_size"] == 16
+    if model == "CFP":
+        assert config["adversary_weight"] in (1, 5, 10, 100) and config["prefix_length"] in (5, 15, 30)
+        assert config["joint_steps"] == config["recommend_steps"] == config["discriminate_steps"]
+        assert config["joint_steps"] in (10, 20) and config["discriminate_every"] == 20

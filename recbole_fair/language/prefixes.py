@@ -112,6 +112,12 @@ class Prefixes:
             )
 
 
+def joined(first: KeyValues, second: KeyValues) -> KeyValues:
+    """Two prefixes one behind the other, in every part that either has."""
+    parts = dict.fromkeys([*first, *second])
+    return {part: cat([prefix[part] for prefix in (first, second) if part in prefix], dim=-2) for part in parts}
+
+
 def _head_width(config: Any) -> int:
     return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 

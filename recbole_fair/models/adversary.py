@@ -6,7 +6,7 @@ it is deceived: min over M   L_rec - lambda L_dis                   C fixed     
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
@@ -64,7 +64,7 @@ class Adversary:
 
     def loss(self, states: Tensor, classes: Tensor) -> Tensor:
         """L_dis for whoever made the states, to be subtracted; the discriminator gets no gradient."""
-        with _frozen(self.discriminator):
+        with frozen(self.discriminator):
             return _cross_entropy(self.discriminator(states), classes)
 
     def state_dict(self) -> dict[str, Any]:
@@ -85,7 +85,8 @@ def _cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
 
 
 @contextmanager
-def _frozen(module: nn.Module) -> Iterator[None]:
+def frozen(module: nn.Module) -> Iterator[None]:
+    """No gradient for the parameters of a module inside the block."""
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     for parameter in trained:
         parameter.requires_grad_(False)
@@ -108,6 +109,16 @@ def balanced_rows(classes: Tensor, size: int, generator: torch.Generator | None 
         raise UsageError("adversary: no user has a label")
     weights = torch.where(classes == UNKNOWN, 0.0, 1 / sizes[classes.clamp(min=0)])
     return torch.multinomial(weights, size, replacement=True, generator=generator)
+
+
+def left_out(attributes: Mapping[str, Tensor]) -> list[str]:
+    """How many users each attribute's adversary never sees, in words; nothing of an attribute that all have."""
+    counts = {name: int((classes[1:] == UNKNOWN).sum()) for name, classes in attributes.items()}
+    return [
+        f"{count} users whose {name} is unknown or held back are left out of its adversary"
+        for name, count in counts.items()
+        if count
+    ]
 
 
 def random_subset(attributes: Sequence[str], generator: torch.Generator | None = None) -> tuple[str, ...]:

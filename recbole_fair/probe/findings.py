@@ -8,7 +8,7 @@ standard deviation of .06; and what chance gives stands beside. An AUC below .5 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
@@ -25,11 +25,12 @@ from recbole_fair.probe.attack import (
     IntArray,
     Plan,
     attack,
+    attack_by,
     detectable,
     null_aucs,
     told_from_chance,
 )
-from recbole_fair.probe.states import States, reader_of, user_states
+from recbole_fair.probe.states import States, other_states, reader_of, user_states
 from recbole_fair.probe.targets import Target, target_of
 from recbole_fair.registry import nearest
 from recbole_fair.settings.config import Config
@@ -41,11 +42,16 @@ HEADER = ("user_id", "attribute", "fold", "class", "score")  # of probe.tsv
 
 @dataclass(frozen=True)
 class Finding:
-    """What the attackers made of one attribute; the first of them was chosen before they were run."""
+    """What the attackers made of one attribute; the first of them was chosen before they were run.
+
+    `reading` says which states and users where it is not the model's own of all users: decoder, unseen, decoder_unseen.
+    There only the chosen attacker is asked, and what chance gives is not (`null` is empty).
+    """
 
     target: Target
     attacks: dict[str, Attack]
     null: FloatArray  # [S]
+    reading: str = ""
 
     @property
     def chosen(self) -> Attack:
@@ -56,20 +62,24 @@ class Finding:
     def values(self) -> dict[str, float]:
         """attr_auc[...] of the chosen attacker, attr_auc_<attacker>[...] of the others: never their maximum.
 
-        attr_auc_null[...] is the mean under shuffled labels.
+        attr_auc_null[...] is the mean under shuffled labels, attr_auc_<reading>[...] the chosen attacker's elsewhere.
         """
-        return {**{key: made.auc for key, made in self._named.items()}, self._key("attr_auc_null"): self.null.mean()}
+        chance = {self._key("attr_auc_null"): float(self.null.mean())} if len(self.null) else {}
+        return {key: made.auc for key, made in self._named.items()} | chance
 
     @property
     def intervals(self) -> dict[str, tuple[float, float]]:
         """Of the attacks over held-out users; of the null the range of its middle 95 %."""
-        low, high = np.quantile(self.null, [0.025, 0.975])
-        return {**{key: made.interval for key, made in self._named.items()}, self._key("attr_auc_null"): (low, high)}
+        bounds = {key: made.interval for key, made in self._named.items()}
+        if len(self.null):
+            low, high = np.quantile(self.null, [0.025, 0.975])
+            bounds[self._key("attr_auc_null")] = (low, high)
+        return bounds
 
     @property
     def _named(self) -> dict[str, Attack]:
         _chosen, *others = self.attacks
-        keys = ["attr_auc", *(f"attr_auc_{name}" for name in others)]
+        keys = [f"attr_auc_{self.reading}" if self.reading else "attr_auc", *(f"attr_auc_{name}" for name in others)]
         return {self._key(key): made for key, made in zip(keys, self.attacks.values(), strict=True)}
 
     def _key(self, metric: str) -> str:
@@ -82,18 +92,19 @@ class Finding:
         parts = [*self.target.notes]
         if absent:
             parts.append(f"without held-out or training users in some fold, left out of its macro: {', '.join(absent)}")
-        return [f"{self._key('attr_auc')}: {part}" for part in parts]
+        return [f"{next(iter(self._named))}: {part}" for part in parts]
 
     def _absent(self, present: IntArray) -> list[str]:
         return [name for place, name in enumerate(self.target.names) if place not in present]
 
     def rows(self, tokens: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         """Rows of probe.tsv: the chosen attacker's probability of each class for each held-out user."""
+        attribute = f"{self.target.attribute}@{self.reading}" if self.reading else self.target.attribute
         for number, fold in enumerate(self.chosen.folds, start=1):
             for user, row in zip(self.target.users[fold.users], fold.probabilities.tolist(), strict=True):
                 for name, score in zip(self.target.names, row, strict=True):
                     if isfinite(score):  # the attacker saw the class
-                        yield tokens[user], self.target.attribute, number, name, score
+                        yield tokens[user], attribute, number, name, score
 
 
 @dataclass(frozen=True)
@@ -143,9 +154,9 @@ def check(config: Config, data: Data, trainer: FairTrainer) -> None:
     attributes = named.probed_groups(config, data)
     if not attributes:
         return
-    attackers_of(config)
+    attackers_of(config, trainer.model)
     for groups in attributes:
-        target_of(config, groups, data.test.uid_list.numpy())
+        _targets(config, groups, data.test.uid_list.numpy())
     kept = checkpoint.random_state()
     try:
         reader_of(trainer, data)
@@ -155,11 +166,18 @@ def check(config: Config, data: Data, trainer: FairTrainer) -> None:
 
 def probe_run(config: Config, data: Data, trainer: FairTrainer, attributes: Sequence[Groups] | None = None) -> Probed:
     """Probe the states under the trainer's weights for `attributes`; without them for the key `probe`."""
-    attackers, plan = attackers_of(config), plan_of(config)
+    attackers, plan = attackers_of(config, trainer.model), plan_of(config)
     wanted = named.probed_groups(config, data) if attributes is None else attributes
-    targets = [target_of(config, groups, data.test.uid_list.numpy()) for groups in wanted]
-    states = user_states(trainer, data)
-    findings = [_finding(states, target, attackers, plan, int(config["probe_shuffles"])) for target in targets]
+    users, shuffles = data.test.uid_list.numpy(), int(config["probe_shuffles"])
+    targets = [_targets(config, groups, users) for groups in wanted]
+    states, elsewhere = user_states(trainer, data), other_states(trainer, data)
+    findings = [
+        _finding(own, target, reading, attackers[:1] if reading else attackers, plan, shuffles, trainer.model)
+        for subsets in targets
+        for place, own in {"": states, **elsewhere}.items()
+        for whose, target in subsets.items()
+        for reading in ["_".join(filter(None, (place, whose)))]
+    ]
     return Probed(tuple(findings), states, tuple(map(str, data.tokens(data.dataset.uid_field)[states.users])))
 
 
@@ -169,23 +187,57 @@ def plan_of(config: Config) -> Plan:
     return Plan(config["probe_split"], folds, repeats, config["probe_average"], int(config["split_seed"]))
 
 
-def attackers_of(config: Config) -> list[str]:
-    """`probe_attackers`, the chosen one first."""
+def attackers_of(config: Config, model: Any = None) -> list[str]:
+    """`probe_attackers`, the chosen one first, which reads states; others may be prompts that a model offers (P5)."""
     given = config["probe_attackers"]
     names = list(dict.fromkeys([given] if isinstance(given, str) else given))
+    known = [*ATTACKERS, *getattr(model, "prompt_attackers", ())]
     for name in names:
-        if name not in ATTACKERS:
-            known = ", ".join(ATTACKERS)
-            raise UsageError(f"probe_attackers={name!r}: no such attacker.{nearest(name, ATTACKERS)} Known: {known}")
+        if name not in known:
+            raise UsageError(
+                f"probe_attackers={name!r}: no such attacker of {config.name}.{nearest(name, known)}"
+                f" Known: {', '.join(known)}"
+            )
     if not names:
         raise UsageError(f"probe_attackers: name at least one of {', '.join(ATTACKERS)}")
+    if names[0] not in ATTACKERS:
+        raise UsageError(
+            f"probe_attackers={names}: attr_auc and what chance gives are of a classifier; name"
+            f" {' or '.join(ATTACKERS)} first"
+        )
     return names
 
 
-def _finding(states: States, target: Target, attackers: Sequence[str], plan: Plan, shuffles: int) -> Finding:
+def _targets(config: Config, groups: Groups, users: IntArray) -> dict[str, Target]:
+    """All judged users, and beside them those whose labels were held back, if any were."""
+    everybody = {"": target_of(config, groups, users)}
+    return everybody | {"unseen": target_of(config, groups, users, unseen=True)} if config["hold_labels"] else everybody
+
+
+def _finding(
+    states: States, target: Target, reading: str, attackers: Sequence[str], plan: Plan, shuffles: int, model: Any
+) -> Finding:
     values = states.values[target.users]
-    attacks = {name: attack(values, target.classes, name, plan) for name in attackers}
-    return Finding(target, attacks, null_aucs(values, target.classes, attackers[0], plan, shuffles))
+    attacks = {
+        name: attack(values, target.classes, name, plan)
+        if name in ATTACKERS
+        else _asked(model.prompt_attackers[name], states.users[target.users], target, plan)
+        for name in attackers
+    }
+    null = np.empty(0) if reading else null_aucs(values, target.classes, attackers[0], plan, shuffles)
+    return Finding(target, attacks, null, reading)
+
+
+def _asked(attacker: Any, users: IntArray, target: Target, plan: Plan) -> Attack:
+    """One draw of the folds, for an attacker that asks the model in words."""
+
+    def told(seen: IntArray, held_out: IntArray, seed: int) -> FloatArray:
+        said: FloatArray = attacker(
+            target.attribute, target.names, users[seen], target.classes[seen], users[held_out], seed
+        )
+        return said
+
+    return attack_by(told, target.classes, replace(plan, repeats=1))
 
 
 def _lines(findings: Sequence[Finding]) -> Iterator[str]:
@@ -195,8 +247,10 @@ def _lines(findings: Sequence[Finding]) -> Iterator[str]:
         for place, (name, made) in enumerate(finding.attacks.items()):
             interval = "-".join(map(_shown, made.interval)) if np.isfinite(made.auc) else "-"
             spreads = (_shown(_spread(made.by_fold)), _shown(_spread(made.by_draw)))
-            shown = name if place else f"{name} (chosen)"
+            shown = finding.reading or (name if place else f"{name} (chosen)")
             yield _line(label, shown, _shown(made.auc), interval, *spreads, _shown(made.accuracy))
+        if finding.reading:
+            continue
         yield _line(label, "shuffled labels", _shown(finding.null.mean()), "", "", _shown(_spread(finding.null)))
         yield _line(label, "majority class", _shown(0.5), "", "", "", _shown(sizes.max() / sizes.sum()))
         yield _resolution(finding)

@@ -35,6 +35,18 @@ def user_states(trainer: FairTrainer, data: Data) -> States:
     """States of all judged users, under the weights that the model has now."""
     trainer.model.eval()
     source, read = reader_of(trainer, data)
+    return _all_of(trainer, data, source, read)
+
+
+@torch.no_grad()
+def other_states(trainer: FairTrainer, data: Data) -> dict[str, States]:
+    """What else a model can be read by, by name: its `other_states`, where it has any (P5)."""
+    trainer.model.eval()
+    readers = getattr(trainer.model, "other_states", {})
+    return {name: _all_of(trainer, data, f"other_states[{name}]", read) for name, read in readers.items()}
+
+
+def _all_of(trainer: FairTrainer, data: Data, source: str, read: Read) -> States:
     rows = []
     for batch in _batches(trainer, data, data.test.step):
         state = read(batch)

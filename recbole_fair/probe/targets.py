@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from recbole_fair.data.held_labels import held_back
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
 from recbole_fair.settings.config import Config
@@ -31,20 +32,25 @@ class Target:
         return np.bincount(self.classes, minlength=len(self.names))
 
 
-def target_of(config: Config, groups: Groups, users: IntArray) -> Target:
-    """Users with exactly one known value of an attribute, in classes of at least `min_class_users`."""
+def target_of(config: Config, groups: Groups, users: IntArray, *, unseen: bool = False) -> Target:
+    """Users with exactly one known value of an attribute, in classes of at least `min_class_users`.
+
+    `unseen`: of them those whose labels `hold_labels` kept from the defence.
+    """
     member = groups.membership[users]
-    known = np.flatnonzero(member.sum(axis=1) == 1)
+    asked = held_back(config, len(groups.membership))[users] if unseen else np.ones(len(users), dtype=bool)
+    known = np.flatnonzero(asked & (member.sum(axis=1) == 1))
     target = Target(groups.field, groups.names, known, member[known].argmax(axis=1), ())
-    if unknown := len(users) - len(known):
-        target = _noted(target, f"{unknown} of {len(users)} users left out: no single known value")
+    if unknown := int(asked.sum()) - len(known):
+        target = _noted(target, f"{unknown} of {asked.sum()} users left out: no single known value")
     least = int(config["min_class_users"])
     if config["small_classes"] == "merge":
         target = _merged(target, least)
     target = _without_small(target, least)
     if len(target.names) < 2:
         raise UsageError(
-            f"{groups.field}: a probe needs two classes of at least min_class_users={least} judged users,"
+            f"{groups.field}: a probe needs two classes of at least min_class_users={least} judged users"
+            f"{' whose labels hold_labels keeps from the defence' if unseen else ''},"
             f" found {', '.join(target.names) or 'none'}" + "".join(f"; {note}" for note in target.notes)
         )
     return target

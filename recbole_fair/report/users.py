@@ -134,16 +134,18 @@ class Users:
             groups=groups, prompts=len(chosen) > 1, stored=self._stored,
         )  # fmt: skip
 
-    def attack(self, attribute: str) -> Folds | None:
+    def attack(self, attribute: str, reading: str = "") -> Folds | None:
         """What the attribute probe said of held-out users; None unless it is stored with the truth beside it."""
         path = self.folder / "probe.tsv"
         if not path.exists() or attribute not in self.labels:
             return None
         rows = _columns(path, _PROBE, "\t")
-        own = rows["attribute"] == attribute
+        own = rows["attribute"] == (f"{attribute}@{reading}" if reading else attribute)
         users = np.searchsorted(self.ids, rows[_ID]).clip(max=len(self.ids) - 1)
         own &= self.ids[users] == rows[_ID]
         folds = np.unique(rows["fold"][own])
+        if not len(folds):
+            return None
         return Folds(tuple(self._fold(attribute, rows, users, own & (rows["fold"] == fold)) for fold in folds))
 
     def _fold(self, attribute: str, rows: Mapping[str, Any], users: IntArray, own: BoolArray) -> tuple[Curve, ...]:

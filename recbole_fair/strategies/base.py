@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -42,6 +43,7 @@ class TrainingView:
     times: Tensor | None = None  # [N], None where the data has none
     ids: Callable[[Any], Ids] = field(default=lambda batch: (batch["user_id"], batch["item_id"]))
     make_attributes: Callable[[], Mapping[str, Tensor]] = dict
+    base: Path | None = None  # the finished run that this one stands on, where it does
 
     @cached_property
     def groups(self) -> PairGroups:

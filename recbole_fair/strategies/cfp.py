@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from recbole_fair.errors import TrainingError, UsageError
-from recbole_fair.models.adversary import UNKNOWN, Adversary, balanced_rows, random_subset
+from recbole_fair.models.adversary import UNKNOWN, Adversary, balanced_rows, left_out, random_subset
 from recbole_fair.models.p5.cfp import Schedule, Step
 from recbole_fair.models.p5.fair import Prompted
 from recbole_fair.models.p5.loader import Examples
+from recbole_fair.models.p5.probing import ProbingPrompt
 from recbole_fair.strategies.base import Strategy, TrainingView
 
 
@@ -33,14 +34,17 @@ class CounterfactualPrompt(Strategy):
             name: classes.to(self.device) for name, classes in view.attributes.items()
         }
         self.place = str(self.config["discriminate"])
+        self.asks = self.config["discriminator"] == "soft_prompt"  # by a prompt of its own, not by a state
         self.schedule, self.batch = _schedule(self.config), 0
 
     def prepare(self, model: nn.Module) -> None:
         """Adversaries of the width of the model's states, and an optimiser of its prompt."""
         assert isinstance(model, Prompted)
         rate = float(self.config["adversary_learning_rate"])
-        self.adversaries = {
-            name: Adversary(model.width, int(classes.max()) + 1, learning_rate=rate, device=self.device)
+        self.adversaries: dict[str, Adversary | ProbingPrompt] = {
+            name: ProbingPrompt(model, model.values_of(name), learning_rate=rate)
+            if self.asks
+            else Adversary(model.width, int(classes.max()) + 1, learning_rate=rate, device=self.device)
             for name, classes in self.classes.items()
         }
         self.rate = float(self.config["learning_rate"])
@@ -67,7 +71,7 @@ class CounterfactualPrompt(Strategy):
             states = model.encode(batch.prompts)
             recommendation = model.writing_loss(states, batch)
             if step.strength:
-                read = self._readable(model.state_at(self.place, states, batch.prompts), batch.users, chosen)
+                read = self._readable(self._shown(model, states, batch), batch.users, chosen)
             else:
                 read = torch.zeros_like(recommendation)
             loss = recommendation - step.strength * read
@@ -80,21 +84,25 @@ class CounterfactualPrompt(Strategy):
         logged = {"loss": loss.detach(), "recommendation": recommendation.detach()}
         return {**logged, "adversary": read.detach()} if step.strength else logged
 
-    def _readable(self, states: Tensor, users: Tensor, chosen: Sequence[str]) -> Tensor:
+    def _shown(self, model: Prompted, states: Tensor, batch: Examples) -> Any:
+        """What adversaries read of a batch: states, or the prompts themselves, which a probing prompt asks behind."""
+        return batch.prompts if self.asks else model.state_at(self.place, states, batch.prompts)
+
+    def _readable(self, shown: Any, users: Tensor, chosen: Sequence[str]) -> Tensor:
         """Sum of L_dis over the chosen attributes, each over class-balanced rows of the batch."""
-        losses = [states.sum() * 0.0]
+        losses = [torch.zeros((), device=users.device)]
         for name in chosen:
             if (rows := self._rows(name, users)) is not None:
-                losses.append(self.adversaries[name].loss(states[rows], self.classes[name][users[rows]]))
+                losses.append(self.adversaries[name].loss(shown[rows], self.classes[name][users[rows]]))
         return torch.stack(losses).sum()
 
     def _attack(self, model: Prompted, batch: Examples, chosen: Sequence[str], _: Step) -> dict[str, Tensor]:
         """One update of each chosen adversary, the prompt fixed."""
         with torch.no_grad(), model.steered():
-            states = model.state_at(self.place, model.encode(batch.prompts), batch.prompts)
+            shown = self._shown(model, model.encode(batch.prompts), batch)
         for name in chosen:
             if (rows := self._rows(name, batch.users)) is not None:
-                self.adversaries[name].attack(states[rows], self.classes[name][batch.users[rows]])
+                self.adversaries[name].attack(shown[rows], self.classes[name][batch.users[rows]])
         return {}
 
     def _rows(self, name: str, users: Tensor) -> Tensor | None:
@@ -103,11 +111,8 @@ class CounterfactualPrompt(Strategy):
         return balanced_rows(classes, len(users)) if bool((classes != UNKNOWN).any()) else None
 
     def notes(self) -> list[str]:
-        """Users whose attribute is unknown: no adversary sees them."""
-        counts = {name: int((classes[1:] == UNKNOWN).sum()) for name, classes in self.classes.items()}
-        left_out = {name: count for name, count in counts.items() if count}
-        return [f"{self.config.name}: {count} users without {name} are left out of its adversary"
-                for name, count in left_out.items()]  # fmt: skip
+        """Users that no adversary sees."""
+        return [f"{self.config.name}: {note}" for note in left_out(self.classes)]
 
     def state_dict(self) -> dict[str, Any]:
         """The adversaries, the prompt's optimiser and the batches made; the prompt is the model's."""

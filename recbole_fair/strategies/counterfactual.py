@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from recbole_fair.errors import UsageError
-from recbole_fair.models.adversary import Adversary, random_subset
+from recbole_fair.models.adversary import Adversary, left_out, random_subset
 from recbole_fair.strategies.base import Batch, Strategy, TrainingView
 
 _AGGREGATION = "get_UI_aggregation"  # SimpleX's user vector, from the user's own and its history's
@@ -86,18 +86,23 @@ def _aggregated(model: Any, table: nn.Embedding, users: Tensor) -> Tensor:
 class Counterfactual(Strategy):
     """Filters and model learn jointly to recommend and to be unreadable; adversaries learn to read."""
 
+    label: ClassVar[str] = "C-"
+
     def __init__(self, view: TrainingView) -> None:
         super().__init__(view)
         self.classes: Mapping[str, Tensor] = view.attributes  # [U] each, -1 unknown
         if not self.classes:
-            raise UsageError("C-: name what is to be hidden, for example sensitive_attribute=gender")
+            raise UsageError(f"{self.label}: name what is to be hidden, for example sensitive_attribute=gender")
         self.weight, self.steps = float(self.config["adversary_weight"]), int(self.config["adversary_steps"])
 
     def prepare(self, model: nn.Module) -> None:
         """Put the filters in, so that the model's optimiser and checkpoints have them."""
         self.filters = filter_users(model, tuple(self.classes), str(model.USER_ID))
-        width = next(self.filters.parameters()).shape[1]
-        device = next(self.filters.parameters()).device
+        first = next(self.filters.parameters())
+        self.employ(first.shape[1], first.device)
+
+    def employ(self, width: int, device: torch.device) -> None:
+        """One adversary an attribute, for states of this width."""
         rate = float(self.config["adversary_learning_rate"])
         self.classes = {name: classes.to(device) for name, classes in self.classes.items()}
         self.adversaries = {
@@ -108,23 +113,25 @@ class Counterfactual(Strategy):
     def backward(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """L of a random set of attributes; then the adversaries of that set take their steps on the same states."""
         chosen = random_subset(tuple(self.classes))
-        users = batch[str(model.USER_ID)]
         with self.filters.choosing(chosen):
-            recommendation, _ = self.loss(model, batch)
-            states = model.user_states(batch)  # type: ignore[operator]
-            read = [self.adversaries[name].loss(states, self.classes[name][users]) for name in chosen]
-            loss = recommendation - self.weight * torch.stack(read).sum()
-            loss.backward()  # type: ignore[no-untyped-call]
+            return self.play(model, batch, chosen)
+
+    def play(self, model: nn.Module, batch: Batch, chosen: Sequence[str]) -> dict[str, Tensor]:
+        """The model's part of a batch, then the adversaries'."""
+        users = batch[str(model.USER_ID)]
+        recommendation, _ = self.loss(model, batch)
+        states = model.user_states(batch)  # type: ignore[operator]
+        read = [self.adversaries[name].loss(states, self.classes[name][users]) for name in chosen]
+        loss = recommendation - self.weight * torch.stack(read).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
         for name in chosen:
             for _ in range(self.steps):
                 self.adversaries[name].attack(states, self.classes[name][users])
         return {"loss": loss.detach(), "adversary": torch.stack(read).mean().detach()}
 
     def notes(self) -> list[str]:
-        """Users whose attribute is unknown: no adversary sees them."""
-        counts = {name: int((classes[1:] < 0).sum()) for name, classes in self.classes.items()}
-        left_out = {name: count for name, count in counts.items() if count}
-        return [f"C-: {count} users without {name} are left out of its adversary" for name, count in left_out.items()]
+        """Users that no adversary sees."""
+        return [f"{self.label}: {note}" for note in left_out(self.classes)]
 
     def state_dict(self) -> dict[str, Any]:
         """The adversaries; the filters are the model's."""

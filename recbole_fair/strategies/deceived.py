@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from recbole_fair.errors import UsageError
 from recbole_fair.models.adversary import Adversary
 from recbole_fair.strategies.base import Strategy, TrainingView
 
@@ -20,6 +21,8 @@ class Deceived(Strategy):
 
     def __init__(self, view: TrainingView) -> None:
         super().__init__(view)
+        if self.config["hold_labels"]:
+            raise UsageError(f"hold_labels: the adversary of {self.config.name} reads labels from prompts; take 0")
         self.weight, self.steps = float(self.config["adversary_weight"]), int(self.config["adversary_steps"])
 
     def prepare(self, model: nn.Module) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from recbole_fair.data.held_labels import held_back
+from recbole_fair.data.inputs import inputs_of
 from recbole_fair.data.load import Data
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
@@ -42,6 +44,8 @@ def _part(config: Config, data: Data, name: str) -> Groups:
     """One factor of `fair_group`; a name that is no user field is an item's."""
     users = data.dataset.user_feat
     if users is not None and name in users:
+        if config["hold_labels"]:
+            raise UsageError(f"hold_labels: fair_group={name!r} needs every user's label; take 0, or groups of items")
         return user_groups(config, data, name, "fair_group")
     return item_groups(config, data, name, "fair_group")
 
@@ -57,7 +61,8 @@ def training_view(config: Config, data: Data) -> TrainingView:
         items,
         times=data.parts["train"].inter_feat.interaction.get(dataset.time_field),
         ids=_ids_of_rows(config, dataset.uid_field, dataset.iid_field),
-        make_attributes=lambda: {groups.field: _classes(groups) for groups in sensitive_groups(config, data)},
+        make_attributes=lambda: {groups.field: _classes(config, groups) for groups in sensitive_groups(config, data)},
+        base=inputs_of(data.train.dataset).bases.get(""),
     )
 
 
@@ -75,10 +80,11 @@ def _ids_of_rows(config: Config, user_field: str, item_field: str) -> Callable[[
     return ids
 
 
-def _classes(groups: Groups) -> torch.Tensor:
-    """The class [U] of each user, -1 where unknown."""
+def _classes(config: Config, groups: Groups) -> torch.Tensor:
+    """The class [U] of each user, -1 where it is unknown or held back."""
     member = torch.from_numpy(groups.membership)
-    return torch.where(member.any(dim=1), member.long().argmax(dim=1), -1)
+    shown = member.any(dim=1) & ~torch.from_numpy(held_back(config, len(member)))
+    return torch.where(shown, member.long().argmax(dim=1), -1)
 
 
 def _draws_negative_rows(config: Config) -> bool:

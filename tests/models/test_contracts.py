@@ -71,6 +71,18 @@ class TestFilteredSimpleX(RecommenderContract):
     epochs, learns = 3, False
 
 
+class TestSelectiveSASRec(RecommenderContract):
+    model = "S-SASRec"
+    keys = {"learning_rate": 0.01, "sensitive_attribute": "gender", "adversary_weight": 0.1}
+    epochs, learns = 2, False
+
+
+class TestSelectiveBERT4Rec(RecommenderContract):
+    model = "S-BERT4Rec"
+    keys = {"learning_rate": 0.01, "sensitive_attribute": "gender", "adversary_weight": 0.1}
+    epochs, learns = 2, False
+
+
 class TestMFWithInfoNCE(RecommenderContract):
     model = "MF"
     keys = {"rec_loss": "infonce", "learning_rate": 0.05, "negatives": 8}

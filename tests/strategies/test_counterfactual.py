@@ -111,7 +111,7 @@ def test_training_goes_on_after_a_stop_as_if_there_had_been_none() -> None:
 
 
 def test_what_cannot_be_filtered_is_refused_and_what_is_unknown_is_counted() -> None:
-    assert strategy().notes() == ["C-: 4 users without gender are left out of its adversary"]
+    assert strategy().notes() == ["C-: 4 users whose gender is unknown or held back are left out of its adversary"]
     with pytest.raises(UsageError, match="0 tables"):
         filter_users(_without_users(), ("gender",), "user_id")
     view: Any = SimpleNamespace(config={"device": "cpu"}, attributes={})

@@ -5,10 +5,12 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from recbole_fair.errors import UsageError
 from recbole_fair.strategies.base import TrainingView
 from recbole_fair.strategies.deceived import Deceived
 
@@ -34,7 +36,7 @@ class Stub(nn.Module):
 def deceived(model: nn.Module, weight: float) -> Deceived:
     config: dict[str, Any] = {
         "adversary_weight": weight, "adversary_steps": 2, "adversary_learning_rate": 0.01, "device": "cpu",
-        "enable_amp": False,
+        "enable_amp": False, "hold_labels": 0.0,
     }  # fmt: skip
     nobody = torch.zeros(0, dtype=torch.long)
     strategy = Deceived(TrainingView(config, make_groups=lambda: None, users=nobody, items=nobody))  # type: ignore[arg-type, return-value]
@@ -66,3 +68,12 @@ def test_the_adversary_learns_to_read_and_is_resumed() -> None:
     other = deceived(model, 0.0)
     other.load_state_dict(strategy.state_dict())
     assert float(other.backward(model, batch)["adversary"]) < before / 2
+
+
+def test_labels_cannot_be_held_back_from_an_adversary_that_reads_prompts() -> None:
+    config: Any = type("Settings", (dict,), {"name": "UP5-Loss"})(
+        adversary_weight=1.0, adversary_steps=1, device="cpu", hold_labels=0.5
+    )
+    nobody = torch.zeros(0, dtype=torch.long)
+    with pytest.raises(UsageError, match="hold_labels: the adversary of UP5-Loss"):
+        Deceived(TrainingView(config, make_groups=lambda: None, users=nobody, items=nobody))  # type: ignore[arg-type, return-value]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from strategy_toy import EVERY, GENDER, GENRE, ITEMS, PAIRS, USERS, batch, names_of, view
 
 from recbole_fair.data import load
+from recbole_fair.data.held_labels import held_back
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.pairs import of_pairs
 from recbole_fair.host import InputType
@@ -121,6 +122,22 @@ def test_groups_that_cannot_be_compared_are_refused(keys: dict[str, Any], says: 
     with pytest.raises(UsageError) as caught:
         found(toy, **keys)
     assert says in str(caught.value)
+
+
+def test_groups_of_users_are_refused_where_their_labels_are_held_back(toy: Toy) -> None:
+    with pytest.raises(UsageError, match="fair_group='gender' needs every user's label"):
+        found(toy, fair_group="gender", hold_labels=0.5)
+    assert found(toy, fair_group="genre", hold_labels=0.5).names == ("comic", "drawn", "noir")
+
+
+def test_held_back_labels_are_unknown_to_a_strategy(toy: Toy) -> None:
+    config = Config(overrides=toy("C-PMF", sensitive_attribute="gender", hold_labels=0.5))
+    loaded = load.load(config)
+    classes = training_view.training_view(config, loaded).attributes["gender"]
+    held = held_back(config, loaded.dataset.user_num)
+    assert held.sum() == 21 and not held[0]
+    assert (classes[torch.from_numpy(held)] == -1).all()
+    assert (classes[1:][torch.from_numpy(~held)[1:]] >= 0).sum() >= 20  # one user's gender is unknown
 
 
 def test_the_view_holds_training_interactions_only(toy: Toy) -> None:

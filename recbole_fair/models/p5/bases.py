@@ -10,7 +10,7 @@ from recbole_fair.errors import UsageError
 # What is given for a mixture is meant for its single prompts too; P5 reads none of these.
 _OF_PROMPTS = """
     prefix_length prefix_width prefix_hidden prefix_dropout rounds joint_steps recommend_steps discriminate_steps
-    discriminate_every adversary_weight adversary_learning_rate discriminate decay
+    discriminate_every adversary_weight adversary_learning_rate discriminate discriminator decay hold_labels
 """.split()  # noqa: SIM905
 
 

@@ -7,7 +7,7 @@ sends the encoder's states through LEACE's affine map (models/erase.py) before t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from recbole_fair import storage
+from recbole_fair.data.held_labels import held_back
 from recbole_fair.data.inputs import inputs_of
 from recbole_fair.errors import UsageError
 from recbole_fair.host import ModelType
 from recbole_fair.language.prefixes import KeyValues, Prefixes
 from recbole_fair.models.erase import Eraser, leace
+from recbole_fair.models.frozen import load_frozen, weights_of
 from recbole_fair.models.p5.bases import sensitive
 from recbole_fair.models.p5.cfp import PrefixPrompt
 from recbole_fair.models.p5.loader import PromptLoader
@@ -48,8 +50,7 @@ class OnFrozenP5(P5):
         self.base = folders[""]
         _check_same(config, self.base)
         for part in _BASE_PARTS:
-            _load(self.get_submodule(part), self.base, part)
-            self.get_submodule(part).requires_grad_(False)
+            load_frozen(self.get_submodule(part), self.base, part)
 
     def train(self, mode: bool = True) -> OnFrozenP5:
         """The frozen part stays as it is judged, without dropout."""
@@ -59,27 +60,26 @@ class OnFrozenP5(P5):
 
 
 class Prompted(OnFrozenP5):
-    """A P5 under a prompt that hides attributes; `prompt` is what is trained."""
+    """A P5 under a prompt that hides attributes; `prompt` is what is trained, `key_values` what it says now."""
 
     prompt: nn.Module
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
-        self.prefixes = Prefixes(self.language)
         self.hidden = tuple(sensitive(config))
+        prompts = inputs_of(dataset).prompts
+        assert prompts is not None  # Wording.of has refused that
+        self.attributes = prompts.attributes
+
+    def values_of(self, attribute: str) -> list[str]:
+        """The words for an attribute's values, as `attribute_words` has them."""
+        own = self.attributes[attribute]
+        return [own.worded(value, 0) for value in own.values]
 
     @classmethod
     def train_loader(cls, config: Any, part: Any) -> PromptLoader:
         """An epoch is at most `rounds` batches of Algorithm 1."""
         return PromptLoader(config, part, most=int(config["rounds"]))
-
-    def key_values(self) -> KeyValues:
-        """The prompt for the attributes that are hidden now."""
-        raise NotImplementedError
-
-    def steered(self) -> AbstractContextManager[None]:
-        """Every pass goes under the prompt."""
-        return self.prefixes.attached(self.key_values())
 
     @contextmanager
     def hiding(self, attributes: Sequence[str]) -> Iterator[None]:
@@ -114,7 +114,7 @@ class CFPMixture(Prompted):
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         folders = inputs_of(dataset).bases
-        singles = {name: self._single(name, folders[name]) for name in self.hidden}
+        singles = {name: self._single(name, folders[name], config["hold_labels"]) for name in self.hidden}
         self.prompt = PromptMixture(singles, int(config["prefix_length"]))
 
     def key_values(self) -> KeyValues:
@@ -123,16 +123,20 @@ class CFPMixture(Prompted):
         return values
 
     @torch.no_grad()
-    def _single(self, attribute: str, folder: Path) -> KeyValues:
+    def _single(self, attribute: str, folder: Path, mine: float) -> KeyValues:
         """The keys and values of a finished CFP run on the same base."""
         config = read_mapping(folder / "config.yaml")
         if config.get("model") != "CFP" or config.get("sensitive_attribute") not in (attribute, [attribute]):
             raise UsageError(f"bases: {attribute}: {folder} is no CFP run that hides {attribute}")
+        if config.get("hold_labels", 0.0) != mine:
+            raise UsageError(
+                f"bases: {attribute}: {folder} has another hold_labels than {mine}, so it saw other labels"
+            )
         beneath = storage.read_json(folder / "result.json").get("base")
-        if beneath is None or _weights(Path(beneath)) != _weights(self.base):
+        if beneath is None or weights_of(Path(beneath)) != weights_of(self.base):
             raise UsageError(f"bases: {attribute}: {folder} was trained on another P5 than {self.base}")
         prompt = _prompt(config, self.prefixes)
-        _load(prompt, folder, "prompt")
+        load_frozen(prompt, folder, "prompt")
         values: KeyValues = prompt.eval()()
         return values
 
@@ -150,6 +154,10 @@ class Erase(OnFrozenP5):
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
+        if self.backbone.kind == "causal":
+            raise UsageError(
+                f"base_llm={config['base_llm']!r}: Erase stands behind an encoder, and this model has none"
+            )
         self.erased = config["erase"]
         self.classes = self._classes(config, dataset)  # [U, A]
         self.unused = nn.Parameter(torch.zeros(1))  # the host's optimiser needs one parameter
@@ -188,6 +196,7 @@ class Erase(OnFrozenP5):
         assert prompts is not None  # Wording.of has refused that
         classes = np.stack([prompts.attributes[name].of_user for name in sensitive(config)], axis=1)
         classes[0] = -1  # nobody
+        classes[held_back(config, len(classes))] = -1
         return classes
 
 
@@ -201,10 +210,6 @@ def _prompt(config: Any, prefixes: Prefixes) -> PrefixPrompt:
     )
 
 
-def _weights(folder: Path) -> str:
-    return str(storage.read_json(folder / "model.json").get("sha256"))
-
-
 def _check_same(config: Any, base: Path) -> None:
     """Refuse a base that was asked in another way than this run asks it."""
     theirs = read_mapping(base / "config.yaml")
@@ -214,13 +219,3 @@ def _check_same(config: Any, base: Path) -> None:
                 f"base={base}: has {key}={theirs.get(key)!r}, this run {config.effective[key]!r}; set {key} to the"
                 " base's, or take base=auto"
             )
-
-
-def _load(module: nn.Module, folder: Path, prefix: str) -> None:
-    """The parameters of a part, as the run in `folder` stored them; one that is missing or does not fit is refused."""
-    path = folder / "model.safetensors"
-    stored, _ = storage.read_tensors(path, _weights(folder))
-    for name, parameter in module.named_parameters(prefix=prefix):
-        if name not in stored or stored[name].shape != parameter.shape:
-            raise UsageError(f"{path}: {name} is missing or of another shape; it is of another data set or model")
-        parameter.data.copy_(stored[name])

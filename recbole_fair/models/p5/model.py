@@ -1,4 +1,4 @@
-"""P5 (Geng et al. 2022): recommendation as writing the next item's id, by a T5.
+"""P5 (Geng et al. 2022): recommendation as writing the next item's id, by a T5 or a decoder-only language model.
 
     L_rec = - log P(tokens of the item | prompt), a mean over the target tokens of a batch
 
@@ -8,8 +8,10 @@ task (the user's latest items) or the direct one (the candidates); judged by `ju
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property, partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,10 +21,13 @@ from torch import Tensor, nn
 from recbole_fair.data.prompts import PHASES
 from recbole_fair.errors import UsageError
 from recbole_fair.host import GeneralRecommender, InputType
+from recbole_fair.language.prefixes import KeyValues, Prefixes, joined
 from recbole_fair.metrics.formulas import IntArray
+from recbole_fair.models.p5 import probing
+from recbole_fair.models.p5.backbone import PLACES, backbone_of
 from recbole_fair.models.p5.indexing import WholeWordEmbedding, interaction_vectors
 from recbole_fair.models.p5.loader import IGNORED, Examples, PromptLoader
-from recbole_fair.models.p5.prompts import Prompt, PromptBatch, collate, user_mean
+from recbole_fair.models.p5.prompts import Prompt, PromptBatch, collate
 from recbole_fair.models.p5.ranking import Trie, log_likelihood
 from recbole_fair.models.p5.wording import Wording
 
@@ -30,7 +35,7 @@ _AT_ONCE = 64  # users that are encoded and ranked together
 
 
 class P5(GeneralRecommender):
-    """A T5 with whole-word embeddings; `language` and `whole_words` are all that is trained."""
+    """A language model with whole-word embeddings; `language` and `whole_words` are all that is trained."""
 
     input_type = InputType.POINTWISE
     reads_prompts = True
@@ -42,9 +47,10 @@ class P5(GeneralRecommender):
         self.judged_task, self.order_seed = config["judged_task"], int(config["split_seed"])
         self.place = config["state_place"]
         self.language: Any = self._language(config)
-        self.width = int(self.language.config.d_model)
+        self.backbone = backbone_of(self.language)
+        self.width = self.backbone.width
         self.whole_words = WholeWordEmbedding(self.width)
-        self.trie = Trie(self.wording.words.items(self.wording.names), int(self.language.config.decoder_start_token_id))
+        self.trie = Trie(self.wording.words.items(self.wording.names), self.backbone.start)
 
     @classmethod
     def train_loader(cls, config: Any, part: Any) -> PromptLoader:
@@ -53,42 +59,33 @@ class P5(GeneralRecommender):
 
     # --- the parts of one pass
 
-    def steered(self) -> AbstractContextManager[None]:
-        """What surrounds every pass of the T5; a row on a frozen P5 attaches its prompts here."""
-        return nullcontext()
+    @cached_property
+    def prefixes(self) -> Prefixes:
+        """The attentions, to which prompts can be attached."""
+        return Prefixes(self.language)
+
+    def key_values(self) -> KeyValues:
+        """The prompt of a row on a frozen P5; P5 itself has none."""
+        return {}
+
+    def steered(self, question: KeyValues = MappingProxyType({})) -> AbstractContextManager[None]:
+        """What surrounds every pass of the language model: the row's prompt, and behind it a probing prompt's."""
+        attached = joined(self.key_values(), question)
+        return self.prefixes.attached(attached) if attached else nullcontext()
 
     def encode(self, prompts: PromptBatch) -> Tensor:
-        """The encoder's last states [B, S, D]."""
+        """What is known of each prompt [B, S, D]: a T5's last encoder states."""
         embedded = self.language.get_input_embeddings()(prompts.tokens) + self.whole_words(prompts.words)
-        states: Tensor = self.language.get_encoder()(
-            inputs_embeds=embedded, attention_mask=prompts.mask
-        ).last_hidden_state
-        return states
+        return self.backbone.encode(embedded, prompts.mask)
 
     def writing_loss(self, states: Tensor, batch: Examples) -> Tensor:
-        """L_rec of a batch, given its encoder states."""
-        logits = self._decode(states, batch.prompts.mask, labels=batch.labels).logits
+        """L_rec of a batch, given what is known of its prompts."""
+        logits = self.backbone.written(states, batch.prompts.mask, batch.labels)
         return nn.functional.cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED)
 
     def state_at(self, place: str, states: Tensor, prompts: PromptBatch) -> Tensor:
-        """A state [B, D] for each prompt.
-
-        user: mean(E_u), of the encoder over the user's tokens (UP5, Eq. 3); all: over all tokens; decoder: the
-        decoder's last state before the first token, which decides on the item.
-        """
-        if place == "decoder":
-            start = torch.full((len(states), 1), self.trie.node_tokens[0].item(), device=states.device)
-            hidden: Tensor = self._decode(
-                states, prompts.mask, decoder_input_ids=start, output_hidden_states=True
-            ).decoder_hidden_states[-1]
-            return hidden[:, 0]
-        return user_mean(states, prompts.user if place == "user" else prompts.mask)
-
-    def _decode(self, states: Tensor, mask: Tensor, **named: Any) -> Any:
-        from transformers.modeling_outputs import BaseModelOutput
-
-        outputs = BaseModelOutput(last_hidden_state=states)
-        return self.language(encoder_outputs=outputs, attention_mask=mask, use_cache=False, **named)
+        """A state [B, D] for each prompt: of the user's tokens, of all, or the one that decides on the item."""
+        return self.backbone.state_at(place, states, prompts)
 
     # --- what RecBole, the evaluation and the probe ask
 
@@ -115,19 +112,39 @@ class P5(GeneralRecommender):
 
     def user_states(self, batch: Any) -> Tensor:
         """States [B, D] at `state_place`, each from the history before the test part."""
-        users = batch[self.USER_ID].tolist()
-        return self.states_of(users, "test", self.place)
+        return self._states_at(self.place, batch)
+
+    @property
+    def other_states(self) -> Mapping[str, Callable[[Any], Tensor]]:
+        """The same at the other places, which the probe reports beside."""
+        return {place: partial(self._states_at, place) for place in PLACES if place != self.place}
+
+    def _states_at(self, place: str, batch: Any) -> Tensor:
+        return self.states_of(batch[self.USER_ID].tolist(), "test", place)
 
     def states_of(self, users: list[int], phase: str, place: str) -> Tensor:
         """States [B, D] of users, from the sequential prompt of what is known before a part."""
-        device = self.whole_words.weight.device
-        prompts = [self._sequential(user, self._known(user, phase)) for user in users]
         states = []
         with self.steered():
-            for rows in _slices(len(prompts)):
-                asked = collate(prompts[rows], self.wording.pad).to(device)
+            for rows in _slices(len(users)):
+                asked = self.prompts_of(users[rows], phase)
                 states.append(self.state_at(place, self.encode(asked), asked))
         return torch.cat(states)
+
+    def prompts_of(self, users: list[int], phase: str) -> PromptBatch:
+        """Sequential prompts of what is known of users before a part."""
+        prompts = [self._sequential(user, self._known(user, phase)) for user in users]
+        return collate(prompts, self.wording.pad).to(self.whole_words.weight.device)
+
+    def known_items(self, user: int) -> list[int]:
+        """What is known of a user before the test part."""
+        items: list[int] = self._known(user, "test").tolist()
+        return items
+
+    @property
+    def prompt_attackers(self) -> Mapping[str, probing.Attacker]:
+        """Attackers of the probe that ask in words (probing.py)."""
+        return probing.attackers(self)
 
     def predict(self, interaction: Any) -> Tensor:
         """Scores of the given pairs."""
@@ -172,11 +189,11 @@ class P5(GeneralRecommender):
         own = lines.rows(user)
         return lines.items[lines.known_before(user, phase, own.stop)]
 
-    # --- the T5
+    # --- the language model
 
     def _language(self, config: Any) -> Any:
-        """The T5 with a row for every new token; `item_init: svd` starts items where training users put them."""
-        language: Any = self.wording.folder.model("seq2seq", device="cpu", dtype="float32")
+        """A row more for every new token; `item_init: svd` starts items where training users put them."""
+        language: Any = self.wording.folder.model(self.wording.kind, device="cpu", dtype="float32")
         _set_dropout(language, float(config["dropout_prob"]))
         first, new = self.wording.own_tokens, len(self.wording.new_tokens)
         table = language.get_input_embeddings().weight

@@ -26,6 +26,8 @@ SEPARATOR = ","  # between the items of a list
 _FIELDS: Mapping[str, tuple[set[str], set[str]]] = {
     "direct": ({"user", "candidates"}, {"user", "candidates"}),
     "sequential": ({"user", "history"}, {"user", "history"}),
+    "question": ({"attribute", "user"}, {"attribute", "user"}),
+    "question_history": ({"attribute", "user", "history"}, {"attribute", "user", "history"}),
 }
 _FIELD = re.compile(r"\{(\w*)\}")
 
@@ -34,7 +36,7 @@ _FIELD = re.compile(r"\{(\w*)\}")
 class Template:
     """The words of a prompt; those in braces are filled in."""
 
-    kind: str  # direct | sequential
+    kind: str  # direct | sequential | question | question_history
     words: tuple[str, ...]
 
 
@@ -43,7 +45,7 @@ def read_templates(name: str) -> dict[str, tuple[Template, ...]]:
     path = Path(name) if name.endswith((".yaml", ".yml")) else PROPERTIES / "prompts" / f"{name}.yaml"
     content: dict[str, Any] = read_mapping(path, line_ends=True)
     if not content or (unknown := sorted(content.keys() - _FIELDS.keys())):
-        raise UsageError(f"{path}: holds {unknown if content else 'nothing'}; it needs lists of direct or sequential")
+        raise UsageError(f"{path}: holds {unknown if content else 'nothing'}; it needs lists of {' or '.join(_FIELDS)}")
     return {kind: tuple(_template(path, kind, text) for text in _list(path, kind, content[kind])) for kind in content}
 
 
@@ -78,6 +80,15 @@ class Prompt:
 
 
 @dataclass(frozen=True)
+class Example:
+    """A user in a question, with the answer if it is an example."""
+
+    user: int
+    history: Sequence[int] = ()
+    answer: str = ""
+
+
+@dataclass(frozen=True)
 class PromptBatch:
     """Prompts of one length, padded on the right."""
 
@@ -85,6 +96,12 @@ class PromptBatch:
     words: Tensor  # [B, S]
     mask: Tensor  # [B, S]; 1 where there is a token
     user: Tensor  # [B, S]; true at the tokens of the user's name
+
+    def __getitem__(self, rows: Tensor) -> PromptBatch:
+        return PromptBatch(self.tokens[rows], self.words[rows], self.mask[rows], self.user[rows])
+
+    def __len__(self) -> int:
+        return len(self.tokens)
 
     def to(self, device: torch.device | str) -> PromptBatch:
         """The same on another device."""
@@ -122,6 +139,25 @@ class Prompter:
             )
         return prompt
 
+    def question(self, template: Template, attribute: str, examples: Sequence[Example], asked: Example) -> Prompt:
+        """Who the asked user is, behind as many of the examples with their answers as fit."""
+        while True:
+            words = [
+                word for one in (*examples, asked)
+                for word in self._words(template, one.user, {"history": one.history[-self.most_history :]}, attribute)
+                + [(word, False) for word in one.answer.split()]
+            ]  # fmt: skip
+            prompt = self._prompt(words)
+            if self._fits(prompt):
+                return prompt
+            if not examples:
+                raise UsageError(f"a question without an example has more than {self.longest} tokens: raise max_length")
+            examples = examples[1:]
+
+    def answer(self, text: str) -> tuple[int, ...]:
+        """The tokens of an answer, which the end token closes."""
+        return (*chain.from_iterable(map(self.words.tokens, text.split())), *self.end)
+
     def target(self, item: int) -> tuple[int, ...]:
         """What is to be written."""
         return self.words.item(self.names, item)
@@ -138,7 +174,16 @@ class Prompter:
         return low
 
     def _fill(self, template: Template, user: int, **lists: Sequence[int]) -> Prompt:
-        words = list(chain.from_iterable(self._written(word, user, lists) for word in template.words))
+        return self._prompt(self._words(template, user, lists))
+
+    def _words(
+        self, template: Template, user: int, lists: Mapping[str, Sequence[int]], attribute: str = ""
+    ) -> list[tuple[str, bool]]:
+        """All words of a filled template, and whether they are the user's name."""
+        words = [attribute if word == "{attribute}" else word for word in template.words]
+        return list(chain.from_iterable(self._written(word, user, lists) for word in words))
+
+    def _prompt(self, words: Sequence[tuple[str, bool]]) -> Prompt:
         pieces = [self.words.tokens(word) for word, _ in words] + ([self.end] if self.end else [])
         is_user = [is_user for _, is_user in words] + ([False] if self.end else [])
         return Prompt(

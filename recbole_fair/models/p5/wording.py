@@ -1,7 +1,7 @@
-"""How the users and items of a data set are written for a T5: tokenizer, names, templates.
+"""How the users and items of a data set are written for a language model: tokenizer, names, templates.
 
 Item and user tokens are no words of the tokenizer: their ids follow the model's own vocabulary, and the model gets as
-many rows more in its embedding. So a T5 from the hub and a tiny one are treated alike.
+many rows more in its embedding. So a model from the hub and a tiny one are treated alike.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from recbole_fair.data.prompts import PHASES, Timelines
 from recbole_fair.errors import UsageError
 from recbole_fair.language import checkpoints, tiny
 from recbole_fair.language.checkpoints import ModelFolder
+from recbole_fair.language.loading import ModelKind
 from recbole_fair.models.p5.indexing import IntArray, Names, Words, sequential_numbers
 from recbole_fair.models.p5.prompts import Prompter, Template, read_templates
 
 TASKS = ("sequential", "direct")
+_TINY: dict[str, tiny.TinyKind] = {"tiny": "seq2seq", "tiny-causal": "causal"}
 _TRAIN = PHASES.index("train")
 
 
@@ -37,10 +39,12 @@ class Wording:
             items="token" if config["item_token"] else "digits",
         )
         self.folder = _folder(config, self.templates)
+        self.kind = _kind(self.folder)
         self.own_tokens = int(self.folder.config().vocab_size)  # the model's, before users and items
         self.new_tokens = {token: self.own_tokens + place for place, token in enumerate(self.names.new_tokens(users))}
         tokenizer: Any = self.folder.tokenizer()
-        self.pad, end = int(tokenizer.pad_token_id), (int(tokenizer.eos_token_id),)
+        end = (int(tokenizer.eos_token_id),)
+        self.pad = end[0] if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)  # LLaMA has none
         self._encode = tokenizer.encode
         # Ids of one token each are equally long, and none is the beginning of another.
         self.words = Words(self._tokens, unknown=tokenizer.unk_token_id, end=() if self.names.items == "token" else end)
@@ -101,21 +105,24 @@ def tasks_of(config: Any) -> list[str]:
     return tasks
 
 
+def _kind(folder: ModelFolder) -> ModelKind:
+    """seq2seq or causal, as the model's configuration says."""
+    config = folder.config()
+    if config.is_encoder_decoder and folder.model_type != "t5":
+        raise UsageError(f"base_llm={folder.name!r}: is a {folder.model_type}; with an encoder P5 takes a t5 alone")
+    return "seq2seq" if config.is_encoder_decoder else "causal"
+
+
 def _folder(config: Any, templates: dict[str, tuple[Template, ...]]) -> ModelFolder:
-    """The T5 named by `base_llm`; `tiny` has random weights, and a tokenizer that spells numbers in digits."""
-    if config["base_llm"] != "tiny":
-        found = checkpoints.find(config["base_llm"])
-        if found.model_type != "t5":
-            raise UsageError(
-                f"base_llm={config['base_llm']!r}: is a {found.model_type or 'model of no type'}; P5 is built on a t5"
-            )
-        return found
+    """The model named by `base_llm`; tiny ones have random weights, and a tokenizer that spells numbers in digits."""
+    if config["base_llm"] not in _TINY:
+        return checkpoints.find(config["base_llm"])
     cache = Path(config["cache_dir"] or storage.default_cache())
     # No number is among the texts, so no two digits become one token.
     texts = [" ".join(template.words) for kind in sorted(templates) for template in templates[kind]]
     return tiny.cached(
         cache,
-        "seq2seq",
+        _TINY[config["base_llm"]],
         [*texts, " user"],
         seed=int(config["seed"]),
         width=int(config["tiny_width"]),

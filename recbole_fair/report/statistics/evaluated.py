@@ -64,8 +64,9 @@ def _of_table(users: Users, measure: Measure) -> Evaluated | None:
 
 
 def _of_probe(users: Users, key: MetricKey) -> Evaluated | None:
-    figure, folds = Figure(key.name, key.grouping), users.attack(key.grouping)
-    if folds is None or key.name.lower() != "attr_auc":
+    reading = key.name.lower().removeprefix("attr_auc").removeprefix("_")
+    figure, folds = Figure(key.name, key.grouping), users.attack(key.grouping, reading)
+    if folds is None:
         return None
     measure = Measure(str(key), (figure,), lambda areas: areas[..., 0], bounds=(0.0, 1.0))
     return Evaluated(users.ids, measure, {figure: folds})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,12 @@ import torch
 from toy import toy_keys, write_toy
 
 from recbole_fair import run, storage
+from recbole_fair.data.held_labels import held_back
 from recbole_fair.errors import UsageError
 from recbole_fair.models.p5.loader import Examples, PromptLoader
 from recbole_fair.models.p5.prompts import collate
+from recbole_fair.report.statistics.evaluated import evaluated
+from recbole_fair.report.users import read_users
 from recbole_fair.runner import open_run
 
 SMALL: dict[str, Any] = {
@@ -47,13 +51,14 @@ Finished = dict[str, Path]
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("p5")
     write_toy(root)
+    write_toy(root, "other")
     return root
 
 
 @pytest.fixture(scope="module")
 def finished(home: Path) -> Finished:
     """The folder of one run of every row; all stand on the same P5."""
-    folders = {row: home / row for row in [*SETTINGS, "age"]}
+    folders = {row: home / row for row in [*SETTINGS, "age", "P5-causal", "CFP-causal"]}
     on_p5 = {"base": str(folders["P5"])}
     singles = {"gender": str(folders["CFP"]), "age": str(folders["age"])}
     run(**keys(home, "P5", folders["P5"]))
@@ -61,6 +66,10 @@ def finished(home: Path) -> Finished:
     run(**keys(home, "CFP", folders["age"], sensitive_attribute="age", **on_p5))
     run(**keys(home, "CFP-Mixture", folders["CFP-Mixture"], **SETTINGS["CFP-Mixture"], **on_p5, bases=singles))
     run(**keys(home, "Erase", folders["Erase"], **SETTINGS["Erase"], **on_p5))
+    causal = {"base_llm": "tiny-causal"}
+    run(**keys(home, "P5", folders["P5-causal"], **causal))
+    on_causal = {**SETTINGS["CFP"], **causal, "base": str(folders["P5-causal"])}
+    run(**keys(home, "CFP", folders["CFP-causal"], **on_causal))
     return folders
 
 
@@ -80,7 +89,7 @@ def asked(data: Any) -> tuple[torch.Tensor, torch.Tensor]:
     return users, torch.tensor([row[:shortest] for row in items])
 
 
-@pytest.mark.parametrize("row", list(SETTINGS))
+@pytest.mark.parametrize("row", [*SETTINGS, "P5-causal", "CFP-causal"])
 def test_a_reloaded_run_gives_the_figures_that_were_written(finished: Finished, row: str) -> None:
     config, data, trainer = open_run(finished[row])
     again = trainer.evaluate(data.test, load_best_model=False)
@@ -144,23 +153,24 @@ def test_a_users_rank_is_of_the_history_before_the_part_that_is_judged(finished:
         assert model._known_before_judged(user, [int(valid)]).tolist() == history
 
 
-def test_scores_are_the_log_likelihood_of_the_written_item(finished: Finished) -> None:
+@pytest.mark.parametrize("row", ["P5", "P5-causal", "CFP-causal"])
+def test_scores_are_the_log_likelihood_of_the_written_item(finished: Finished, row: str) -> None:
     """rank() against the cross-entropy that training minimises, item by item."""
-    _, data, model = opened(finished["P5"])
+    _, data, model = opened(finished[row])
     users, candidates = asked(data)
     loader: PromptLoader = data.train
     with torch.no_grad():
         ranked = model.rank(users, candidates)
-        for row, user in enumerate(users.tolist()):
-            history = model._known_before_judged(user, candidates[row].tolist()).tolist()
+        for place, user in enumerate(users.tolist()):
+            history = model._known_before_judged(user, candidates[place].tolist()).tolist()
             template = model.wording.first_template("sequential")
             prompt = model.wording.prompter.sequential(template, user, history)
             batch = loader.examples(np.array([0]))
-            for place, item in enumerate(candidates[row].tolist()):
+            for column, item in enumerate(candidates[place].tolist()):
                 labels = torch.tensor([model.wording.prompter.target(item)])
                 alone = Examples(batch.users, collate([prompt], model.wording.pad), labels)
                 likelihood = -model.calculate_loss(alone) * labels.shape[1]
-                assert float(ranked[row, place]) == pytest.approx(float(likelihood), abs=1e-4)
+                assert float(ranked[place, column]) == pytest.approx(float(likelihood), abs=1e-4)
 
 
 def test_training_prompts_hold_what_came_before_their_target(finished: Finished) -> None:
@@ -201,6 +211,32 @@ def test_direct_prompts_are_learned_and_judged(home: Path, tmp_path: Path) -> No
     assert result.status == "ok"
 
 
+@pytest.mark.parametrize("row", ["P5", "P5-causal"])
+@torch.no_grad()
+def test_a_state_is_read_where_its_name_says(finished: Finished, row: str) -> None:
+    """Each user alone, without padding, through the whole language model."""
+    model = opened(finished[row])[2]
+    batch = model.prompts_of([1, 2, 35], "test")
+    for user, number in enumerate([1, 2, 35]):
+        real = batch.mask[user].bool()
+        embedded = (model.language.get_input_embeddings()(batch.tokens) + model.whole_words(batch.words))[user, real]
+        start = {"decoder_input_ids": torch.tensor([[model.backbone.start]])} if row == "P5" else {}
+        out = model.language(inputs_embeds=embedded[None], output_hidden_states=True, **start)
+        last = out.encoder_last_hidden_state[0] if row == "P5" else out.hidden_states[-1][0]
+        deciding = out.decoder_hidden_states[-1][0, 0] if row == "P5" else last[-1]
+        mine = batch.user[user, real]
+        assert 0 < int(mine.sum()) < len(mine)
+        wanted = {"user": last[mine].mean(0), "all": last.mean(0), "decoder": deciding}
+        for place, state in wanted.items():
+            torch.testing.assert_close(model.states_of([number], "test", place)[0], state, atol=1e-5, rtol=1e-4)
+
+
+def test_erase_needs_an_encoder(home: Path, finished: Finished, tmp_path: Path) -> None:
+    given = {**SETTINGS["Erase"], "base_llm": "tiny-causal", "base": str(finished["P5-causal"])}
+    with pytest.raises(UsageError, match="Erase stands behind an encoder"):
+        run(**keys(home, "Erase", tmp_path / "run", **given))
+
+
 @pytest.mark.parametrize("place", ["user", "all", "decoder"])
 def test_the_probe_reads_states_at_every_place(home: Path, finished: Finished, place: str) -> None:
     _, _, model = opened(finished["CFP"])
@@ -210,13 +246,62 @@ def test_the_probe_reads_states_at_every_place(home: Path, finished: Finished, p
     assert torch.isfinite(states).all()
 
 
-def test_a_run_is_probed(home: Path, finished: Finished, tmp_path: Path) -> None:
+QUICK_PROBE: dict[str, Any] = {
+    "probe": ["gender"], "probe_folds": 2, "probe_repeats": 1, "probe_shuffles": 2, "min_class_users": 10,
+    "probe_attackers": ["logistic"],
+}  # fmt: skip
+
+
+def test_a_run_is_probed_at_all_three_places(home: Path, finished: Finished, tmp_path: Path) -> None:
     result = run(
-        **keys(home, "CFP", tmp_path / "run", sensitive_attribute="gender", base=str(finished["P5"])),
-        probe=["gender"], probe_folds=2, probe_repeats=1, probe_shuffles=2, min_class_users=10,
-        probe_attackers=["logistic"],
-    )  # fmt: skip
-    assert 0 <= result.test["attr_auc[gender]"] <= 1
+        **keys(home, "CFP", tmp_path / "run", sensitive_attribute="gender", base=str(finished["P5"])), **QUICK_PROBE
+    )
+    users = read_users(tmp_path / "run")
+    places = ["attr_auc[gender]", "attr_auc_all[gender]", "attr_auc_decoder[gender]"]
+    assert {key for key in result.test if key.startswith("attr_auc")} == {*places, "attr_auc_null[gender]"}
+    assert len({result.test[key] for key in places}) == 3
+    for key in places:  # so the paired tests of a report can be made
+        assert evaluated(users, key, result.test[key]) is not None
+    _, data, model = opened(tmp_path / "run")
+    where = model.other_states["decoder"]
+    with torch.no_grad():
+        batch = {"user_id": data.test.uid_list[:3]}
+        torch.testing.assert_close(where(batch), model.states_of(batch["user_id"].tolist(), "test", "decoder"))
+
+
+@pytest.mark.parametrize("row", ["CFP", "Erase"])
+def test_labels_that_are_held_back_teach_the_defence_nothing(
+    home: Path, finished: Finished, tmp_path: Path, row: str
+) -> None:
+    """Their users' genders are turned round: not one weight moves."""
+    given = {**SETTINGS[row], "base": str(finished["P5"]), "hold_labels": 0.3}
+    run(**keys(home, row, tmp_path / "run", **given))
+    _, data, _ = opened(tmp_path / "run")
+    held = held_back({"hold_labels": 0.3, "split_seed": 2020}, data.dataset.user_num)
+    users = dict(zip(data.names("user").tolist(), held.tolist(), strict=True))
+    shutil.copytree(home / "toy", tmp_path / "toy")
+    head, *lines = (tmp_path / "toy" / "toy.user").read_text().splitlines()
+    turned = {"F": "M", "M": "F", "": ""}
+    rows = [line.split("\t") for line in lines]
+    rows = [[one, turned[own] if users[one] else own, age] for one, own, age in rows]
+    (tmp_path / "toy" / "toy.user").write_text("\n".join([head, *("\t".join(row) for row in rows)]) + "\n")
+    run(**keys(home, row, tmp_path / "other", **given, data_path=str(tmp_path)))
+    own, other = (storage.read_tensors(tmp_path / name / "model.safetensors")[0] for name in ("run", "other"))
+    assert all(torch.equal(value, other[name]) for name, value in own.items())
+
+
+def test_held_labels_are_probed_apart_by_an_attacker_of_these_users_alone(
+    home: Path, finished: Finished, tmp_path: Path
+) -> None:
+    given = keys(home, "P5", tmp_path / "run", load=str(finished["P5"]), hold_labels=0.9)
+    result = run(**{**given, **QUICK_PROBE})
+    config, data, _ = opened(finished["P5"])
+    held = held_back({**config.effective, "hold_labels": 0.9}, data.dataset.user_num)
+    tokens = set(data.names("user")[held].tolist())
+    rows = [line.split("\t") for line in (tmp_path / "run" / "probe.tsv").read_text().splitlines()[1:]]
+    asked = {user for user, attribute, *_ in rows if attribute == "gender@decoder_unseen"}
+    assert asked == tokens - {"uF0"}
+    assert evaluated(read_users(tmp_path / "run"), "attr_auc_unseen[gender]", result.test["attr_auc_unseen[gender]"])
 
 
 def test_a_killed_cfp_goes_on_as_if_it_had_not_been(home: Path, finished: Finished, tmp_path: Path) -> None:
@@ -234,12 +319,46 @@ def test_a_killed_cfp_goes_on_as_if_it_had_not_been(home: Path, finished: Finish
     assert hashes[0] == hashes[1]
 
 
+ONE_BIN = {"age": {"all": "[0,100)"}}
 Refused = Callable[[Finished], dict[str, Any]]
 REFUSED: list[tuple[str, str, Refused]] = [
     ("CFP", "name what is to be hidden", lambda f: {"base": str(f["P5"])}),
     ("CFP", "CFP-Mixture", lambda f: {"base": str(f["P5"]), "sensitive_attribute": ["gender", "age"]}),
     ("CFP", "max_history", lambda f: {"base": str(f["P5"]), **SETTINGS["CFP"], "max_history": 3}),
     ("CFP", "own schedule", lambda f: {"base": str(f["P5"]), **SETTINGS["CFP"], "lr_schedule": "linear"}),
+    ("CFP", "1 class", lambda f: {"base": str(f["P5"]), "sensitive_attribute": "age", "group_bins": ONE_BIN}),
+    (
+        "CFP",
+        "at least two values",
+        lambda f: {
+            "base": str(f["P5"]),
+            "sensitive_attribute": "age",
+            "group_bins": ONE_BIN,
+            "discriminator": "soft_prompt",
+        },
+    ),
+    (
+        "Erase",
+        "fewer than two classes",
+        lambda f: {"base": str(f["P5"]), "sensitive_attribute": "age", "group_bins": ONE_BIN},
+    ),
+    ("CFP", "dataset='toy', this run 'other'", lambda f: {"base": str(f["P5"]), **SETTINGS["CFP"], "dataset": "other"}),
+    (
+        "CFP-Mixture",
+        "other labels than hold_labels=0.5",
+        lambda f: {
+            "base": str(f["P5"]),
+            "sensitive_attribute": ["gender", "age"],
+            "hold_labels": 0.5,
+            "bases": {"gender": str(f["CFP"]), "age": str(f["age"])},
+        },
+    ),
+    (
+        "CFP",
+        "judged users whose labels hold_labels keeps",
+        lambda f: {"base": str(f["P5"]), **SETTINGS["CFP"], **QUICK_PROBE, "hold_labels": 0.1},
+    ),
+    ("P5", "lists its candidates", lambda f: {"judged_task": "direct", "p5_tasks": "direct", "eval_protocol": "full"}),
     ("P5", "item_token=true", lambda f: {"item_init": "svd", "item_token": False}),
     ("P5", "p5_tasks", lambda f: {"p5_tasks": ["rating"]}),
     (
@@ -260,6 +379,21 @@ def test_what_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         run(**keys(home, row, tmp_path / "run", **given(finished)))
+
+
+def test_users_without_a_label_are_counted(finished: Finished) -> None:
+    said = storage.read_json(finished["CFP"] / "result.json")["warnings"]
+    assert "CFP: 1 users whose gender is unknown or held back are left out of its adversary" in said
+
+
+def test_a_small_catalogue_is_ranked_whole(home: Path, finished: Finished, tmp_path: Path) -> None:
+    run(**keys(home, "P5", tmp_path / "run", eval_protocol="full", load=str(finished["P5"])))
+    _, data, model = opened(finished["P5"])
+    users = data.test.uid_list[:3]
+    batch = {"user_id": users}
+    everything = torch.arange(model.n_items).expand(3, -1)
+    with torch.no_grad():
+        torch.testing.assert_close(model.full_sort_predict(batch).view(3, -1), model.rank(users, everything))
 
 
 def test_a_mixture_of_prompts_of_another_base_is_refused(home: Path, finished: Finished, tmp_path: Path) -> None:
@@ -287,3 +421,16 @@ def test_item_vectors_start_where_training_puts_them(home: Path, tmp_path: Path,
     comic = torch.tensor([token.startswith("c") for token in tokens[1:]])
     near = torch.nn.functional.normalize(vectors, dim=1) @ torch.nn.functional.normalize(vectors, dim=1).T
     assert near[comic][:, comic].mean() > near[comic][:, ~comic].mean() + 0.1
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("row", ["P5", "CFP", "Erase", "CFP-causal"])
+def test_a_row_ranks_the_same_on_a_gpu(home: Path, finished: Finished, tmp_path: Path, row: str) -> None:
+    _, data, model = opened(finished[row])
+    users, candidates = asked(data)
+    with torch.no_grad():
+        here = model.rank(users, candidates)
+        there = model.to("cuda").rank(users.cuda(), candidates.cuda()).cpu()
+        torch.testing.assert_close(here, there, atol=1e-3, rtol=1e-3)
+        state = model.states_of([1, 2, 3], "test", "decoder")
+    assert state.is_cuda
