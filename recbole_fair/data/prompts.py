@@ -37,13 +37,21 @@ class Timelines:
     times: npt.NDArray[Any] | None  # [N], None where the data has none
     phases: IntArray  # [N]: the part each interaction is in, a place in PHASES
 
+    def users(self) -> IntArray:
+        """Whose each interaction is, [N]."""
+        return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
+
+    def learnt(self) -> IntArray:
+        """The rows that a model may learn to answer."""
+        return np.flatnonzero(self.phases == PHASES.index("train"))
+
     def rows(self, user: int) -> slice:
         """All interactions of a user, oldest first."""
         return slice(int(self.starts[user]), int(self.starts[user + 1]))
 
-    def before(self, user: int, row: int) -> slice:
-        """The interactions of a user strictly before `row`."""
-        return slice(int(self.starts[user]), row)
+    def before(self, user: int, row: int) -> IntArray:
+        """The rows of a user strictly before `row`."""
+        return np.arange(int(self.starts[user]), row)
 
     def row_of(self, user: int, item: int) -> int:
         """The latest interaction of a user with an item; the end of the timeline where there is none."""

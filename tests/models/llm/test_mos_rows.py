@@ -14,7 +14,7 @@ from toy import toy_keys
 from recbole_fair import bases, registry, runner
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.variants import NONE, Variant
-from recbole_fair.models.llm.mos import MoS
+from recbole_fair.models.llm.mos import Blind, MoS
 from recbole_fair.models.llm.stereotype_prompts import asked
 from recbole_fair.settings.config import Config
 from recbole_fair.storage import read_tensors
@@ -173,7 +173,7 @@ def test_l_fair_is_eq_4_with_probabilities_over_the_training_pairs(rows: Callabl
     model, batch = trainer.model.eval(), asked(config, trainer.model.inputs)
     model.running.sums.zero_()
     users, items = data.pairs("train")
-    gender = model.prompts.attribute.of_user
+    gender = model.attribute.of_user
     degree = np.zeros((len(model.inputs.titles), 2))
     pairs = sorted(set(zip(users.tolist(), items.tolist(), strict=True)))
     for g in (0, 1):
@@ -187,7 +187,7 @@ def test_l_fair_is_eq_4_with_probabilities_over_the_training_pairs(rows: Callabl
     member[np.setdiff1d(np.arange(len(member)), seen)] = False
     above, below = np.zeros(2), np.zeros(2)
     for user, row, value in zip(batch.users, batch.rows, batch.values, strict=True):
-        prompt = model.prompts.training(int(user), int(row), model.prompts.variant(int(value)))
+        prompt = model._prompt(int(user), int(row), model.variant(int(value)))
         with torch.no_grad():
             yes = float(model._logits(model._embedded([prompt])).softmax(-1)[0, 0])
         g = gender[user]
@@ -265,7 +265,7 @@ def test_a_pre_trained_language_model_needs_no_base(toy: Keys, tmp_path: Path) -
         ("MoS", {"sf_z": 90}, "no item is a stereotype"),
         ("MoS", {"fair_loss": "up5"}, "take model=UP5-Loss"),
         ("MoS", {"num_experts": 1}, "needs at least 2"),
-        ("MoS", {"adapter": "experts"}, "adapter=experts: MoS takes none, mos"),
+        ("MoS", {"adapter": "experts"}, "adapter=experts: MoS takes none, frozen, mos"),
         ("MoS", {"tiny_width": 32}, "another size or kind"),
         ("IFairLRS", {"history_length": 0}, "no training prompt has a history"),
         ("LoRA", {"lora_targets": ["query"]}, "no linear layer"),
@@ -276,8 +276,8 @@ def test_what_cannot_be_is_refused_before_training(name: str, more: dict[str, An
         runner.run(**keys(name, **more))
 
 
-def test_the_model_is_one_class() -> None:
-    assert {registry.load(registry.MODELS[name].target) for name in ROWS} == {MoS}
+def test_the_model_is_one_class_and_a_control() -> None:
+    assert {registry.load(registry.MODELS[name].target) for name in ROWS} == {MoS, Blind}
 
 
 @pytest.mark.parametrize(("fair", "plain"), [("LoRA", "TALLRec"), ("Prompt-Tuning", "TALLRec--")])
