@@ -22,8 +22,10 @@ from recbole_fair.data.inputs import Inputs
 from recbole_fair.data.judged import JUDGED
 from recbole_fair.data.labeled import likes
 from recbole_fair.data.sequences import last_items
+from recbole_fair.data.windows import by_windows
 from recbole_fair.errors import UsageError
-from recbole_fair.groups.membership import Values
+from recbole_fair.groups.membership import Groups, Values
+from recbole_fair.groups.named import names_of, user_groups
 from recbole_fair.host import (
     Dataset,
     FullSortEvalDataLoader,
@@ -127,6 +129,8 @@ def load(config: Config) -> Data:
     try:
         dataset = _dataset_class(config)(config)
         built = dataset.build()
+        if len(built) == 1:
+            built = by_windows(config, built[0], _strata(config, built[0]))
     except UsageError:
         raise
     except (ValueError, LookupError, AssertionError, TypeError, AttributeError, NotImplementedError, OSError) as error:
@@ -147,6 +151,13 @@ def load(config: Config) -> Data:
     train = _training_loader(config, built[0], samplers[0])
     rows = count_rows(config.folder / f"{config['dataset']}.inter")
     return Data(dataset, parts, train, evaluation[0], evaluation[1], rows, _asked(config, evaluation))
+
+
+def _strata(config: Config, whole: Dataset) -> Groups:
+    """The groups of users within which windows are split: the first of `user_groups`."""
+    if not (names := names_of(config, "user_groups")):
+        raise UsageError("eval_args.split=WS: is split within groups of users; name them, as in user_groups=gender")
+    return user_groups(config, Data(whole, {}, None, None, None, 0), names[0])
 
 
 def _history(config: Config, parts: dict[str, Dataset]) -> Sampler:

@@ -71,6 +71,20 @@ class Answering(GeneralRecommender):
 
     # --- what it says of its prompts
 
+    @property
+    def wordings(self) -> int:
+        """How many ways there are to word the attributes."""
+        return self.prompts.wordings
+
+    @property
+    def wording(self) -> int:
+        """Which of them prompts use."""
+        return self.prompts.wording
+
+    @wording.setter
+    def wording(self, wording: int) -> None:
+        self.prompts.wording = wording
+
     def write(self, pairs: Any) -> None:
         """Write the prompts of training pairs, unless they are written already."""
         raise NotImplementedError
