@@ -54,9 +54,7 @@ def main() -> None:
     if tiny:
         sizes |= {"prompts": 2, "length": 16, "rank": 2}
     rate = matmul_rate(tiny, device)
-    print(
-        f"{torch.cuda.get_device_name() if device == 'cuda' else device}: matmul {rate / 1e12:.3g} TFLOP/s", flush=True
-    )
+    print(f"{card(device)}: matmul {rate / 1e12:.3g} TFLOP/s", flush=True)
     draw = torch.Generator().manual_seed(1)
     rank, alpha = sizes["rank"], 2 * sizes["rank"]
     mixed = dict(experts=sizes["experts"], rank=rank, alpha=alpha, dropout=0.05)  # noqa: C408

@@ -103,9 +103,7 @@ def main() -> None:
         sizes |= {"users": 2, "targets": 3, "history": 20}
     users, targets, history, question = sizes["users"], sizes["targets"], sizes["history"], 32
     rate = matmul_rate(tiny, device)
-    print(
-        f"{torch.cuda.get_device_name() if device == 'cuda' else device}: matmul {rate / 1e12:.3g} TFLOP/s", flush=True
-    )
+    print(f"{card(device)}: matmul {rate / 1e12:.3g} TFLOP/s", flush=True)
     model = model_of(tiny, device)
     prompts = prompts_of(model.config.vocab_size, users, targets, history, question)
     owners = [user for user in range(users) for _ in range(targets)]

@@ -84,7 +84,7 @@ def test_a_run_on_windows_shows_only_what_came_before_the_target(toy: Toy) -> No
     ("more", "says"),
     [
         ({"windows": 100_000}, r"windows=100000: there are 300 windows"),
-        ({"windows": 5}, "part is empty"),
+        ({"windows": 1}, "part is empty"),
         ({"window": None}, "give window"),
         ({"history_length": 10}, "history_length=4"),
         ({"history_until": "judged"}, "history_until=target"),
