@@ -32,7 +32,8 @@ from recbole_fair.models.llm.experts import Involved, checkpoint_activations, mi
 from recbole_fair.models.llm.losses import combined, difference, instance_means
 from recbole_fair.models.llm.pairs import PairBatches, TrainingPairs, nobody, training_pairs
 from recbole_fair.models.llm.prompts import Rated, last_answer, read_template, select_history, write
-from recbole_fair.models.llm.scoring import PairScorer, answer_logits, answer_states, evaluating, pad
+from recbole_fair.models.llm.scoring import PairScorer, answer_logits, answer_states, base_of, evaluating, pad
+from recbole_fair.models.llm.virtual_tokens import check_room, position_limit
 
 
 def base_of_rows(config: Any) -> dict[str, Any]:
@@ -51,6 +52,8 @@ class YesNo(Answering):
         folder = language_folder(config, "causal", _texts(config, self.inputs))
         self._read_texts(config, folder)
         self.language_model, self.involved = self._adapted(config, self._language(config, folder, "causal"))
+        limit = position_limit(base_of(self.language_model).config)
+        check_room(limit, int(config["max_prompt_tokens"]), int(config["cot_tokens"] or 0))
         self.recipe = self._recipe(config)
         self.curriculum = (
             Curriculum(float(config["curriculum_lambda"]), float(config["curriculum_delta"]))

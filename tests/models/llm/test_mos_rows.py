@@ -331,6 +331,14 @@ def test_a_pre_trained_language_model_needs_no_base(toy: Keys, tmp_path: Path) -
     assert isinstance(row.test["auc"], float)
 
 
+def test_a_model_without_an_encoder_is_refused_where_one_is_asked_for(toy: Keys, tmp_path: Path) -> None:
+    from recbole_fair.language import tiny
+
+    tiny.write(tmp_path / "llm", "causal", ["Answer: Yes No"] * 9, seed=1, width=16, layers=1, vocabulary=400)
+    with pytest.raises(UsageError, match="name an encoder-decoder|seq2seq"):
+        runner.run(**toy("MoS", **{**KEYS, "base_llm": str(tmp_path / "llm"), "backbone": "seq2seq"}))
+
+
 @pytest.mark.parametrize(
     ("name", "more", "message"),
     [

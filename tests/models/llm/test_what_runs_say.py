@@ -12,7 +12,9 @@ import pytest
 from test_yesno_rows import quick
 
 from recbole_fair import run
+from recbole_fair.errors import UsageError
 from recbole_fair.evaluation.answered import AnswerEvaluator
+from recbole_fair.groups.variants import NONE, OWN, Variant
 from recbole_fair.metrics.formulas import Terms
 from recbole_fair.models.llm import yesno
 from recbole_fair.rundir.result import Result
@@ -104,6 +106,21 @@ def test_a_difference_that_dominates_ends_as_collapse(asked: Callable[..., Resul
     result = asked("Diff", "collapse", **more, lora_r=8)
     assert result.status == "collapsed"
     assert any("of the answers are Yes" in warning for warning in result.warnings)
+
+
+def test_an_attribute_that_a_user_lacks_is_left_out_of_its_clause(asked: Callable[..., Result]) -> None:
+    _, loaded, trainer = open_run(Path(asked("LLM-Rec", "unknown").run_dir))
+    user = loaded.names("user").tolist().index("uF0")  # no gender, age 20
+    prompts = trainer.model.prompts
+    assert prompts.words(user, OWN) == ("young",)
+    assert prompts.words(user, NONE) == ()
+    assert prompts.words(user, Variant("gender", "M")) == ("M", "young")
+    assert prompts.words(user, Variant("gender", "M"), ["gender"]) == ("M",)
+
+
+def test_prompts_longer_than_the_model_are_refused(asked: Callable[..., Result]) -> None:
+    with pytest.raises(UsageError, match=r"max_prompt_tokens=40000: .* 32768 positions .* max_prompt_tokens=32768"):
+        asked("LLM-Rec", "long", max_prompt_tokens=40_000)
 
 
 @pytest.mark.parametrize(
