@@ -205,8 +205,9 @@ class _Run:
             about = self._train(trainer, loaded)
         with self._timed("evaluate"):
             self.result.valid = trainer.evaluate(loaded.valid, load_best_model=False, show_progress=self.bars)
-            self.result.wordings = beside.over_wordings(trainer, loaded.test)
+            reworded = beside.in_other_words(trainer, loaded.test)
             self.result.test = trainer.evaluate(loaded.test, load_best_model=False, show_progress=self.bars)
+            self.result.wordings = beside.spread([self.result.test, *reworded])
             table = self._judge(trainer.evaluator)
             self._say_beside(loaded, trainer.model, table)
         if self.config["probe"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,21 +18,30 @@ from recbole_fair.metrics.formulas import BoolArray, FloatArray, IntArray, divid
 Figures = dict[str, float]
 
 
-def over_wordings(trainer: Any, loader: Any) -> dict[str, list[float]]:
-    """The lowest and the highest value of each figure over the ways to word the attributes.
-
-    Empty where there is one way. The threshold of a Yes stays that of the run's own wording.
-    """
+def in_other_words(trainer: Any, loader: Any) -> list[Mapping[str, float]]:
+    """The figures under each other way to word the attributes; the threshold of a Yes stays that of the run's own."""
     model = trainer.model
-    if not isinstance(model, Worded) or model.wordings < 2:
-        return {}
+    if not isinstance(model, Worded):
+        return []
     own, figures = model.wording, []
     for wording in range(model.wordings):
-        model.wording = wording
-        figures.append(trainer.evaluate(loader, load_best_model=False))
+        if wording != min(own, model.wordings - 1):
+            model.wording = wording
+            figures.append(trainer.evaluate(loader, load_best_model=False))
     model.wording = own
-    return {name: [min(values), max(values)] for name in figures[0]
-            if not np.isnan(values := [float(each[name]) for each in figures]).any()}  # fmt: skip
+    return figures
+
+
+def spread(figures: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
+    """The lowest and the highest value of each figure that is always defined; none where there is one wording.
+
+    >>> spread([{"f1": 0.5, "rate": 0.1}, {"f1": 0.4, "rate": float("nan")}])
+    {'f1': [0.4, 0.5]}
+    """
+    if len(figures) < 2:
+        return {}
+    values = {name: [float(each[name]) for each in figures] for name in figures[0]}
+    return {name: [min(of), max(of)] for name, of in values.items() if not np.isnan(of).any()}
 
 
 def without_model(config: Any, loaded: Data, table: AnswerTable) -> dict[str, Figures]:

@@ -69,7 +69,8 @@ class YesNo(Answering):
 
     def _adapted(self, config: Any, model: Any) -> tuple[nn.Module, Involved | None]:
         """The language model with the adapter that the row trains, and what an attribute router is told."""
-        involved, sizes = None, {
+        involved = None
+        sizes: dict[str, Any] = {
             "rank": int(config["lora_r"]), "alpha": int(config["lora_alpha"]), "dropout": float(config["lora_dropout"]),
         }  # fmt: skip
         if self.adapter == "lora":
