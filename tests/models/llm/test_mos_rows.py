@@ -276,11 +276,15 @@ def test_sf_is_read_at_the_kind_of_prompt_that_is_trained_on(kind: str, keys: Ke
     assert result.test["sf"] == pytest.approx(1 - np.mean(above[present] / below[present]))
 
 
-def test_sf_names_its_grouping_the_groups_left_out_and_those_with_few_pairs(keys: Keys) -> None:
-    result = runner.run(**keys("MoS-Blind", user_groups=["gender", "age"], yes_threshold=0.0))
-    assert "sf: over gender, the first of user_groups" in result.warnings
-    assert any("recommended pairs of F with its own stereotypes; below 30" in note for note in result.warnings)
-    never = runner.run(**keys("MoS-Blind", yes_threshold=1.0, run_dir=f"{result.run_dir}-never"))
+def test_sf_names_its_grouping_the_groups_left_out_and_those_with_few_pairs(
+    toy: Keys, keys: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # other groupings, other words, so a base of its own
+    ages = {"group_bins": {"age": {"young": "[0,40)", "old": "[40,inf)"}}}
+    always = runner.run(**toy("MoS-Blind", **KEYS, user_groups=["gender", "age"], **ages, yes_threshold=0.0))
+    assert "sf: over gender, the first of user_groups" in always.warnings
+    assert any("recommended pairs of F with its own stereotypes; below 30" in note for note in always.warnings)
+    never = runner.run(**keys("MoS-Blind", yes_threshold=1.0, run_dir=str(tmp_path / "never")))
     assert "sf: no recommended stereotype item for F, M; left out" in never.warnings
 
 
