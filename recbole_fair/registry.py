@@ -141,9 +141,9 @@ _MOS = "recbole_fair.models.llm.mos:MoS"
 _STANDS_ON = "recbole_fair.models.llm.mos:base_of_rows"
 
 
-def _mos(name: str, cite: str = "MoS", trained_by: str = "") -> Row:
+def _mos(name: str, cite: str = "MoS", trained_by: str = "", target: str = _MOS) -> Row:
     needs = "item texts; ratings; a user grouping"
-    return Row(name, _MOS, "mos", cite, needs, base=_STANDS_ON, trained_by=trained_by)
+    return Row(name, target, "mos", cite, needs, base=_STANDS_ON, trained_by=trained_by)
 
 
 # Tables 4 to 6 of MoS; which of its parts a row has, its yaml says.
@@ -153,6 +153,7 @@ _OF_MOS = (
     *(_mos(name, "TALLRec") for name in ("TALLRec", "TALLRec--")),
     *(_mos(name, name) for name in ("Prompt-Tuning", "P-Tuning", "LoRA", "IFairLRS", "FaiRLLM")),
     _mos("UP5-Loss", "UP5", "recbole_fair.strategies.deceived:Deceived"),
+    _mos("MoS-Blind", target="recbole_fair.models.llm.mos:Blind"),
 )
 
 # Which of RecBole's models run here, and why the others do not: docs/host-models.md.

@@ -28,7 +28,7 @@ from recbole_fair.data.inputs import Inputs
 from recbole_fair.data.load import Data
 from recbole_fair.data.prompts import prompt_inputs
 from recbole_fair.errors import StorageError, TrainingError, UsageError
-from recbole_fair.evaluation import asking
+from recbole_fair.evaluation import asking, beside
 from recbole_fair.evaluation.protocols import PROTOCOLS
 from recbole_fair.evaluation.ranked import KeepingEvaluator
 from recbole_fair.groups import named as grouping
@@ -231,8 +231,11 @@ class _Run:
             about = self._train(trainer, loaded)
         with self._timed("evaluate"):
             self.result.valid = trainer.evaluate(loaded.valid, load_best_model=False, show_progress=self.bars)
+            reworded = beside.in_other_words(trainer, loaded.test)
             self.result.test = trainer.evaluate(loaded.test, load_best_model=False, show_progress=self.bars)
+            self.result.wordings = beside.spread([self.result.test, *reworded])
             table = self._judge(trainer.evaluator)
+            self._say_beside(loaded, trainer.model, table)
         if self.config["probe"]:
             with self._timed("probe"):
                 self._probe(loaded, trainer)
@@ -254,10 +257,24 @@ class _Run:
         self.result.groups, self.result.resampling = judged.groups, asdict(how) if how else {}
         self.result.threshold = getattr(evaluator, "threshold", None)
         self.result.warnings += judged.notes
-        if reason := evaluator.collapse():
+        if reason := evaluator.collapse(self._figures_of_base()):
             self.result.status = "collapsed"
             self.result.warnings.append(reason)
         return evaluator.table
+
+    def _figures_of_base(self) -> dict[str, float | None]:
+        """The test figures of the only run that this one stands on."""
+        return Result.read(Path(self.result.base)).test if self.result.base else {}
+
+    def _say_beside(self, loaded: Data, model: Any, table: Any) -> None:
+        """What a model's prompts were and met, and the figures that its own are to be read beside."""
+        self.result.prompts = facts.prompt_counts(loaded, model)
+        if isinstance(model, asking.Counts):
+            for row in self.result.groups:
+                row.update(model.of_groups().get((row["field"], row["group"]), {}))
+        if self.config["eval_protocol"] == "labeled":
+            base = beside.of_base(self._figures_of_base())
+            self.result.beside = beside.without_model(self.config, loaded, table) | ({"base": base} if base else {})
 
     def _probe(self, loaded: Data, trainer: FairTrainer) -> None:
         """How well each attribute of `probe` can be read from the users' states."""

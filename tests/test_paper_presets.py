@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from recbole_fair.settings import yamls
+from recbole_fair.errors import UsageError
+from recbole_fair.language.checkpoints import find
+from recbole_fair.registry import MODELS
+from recbole_fair.settings import keys, yamls
 from recbole_fair.settings.config import Config
 
 PAPER = yamls.PROPERTIES / "paper"
 BACKBONES = {"qwen2.5-7b": ("Qwen/Qwen2.5-7B", 3584), "llama-2-7b": ("meta-llama/Llama-2-7b-hf", 4096)}
 
 
-def preset(tmp_path: Path, model: str, dataset: str, *more: str) -> Config:
+def preset(tmp_path: Path, model: str, dataset: str, *more: str, files: Sequence[str] = ()) -> Config:
     (tmp_path / dataset).mkdir(exist_ok=True)
-    files = [PAPER / f"{name}.yaml" for name in (dataset, *more)]
-    return Config(model, dataset, files, {"data_path": str(tmp_path)})
+    paths = [PAPER / f"{name}.yaml" for name in (files or (dataset, *more))]
+    return Config(model, dataset, paths, {"data_path": str(tmp_path)})
 
 
 @pytest.mark.parametrize(
@@ -63,3 +67,57 @@ def test_up5_presets_load_over_its_rows_and_lie_in_the_printed_ranges(preset_nam
         assert config["adversary_weight"] in (1, 5, 10, 100) and config["prefix_length"] in (5, 15, 30)
         assert config["joint_steps"] == config["recommend_steps"] == config["discriminate_steps"]
         assert config["joint_steps"] in (10, 20) and config["discriminate_every"] == 20
+
+
+@pytest.mark.parametrize("path", sorted(PAPER.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_key_of_a_preset_exists_and_may_have_its_value(path: Path) -> None:
+    values = yamls.read_mapping(path)
+    keys.check_names(values, {"hidden_size_factor", "n_layers"})
+    for key, value in values.items():
+        keys.check_value(key, value, None)
+
+
+def family(name: str) -> list[str]:
+    return [row.name for row in MODELS.values() if row.family == name]
+
+
+@pytest.mark.parametrize("row", family("yesno"))
+def test_the_yes_no_rows_take_section_5_1(row: str, tmp_path: Path) -> None:
+    config = preset(tmp_path, row, "ml-1m", files=["cl-moe-qwen2-7b"])
+    assert config.unused == []
+    assert config["base_llm"] == "Qwen/Qwen2-7B-Instruct" and config["llm_dtype"] == "bfloat16"
+    assert (config["lora_r"], config["lora_alpha"], config["lora_dropout"], config["num_experts"]) == (16, 32, 0.05, 3)
+    assert (config["curriculum_lambda"], config["curriculum_delta"], config["epochs"]) == (0.25, 0.8, 5)
+    assert (config["history"], config["history_length"], config["targets_per_user"]) == ("likes_dislikes", 10, 1)
+    assert config["eval_args"]["split"] == {"US": [0.7, 0.1, 0.2]} and config["likes"] == "(3,inf)"
+    assert config["learning_rate"] == 0.0003
+
+
+def test_baichuan_is_named_and_refused(tmp_path: Path) -> None:
+    config = preset(tmp_path, "CL-MoE", "ml-1m", files=["cl-moe-qwen2-7b", "cl-moe-baichuan2-13b"])
+    with pytest.raises(UsageError, match=r"Baichuan2-13B-Chat.*no class for Baichuan.*never run"):
+        find(config["base_llm"])
+
+
+@pytest.mark.parametrize(
+    ("more", "name", "kind"),
+    [
+        ([], "t5-base", "seq2seq"),
+        (["mos-openllama-3b"], "openlm-research/open_llama_3b", "causal"),
+        (["mos-llama-2-7b"], "meta-llama/Llama-2-7b-hf", "causal"),
+    ],
+)
+@pytest.mark.parametrize("row", family("mos"))
+def test_the_rows_of_mos_take_sections_4_1(row: str, more: list[str], name: str, kind: str, tmp_path: Path) -> None:
+    config = preset(tmp_path, row, "book-crossing", files=["mos-t5-base", *more])
+    assert config.unused == []
+    assert (config["base_llm"], config["backbone"]) == (name, kind)
+    assert config["eval_args"]["split"] == {"WS": [8, 1, 1]} and config["windows"] == 10_000
+    assert (config["window"], config["history_length"], config["history_until"]) == (11, 10, "target")
+    assert (config["sf_z"], config["num_experts"], config["likes"]) == (3.0, 4, "[5,inf)")
+
+
+@pytest.mark.parametrize(("row", "rate"), [("MoS", 0.5), ("P-Tuning", 0.5), ("LoRA", 0.005), ("TALLRec", 0.005)])
+def test_learning_rates_are_those_of_section_4_1_4(row: str, rate: float, tmp_path: Path) -> None:
+    config = preset(tmp_path, row, "book-crossing", files=["mos-t5-base"])
+    assert (config["learner"], config["learning_rate"]) == ("adafactor", rate)

@@ -95,16 +95,19 @@ class _Exact:
         return converted
 
     def build(self) -> list[Any]:
-        """RecBole's own splits, or a split by users (`eval_args.split: {US: [0.7, 0.1, 0.2]}`)."""
+        """RecBole's own splits, or a split by users (`eval_args.split: {US: [0.7, 0.1, 0.2]}`).
+
+        Windows (WS) come as one part: whoever splits them needs the groups of users (data/windows.py).
+        """
         config = self.config  # type: ignore[has-type]
-        ratios = (config["eval_args"]["split"] or {}).get("US")
-        if ratios is None:
+        split = config["eval_args"]["split"] or {}
+        if not {"US", "WS"} & split.keys():
             return list(super().build())  # type: ignore[misc]
         # Everything in one part: RecBole's ordering without its split.
         self.config = config.replaced(eval_args={**config["eval_args"], "split": {"RS": [1.0]}, "group_by": "none"})
         (whole,) = super().build()  # type: ignore[misc]
         self.config = whole.config = config
-        return by_users(whole, ratios, int(config["split_seed"]))
+        return by_users(whole, split["US"], int(config["split_seed"])) if "US" in split else [whole]
 
 
 class RatingData(_Exact, Dataset):

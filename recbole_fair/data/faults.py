@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def _faults(path: Path, config: Any) -> Iterator[str]:
     try:
         with TextIOWrapper(open_regular(path), config["encoding"], newline="") as stream:
             reader = csv.reader(stream, delimiter=config["field_separator"], strict=True)
-            columns = [column.partition(":")[::2] for column in next(reader)]
+            columns = [(name, kind) for name, _, kind in (column.partition(":") for column in next(reader))]
             for fields in filter(None, reader):
                 number = reader.line_num
                 if fault := _fault(columns, fields, config["seq_separator"]):
@@ -51,7 +51,7 @@ _QUOTES = 'a quote that does not end its field; double it and quote the field, a
 _REASONS = {"field larger than field limit": "a field too long for RecBole's reader; shorten it"}
 
 
-def _fault(columns: list[tuple[str, ...]], fields: list[str], separator: str) -> str:
+def _fault(columns: Sequence[tuple[str, str]], fields: list[str], separator: str) -> str:
     """What is wrong with a record, if anything."""
     if len(fields) > len(columns):
         return f"{len(fields)} fields, the first line names {len(columns)}"

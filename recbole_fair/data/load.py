@@ -25,9 +25,10 @@ from recbole_fair.data.judged import JUDGED
 from recbole_fair.data.labeled import likes
 from recbole_fair.data.sequences import last_items
 from recbole_fair.data.texts import item_texts
+from recbole_fair.data.windows import by_windows
 from recbole_fair.errors import UsageError
-from recbole_fair.groups.membership import Values
-from recbole_fair.groups.named import names_of
+from recbole_fair.groups.membership import Groups, Values
+from recbole_fair.groups.named import names_of, user_groups
 from recbole_fair.host import (
     Dataset,
     FullSortEvalDataLoader,
@@ -153,6 +154,8 @@ def load(config: Config) -> Data:
     try:
         dataset = _dataset_class(config)(config)
         built = dataset.build()
+        if len(built) == 1:
+            built = by_windows(config, built[0], _strata(config, built[0]))
     except UsageError:
         raise
     except (ValueError, LookupError, AssertionError, TypeError, AttributeError, NotImplementedError, OSError) as error:
@@ -186,6 +189,13 @@ def _unseen(built: list[Dataset], item_field: str, *, drop: bool) -> dict[str, i
         if drop:
             part.inter_feat = part.inter_feat[learnt]
     return counts
+
+
+def _strata(config: Config, whole: Dataset) -> Groups:
+    """The groups of users within which windows are split: the first of `user_groups`."""
+    if not (names := names_of(config, "user_groups")):
+        raise UsageError("eval_args.split=WS: is split within groups of users; name them, as in user_groups=gender")
+    return user_groups(config, Data(whole, {}, None, None, None, 0, {}), names[0])
 
 
 def _history(config: Config, parts: dict[str, Dataset]) -> Sampler:

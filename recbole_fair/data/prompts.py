@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recbole_fair.data.labeled import likes
+from recbole_fair.data.windows import ORDER, TARGET
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
 from recbole_fair.groups.named import names_of, user_groups
@@ -35,14 +36,24 @@ class Timelines:
     liked: BoolArray  # [N]
     times: npt.NDArray[Any] | None  # [N], None where the data has none
     phases: IntArray  # [N]: the part each interaction is in, a place in PHASES
+    targets: BoolArray | None = None  # [N]: whether a window ends there; None where data are not split by windows
+
+    def users(self) -> IntArray:
+        """Whose each interaction is, [N]."""
+        return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
+
+    def learnt(self) -> IntArray:
+        """The rows that a model may learn to answer."""
+        trained = self.phases == PHASES.index("train")
+        return np.flatnonzero(trained if self.targets is None else trained & self.targets)
 
     def rows(self, user: int) -> slice:
         """All interactions of a user, oldest first."""
         return slice(int(self.starts[user]), int(self.starts[user + 1]))
 
-    def before(self, user: int, row: int) -> slice:
-        """The interactions of a user strictly before `row`."""
-        return slice(int(self.starts[user]), row)
+    def before(self, user: int, row: int) -> IntArray:
+        """The rows of a user strictly before `row`."""
+        return np.arange(int(self.starts[user]), row)
 
     def row_of(self, user: int, item: int) -> int:
         """The latest interaction of a user with an item; the end of the timeline where there is none."""
@@ -144,19 +155,21 @@ def timelines(config: Any, data: Data) -> Timelines:
     """The interactions of all parts in one line a user."""
     users, items = (np.concatenate(ids) for ids in zip(*(data.pairs(phase) for phase in PHASES), strict=True))
     phases = np.repeat(np.arange(len(PHASES)), [len(data.parts[phase]) for phase in PHASES])
-    times = _times(data)
-    order = np.lexsort((phases, times, users)) if times is not None else np.lexsort((phases, users))
+    times, window_order = _column(data, data.dataset.time_field), _column(data, ORDER)
+    when = times if window_order is None else window_order
+    order = np.lexsort((phases, users)) if when is None else np.lexsort((phases, when, users))
     liked = (
         np.concatenate([likes(config, data.parts[phase]) for phase in PHASES])
         if config["likes"] is not None
         else np.ones(len(users), dtype=bool)
     )
     starts = np.searchsorted(users[order], np.arange(data.dataset.user_num + 1))
-    return Timelines(starts, items[order], liked[order], None if times is None else times[order], phases[order])
+    times, targets = (None if column is None else column[order] for column in (times, _column(data, TARGET)))
+    return Timelines(starts, items[order], liked[order], times, phases[order], targets)
 
 
-def _times(data: Data) -> npt.NDArray[Any] | None:
-    field = data.dataset.time_field
+def _column(data: Data, field: str) -> npt.NDArray[Any] | None:
+    """A column of all interactions, where every part has it."""
     if any(field not in data.parts[phase].inter_feat for phase in PHASES):
         return None
     return np.concatenate([data.parts[phase].inter_feat[field].numpy() for phase in PHASES])

@@ -15,12 +15,13 @@ from recbole_fair.errors import UsageError
 from recbole_fair.evaluation.asking import Prompted
 from recbole_fair.evaluation.ranked import KeepingEvaluator, refuse_nonsense
 from recbole_fair.groups.membership import Groups
-from recbole_fair.groups.variants import NONE, OWN, Variant
+from recbole_fair.groups.named import names_of
+from recbole_fair.groups.variants import KINDS, NONE, OWN, Variant
 from recbole_fair.host import Collector, DataStruct
 from recbole_fair.metrics.answer_table import READ_STEREOTYPES, AnswerTable, choose_threshold
 from recbole_fair.metrics.declared import variants
 from recbole_fair.metrics.formulas import IntArray
-from recbole_fair.metrics.metric import AGAIN, AS_USED
+from recbole_fair.metrics.metric import AGAIN, AS_USED, GIVEN, variants_of
 from recbole_fair.metrics.stereotypes import Histories, histories
 
 
@@ -61,7 +62,8 @@ class AnswerCollector(Collector):
         return collected
 
 
-_LEAST_YES = 0.1  # share of either answer below which a model has collapsed (docs/metrics.md)
+# Share of either answer below which a model has collapsed, and how far it may move from its base's (docs/metrics.md).
+_LEAST_YES, _FARTHEST = 0.1, 0.2
 
 
 class AnswerEvaluator(KeepingEvaluator):
@@ -85,7 +87,7 @@ class AnswerEvaluator(KeepingEvaluator):
         prompts = isinstance(collected, Mapping)
         by_variant = collected if prompts else {NONE: collected}
         answered = {variant: scores.astype(float) for variant, scores in by_variant.items()}
-        scores = answered.get(OWN, answered[NONE])
+        scores = answered.get(OWN, answered[NONE])  # one threshold serves all variants
         if judged.get("phase") == "valid" or not isinstance(self.config["yes_threshold"], str):
             self.threshold = choose_threshold(self.config["yes_threshold"], scores, labels)
         if isnan(self.threshold):
@@ -95,22 +97,34 @@ class AnswerEvaluator(KeepingEvaluator):
             users=users, rows=rows, items=judged.get("pair.item"), labels=labels, scores=answered,
             threshold=self.threshold, groups=self.groups, histories=self.histories, prompts=prompts,
             again=judged.get("pair.again") if "pair.again" in judged else None, stored=self._stored(READ_STEREOTYPES),
+            kind=self.kind,
         )  # fmt: skip
 
     @property
     def variants(self) -> list[Variant]:
         """The variants of a prompt that the metrics need, and the one without attributes."""
         by_users = [groups for groups in self.groups.values() if groups.kind == "user"]
-        return sorted({NONE, *variants(self.declared, by_users)})
+        of_kind = (
+            variants_of(GIVEN, self.histories.groups) if self.histories and self.kind not in ("", KINDS[0]) else ()
+        )
+        return sorted({NONE, *variants(self.declared, by_users), *of_kind})
+
+    @property
+    def kind(self) -> str:
+        """The kind of prompts that SF is read at: the one that the run trains on, of several the first."""
+        return next(iter(names_of(self.config, "stereotype_prompt")), "")
 
     @property
     def asks_again(self) -> bool:
         """Whether a metric compares two passes under NONE (`pair.again`, scores [P] from other batches)."""
         return any(read.prompt == AGAIN for metric in self.declared for read in metric.figures)
 
-    def collapse(self) -> str | None:
-        """Nearly always the same answer: it is the same for every group, and fair to nobody."""
+    def collapse(self, base: Mapping[str, float | None]) -> str | None:
+        """Nearly always the same answer, or far more or fewer Yes than the base: fairness figures then say nothing."""
         share = float(self.table.terms("yes_share", prompt=AS_USED).value()[0])
-        if _LEAST_YES <= share <= 1 - _LEAST_YES:
-            return None
-        return f"collapsed: {share:.1%} of the answers are Yes, so GD, Rate and their kin say nothing of fairness"
+        said, before = f"collapsed: {share:.1%} of the answers are Yes", base.get("yes_share")
+        if not _LEAST_YES <= share <= 1 - _LEAST_YES:
+            return f"{said}, so GD, Rate and their kin say nothing of fairness"
+        if before is not None and abs(share - before) > _FARTHEST:
+            return f"{said}, {before:.1%} of its base's, so its fairness is not to be compared with the base's"
+        return None

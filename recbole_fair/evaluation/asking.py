@@ -36,6 +36,31 @@ class Ranks(Protocol):
         """Scores [B, C] of candidates [B, C]; item 0 fills rows with fewer, and its scores are not read."""
 
 
+@runtime_checkable
+class Counts(Protocol):
+    """A model that counts what it asks with."""
+
+    def count_anew(self) -> None:
+        """An evaluation begins: forget the counts of the one before."""
+
+    def judged_counts(self) -> Mapping[str, int]:
+        """What the latest evaluation asked, cut and left unanswered."""
+
+    def training_counts(self, pairs: Any) -> Mapping[str, int]:
+        """What is learnt from these pairs, how many of their labels are planted, what was cut and left out."""
+
+    def of_groups(self) -> Mapping[tuple[str, str], Mapping[str, float]]:
+        """By grouping and group, what groups.csv shows of them beside the figures."""
+
+
+@runtime_checkable
+class Worded(Protocol):
+    """A model whose prompts can word an attribute in several ways, of which it uses one."""
+
+    wordings: int
+    wording: int
+
+
 class Prompted(NamedTuple):
     """What a model said of the judged pairs: scores [P] by variant, and once more where a metric compares passes."""
 
@@ -50,6 +75,8 @@ def answered(
     model: Answers, loader: LabeledLoader, variants: Sequence[Variant], again: bool, progress: bool
 ) -> Prompted:
     """Ask for each judged pair once under each variant; a second pass takes the pairs in the opposite order."""
+    if isinstance(model, Counts):
+        model.count_anew()
     users, items = np.array(list(loader.labels), dtype=np.int64).T.copy()
     pairs = torch.from_numpy(np.stack([users, items]))
     turns = tqdm(variants, ncols=100, desc="Evaluate   ") if progress else variants

@@ -30,6 +30,6 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
     {
         "full": Protocol(FullCollector, KeepingEvaluator, asked_files=("lists",)),
         "candidates": Protocol(FullCollector, KeepingEvaluator, ("candidates",), ("lists",)),
-        "labeled": Protocol(AnswerCollector, AnswerEvaluator, ("predictions",)),
+        "labeled": Protocol(AnswerCollector, AnswerEvaluator, ("predictions", "stereotypes")),
     }
 )

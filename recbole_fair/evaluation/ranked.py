@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from inspect import signature
 from types import SimpleNamespace
 from typing import Any
@@ -184,8 +184,11 @@ class KeepingEvaluator(Evaluator):
             for name, value in zip(groups.names, self.table.terms(figure, groups.field).value(), strict=True)
         }
 
-    def collapse(self) -> str | None:
-        """Why the figures of the latest evaluation say nothing of fairness: scores that tell no items apart."""
+    def collapse(self, base: Mapping[str, float | None]) -> str | None:
+        """Why the figures of the latest evaluation say nothing of fairness: scores that tell no items apart.
+
+        `base` holds the test figures of the run that the model stands on; none where there is no such run.
+        """
         scores, listed = self.table.scores, self.table.lists > 0
         lowest = np.where(listed, scores, np.inf).min(axis=1)
         highest = np.where(listed, scores, -np.inf).max(axis=1)

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from recbole_fair.errors import UsageError
 from recbole_fair.registry import nearest
 
@@ -55,3 +58,17 @@ class Variant:
 
 NONE = Variant()
 OWN = Variant("*")
+
+# How a prompt of MoS speaks of its user: not at all, by the user's own value, or by another one.
+KINDS = ("implicit", "explicit", "counterfactual")
+
+
+def carried(kind: str, own: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    """Which of `count` values a prompt of a kind gives a user whose own value is `own`; -1 where it gives none.
+
+    >>> [carried(kind, np.array([0, 1, -1]), 2).tolist() for kind in KINDS]
+    [[-1, -1, -1], [0, 1, -1], [1, 0, -1]]
+    """
+    if kind == "implicit":
+        return np.full_like(own, -1)
+    return own if kind == "explicit" else np.where(own < 0, -1, (own + 1) % count)

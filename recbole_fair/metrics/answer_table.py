@@ -10,11 +10,11 @@ import numpy as np
 
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
-from recbole_fair.groups.variants import NONE, OWN, Variant
+from recbole_fair.groups.variants import NONE, OWN, Variant, carried
 from recbole_fair.metrics import answers
 from recbole_fair.metrics.formulas import BoolArray, FloatArray, IntArray, Terms, present_mean
 from recbole_fair.metrics.metric import AGAIN, AS_USED, GIVEN, NOTHING, Figure, Stored, variants_of
-from recbole_fair.metrics.stereotypes import Histories, pull_terms, sf_in_terms, sf_terms
+from recbole_fair.metrics.stereotypes import Histories, left_out, pull_terms, sf_in_terms, sf_terms
 
 
 def choose_threshold(rule: str | float, scores: FloatArray, labels: BoolArray) -> float:
@@ -50,6 +50,7 @@ class AnswerTable:
     histories: Histories | None = None
     prompts: bool = False  # whether the model reads a prompt
     again: FloatArray | None = None  # [P] scores under NONE of a second pass, in other batches
+    kind: str = ""  # of the prompts that SF is read at (variants.KINDS); none: those in use
     stored: Stored = ()
     in_use = AS_USED
 
@@ -100,11 +101,22 @@ class AnswerTable:
         """[P, V] of answers when everyone is given each value of a grouping."""
         return np.asarray(self.given(grouping) >= self.threshold)
 
+    def recommended(self) -> BoolArray:
+        """[P] of answers to the kind of prompts that SF is read at."""
+        histories, scores = _present(self.histories), self.scored(NONE if self.kind else None)
+        if self.prompts and self.kind not in ("", "implicit"):
+            own = histories.groups.membership[self.users[self.rows]]
+            single = np.where(own.sum(1) == 1, own.argmax(1), -1)
+            given = carried(self.kind, single, own.shape[1])
+            told = self.given(histories.groups.field)[np.arange(len(given)), given]
+            scores = np.where(given < 0, scores, told)
+        return np.asarray(scores >= self.threshold)
+
     def _stereotyped(self, figure: str) -> Terms:
         """SF's fractions by group: of the pairs answered Yes, or of every pair."""
         histories = _present(self.histories)
         readings = {} if figure == "sf_in" else {"pairs": histories.pairs}
-        said_yes = self.scored() >= (-np.inf if figure == "sf_every" else self.threshold)
+        said_yes = np.ones(len(self.rows), dtype=bool) if figure == "sf_every" else self.recommended()
         shares, membership = histories.shares[self.users], histories.groups.membership[self.users]
         terms = _OF_STEREOTYPES[figure]
         return terms(self.rows, self.items, said_yes, shares, membership, histories.member, **readings)
@@ -134,6 +146,27 @@ class AnswerTable:
     def outside(self, grouping: str) -> int:
         """Users without a pair in any group."""
         return int((~self._counted_in(grouping).any(axis=1)).sum())
+
+    def counted(self, grouping: str) -> dict[str, IntArray]:
+        """[G] each: of a group's own stereotypes, the judged pairs with its users, and how many were recommended."""
+        if self.histories is None or grouping != self.histories.groups.field:
+            return {}
+        own = self._member(grouping) & self.histories.member[self.items]
+        return {"in_group_pairs": own.sum(0), "in_group_recommended": own[self.recommended()].sum(0)}
+
+    def notes(self) -> Iterator[str]:
+        """Over which grouping stereotypes are read, and whose are recommended too rarely for SF to say anything."""
+        if self.histories is None:
+            return
+        field, names = self.histories.groups.field, self.histories.groups.names
+        if sum(groups.kind == "user" for groups in self.groups.values()) > 1:
+            yield f"sf: over {field}, the first of user_groups"
+        for name, count in zip(names, self.counted(field)["in_group_recommended"].tolist(), strict=True):
+            if 0 < count < FEW_PAIRS:
+                yield f"sf: {count} recommended pairs of {name} with its own stereotypes; below {FEW_PAIRS} it is noise"
+        for figure in ("sf", "sf_in"):
+            if absent := left_out(self._stereotyped(figure).value(), names):
+                yield f"{figure}: no recommended stereotype item for {', '.join(absent)}; left out"
 
     def _counted_in(self, grouping: str) -> BoolArray:
         member = self._member(grouping)
@@ -176,6 +209,8 @@ _BETWEEN_PROMPTS: Mapping[str, Any] = {"flip": _flips, "pull": _pulls}
 
 # "sf_every": of recommending every pair, which is not 0 either.
 _OF_STEREOTYPES: Mapping[str, Any] = {"sf": sf_terms, "sf_every": sf_terms, "sf_in": sf_in_terms}
+
+FEW_PAIRS = 30  # of a group: SF of fewer is noise (docs/metrics.md)
 
 READ_STEREOTYPES = frozenset({*_OF_STEREOTYPES, "pull"})
 

@@ -40,8 +40,13 @@ def judge(table: Table, metrics: Iterable[Metric], how: Resampling | None, min_u
     for cell in shown:
         row = by_group[cell.grouping, cell.group]
         row.update(_columns(cell, figures, found, printed=row["users"] >= min_users))
+    for field in table.groups:
+        for name, counts in table.counted(field).items():
+            for group, count in zip(table.groups[field].names, counts.tolist(), strict=True):
+                by_group[field, group][name] = count
     interval = {measure.key: found.bounds[measure.key] for measure in measures} if how else {}
-    return Judgement(interval, rows, [*_absent_groups(table), *_without_prompts(table, metrics), *found.notes])
+    notes = [*_absent_groups(table), *_without_prompts(table, metrics), *table.notes(), *found.notes]
+    return Judgement(interval, rows, notes)
 
 
 @dataclass(frozen=True)

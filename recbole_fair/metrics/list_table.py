@@ -7,7 +7,7 @@ groups and, by resampling its rows, all their intervals; users.csv is the table 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -48,6 +48,12 @@ class Table(Protocol):
 
     def outside(self, grouping: str) -> int:
         """Judged users that speak for no group."""
+
+    def counted(self, grouping: str) -> Mapping[str, IntArray]:
+        """What groups.csv counts of each group beside its figures, [G] each."""
+
+    def notes(self) -> Iterable[str]:
+        """What whoever reads the figures must know."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,14 @@ class RankingTable:
     def outside(self, grouping: str) -> int:
         """Users without a known value; for an item grouping, those without a test item of any group."""
         return int((~self._counted_in(grouping).any(axis=1)).sum())
+
+    def counted(self, grouping: str) -> Mapping[str, IntArray]:
+        """Nothing beside its figures."""
+        return {}
+
+    def notes(self) -> Iterable[str]:
+        """Nothing beside what holds for all tables."""
+        return ()
 
     def _counted_in(self, grouping: str) -> BoolArray:
         groups = self.groups[grouping]

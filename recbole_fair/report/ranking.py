@@ -31,7 +31,7 @@ def metrics_in(runs: Iterable[Run]) -> list[str]:
 def default_metrics(runs: Iterable[Run]) -> list[str]:
     """What is shown unless --metrics says otherwise."""
     known = metrics_in(runs)
-    ranks = {MetricKey.parse(key).k for key in known} - {None}
+    ranks = {k for key in known if (k := MetricKey.parse(key).k) is not None}
     k = 20 if 20 in ranks else max(ranks, default=0)
     patterns = [pattern.replace("{k}", str(k)) for pattern in _DEFAULT]
     return [key for pattern in patterns for key in known if re.fullmatch(pattern, key)] or known[:3]

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 
 import recbole_fair
+from recbole_fair.data.labeled import LabeledLoader
 from recbole_fair.data.load import Data
+from recbole_fair.evaluation.asking import Counts
 from recbole_fair.rundir.result import Result
 
 _PACKAGES = ("recbole", "torch", "numpy", "scipy", "pandas", "transformers", "sentence-transformers", "ray")
@@ -39,6 +41,15 @@ def peak_memory(device: torch.device) -> int:
         return int(torch.cuda.max_memory_allocated(device))
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def prompt_counts(loaded: Data, model: Any) -> dict[str, int]:
+    """What a model that reads prompts has learnt from and was asked in the test, if it counts that."""
+    if not isinstance(model, Counts):
+        return {}
+    left_out = len(loaded.parts["test"]) - len(loaded.test.labels) if isinstance(loaded.test, LabeledLoader) else 0
+    learnt = model.training_counts(loaded.train.pairs)
+    return {**learnt, **model.judged_counts(), "judged_left_out": left_out}
 
 
 def data_facts(loaded: Data, fingerprint: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from recbole_fair.data.load import Data, Tokens
 from recbole_fair.metrics.answer_table import AnswerTable
 from recbole_fair.metrics.formulas import FloatArray
 from recbole_fair.metrics.list_table import RankingTable
+from recbole_fair.metrics.stereotypes import COLUMNS, stereotype_rows
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]], delimiter: str = ",") -> None:
@@ -114,6 +115,14 @@ def write_predictions(folder: Path, loaded: Data, table: AnswerTable) -> None:
     write_table(folder / "predictions.tsv", ["user_id", "item_id", "label", "variant", "score"], rows, "\t")
 
 
+def write_stereotypes(folder: Path, loaded: Data, table: AnswerTable) -> None:
+    """stereotypes.csv: which items are a stereotype of which group and why, where a metric reads stereotypes."""
+    if table.histories is not None:
+        users = table.users[table.rows]
+        rows = stereotype_rows(table.histories, loaded.names("item").tolist(), users, table.items, table.recommended())
+        write_table(folder / "stereotypes.csv", COLUMNS, rows)
+
+
 def write_candidates(folder: Path, loaded: Data, _: RankingTable) -> None:
     """candidates.tsv: what was drawn for each user beside its own items."""
     users, items = loaded.tokens(loaded.dataset.uid_field), loaded.tokens(loaded.dataset.iid_field)
@@ -127,5 +136,10 @@ def write_candidates(folder: Path, loaded: Data, _: RankingTable) -> None:
 
 # By the names that a protocol asks for (evaluation/protocols.py).
 WRITERS: Mapping[str, Callable[[Path, Data, Any], None]] = MappingProxyType(
-    {"lists": write_lists, "predictions": write_predictions, "candidates": write_candidates}
+    {
+        "lists": write_lists,
+        "predictions": write_predictions,
+        "stereotypes": write_stereotypes,
+        "candidates": write_candidates,
+    }
 )

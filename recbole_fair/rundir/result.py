@@ -66,6 +66,9 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "versions": _each(_is_text),
     **dict.fromkeys(("environment", "data", "resampling"), _is_mapping),
     "threshold": _may(_is_number),
+    "prompts": _each(_is_number),
+    "wordings": _each(_is_span),
+    "beside": _each(_each(_is_number)),
     "warnings": lambda value: isinstance(value, list) and all(map(_is_text, value)),
 }
 
@@ -92,6 +95,9 @@ class Result:
     environment: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     threshold: float | None = None  # of a Yes, in a labeled run
+    prompts: dict[str, int] = field(default_factory=dict)  # learnt and asked, planted, cut, left out, unanswered
+    wordings: dict[str, list[float]] = field(default_factory=dict)  # lowest and highest figure, of several wordings
+    beside: dict[str, dict[str, float]] = field(default_factory=dict)  # test figures without a model, and of the base
     base: str | None = None  # the folder of the run this one stands on
     bases: dict[str, str] = field(default_factory=dict)  # of several: their folders by their names
     warnings: list[str] = field(default_factory=list)
@@ -142,8 +148,18 @@ class Result:
         lines = [f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}  {d}".rstrip() for a, b, c, d in rows]
         title = f"{self.model} on {self.dataset}, seed {self.seed} ({self.status})"
         notes = [f"warning: {note}" for note in self.warnings]
-        shown = [title, *lines, *self._group_lines(), *notes, f"run directory: {self.run_dir}"]
+        shown = [title, *lines, *self._group_lines(), *self._prompt_lines(), *notes, f"run directory: {self.run_dir}"]
         return "\n".join(map(visible, shown))
+
+    def _prompt_lines(self) -> list[str]:
+        """What was asked and how, over which range other wordings move the figures, and what stands beside them."""
+        counts = ", ".join(f"{name} {count}" for name, count in self.prompts.items())
+        spreads = ", ".join(f"{name} {low:.4f}-{high:.4f}" for name, (low, high) in self.wordings.items())
+        beside = [
+            f"beside it, {name}: " + ", ".join(f"{key} {value:.4f}" for key, value in figures.items())
+            for name, figures in self.beside.items()
+        ]
+        return [f"prompts: {counts}"] * bool(counts) + [f"over all wordings: {spreads}"] * bool(spreads) + beside
 
     def _group_lines(self) -> list[str]:
         """One line a grouping: recall at the largest K by group; all of it stands in groups.csv."""

@@ -134,8 +134,8 @@ def _check_order(arguments: Mapping[str, Any]) -> None:
 
 def _check_split(split: Any) -> None:
     """One way to split, with three shares where it takes any."""
-    if not isinstance(split, Mapping) or len(split) != 1 or not set(split) <= {"RS", "LS", "TS", "US"}:
-        raise UsageError(f"eval_args.split={split!r}: give one of RS, LS, TS and US, as in {{RS: [0.8, 0.1, 0.1]}}")
+    if not isinstance(split, Mapping) or len(split) != 1 or not set(split) <= {"RS", "LS", "TS", "US", "WS"}:
+        raise UsageError(f"eval_args.split={split!r}: give one of RS, LS, TS, US and WS, as in {{RS: [0.8, 0.1, 0.1]}}")
     ((way, shares),) = split.items()
     if way == "LS":
         return

@@ -85,8 +85,8 @@ def as_declared(key: str, value: Any, default: Any) -> Any:
 
 def _kinds(rule: Mapping[str, Any], default: Any) -> list[str]:
     """The types that a key takes: as declared, else that of the host's default."""
-    kinds = rule.get("type") or _TYPE_OF.get(type(default), [])
-    return [kinds] if isinstance(kinds, str) else list(kinds)
+    kinds = rule.get("type") or _TYPE_OF.get(type(default), "")
+    return kinds.split() if isinstance(kinds, str) else list(kinds)
 
 
 def plain(value: Any) -> Any:

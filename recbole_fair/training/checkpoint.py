@@ -122,10 +122,12 @@ def _is_number(value: Any) -> bool:
 
 
 def check_optimizer(optimizer: torch.optim.Optimizer) -> None:
-    """Refuse moments of another shape than their parameter's."""
+    """Refuse moments of another shape than their parameter's; Adafactor's are a row and a column of it."""
     for parameter, moments in optimizer.state.items():
+        whole = tuple(parameter.shape)
+        factors = {(*whole[:-1], 1), (*whole[:-2], 1, *whole[-1:])} if "row_var" in moments else set()
         shapes = {tuple(value.shape) for value in moments.values() if isinstance(value, torch.Tensor) and value.dim()}
-        if shapes - {tuple(parameter.shape)}:
+        if shapes - {whole, *factors}:
             raise ValueError(f"moments of shapes {sorted(shapes)} for a parameter {tuple(parameter.shape)}")
 
 

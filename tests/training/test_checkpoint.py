@@ -112,3 +112,14 @@ def test_a_count_of_another_kind_is_refused(value: Any) -> None:
         checkpoint.load_plain_state(model, {"update": value})
     with pytest.raises(UsageError, match="'forward' does not fit"):
         checkpoint.load_plain_state(model, {"forward": 1})
+
+
+def test_moments_of_adafactor_are_rows_and_columns_and_others_are_refused() -> None:
+    parameters = [torch.nn.Parameter(torch.randn(shape)) for shape in ((4,), (4, 5), (2, 3, 5))]
+    optimiser = torch.optim.Adafactor(parameters)
+    sum(each.square().sum() for each in parameters).backward()
+    optimiser.step()
+    checkpoint.check_optimizer(optimiser)
+    optimiser.state[parameters[1]]["row_var"] = torch.ones(5, 1)
+    with pytest.raises(ValueError, match=r"\(5, 1\).* for a parameter \(4, 5\)"):
+        checkpoint.check_optimizer(optimiser)

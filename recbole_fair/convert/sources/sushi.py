@@ -26,7 +26,7 @@ _ITEM: Mapping[str, Kind] = {
     **dict.fromkeys(("item_id", "name", "style", "major_group", "minor_group"), "token"),
     **dict.fromkeys(("lightness", "eaten_often", "price", "sold_often"), "float"),
     "style_name": "token",
-}  # type: ignore[dict-item]
+}
 _STYLES = {"0": "maki roll", "1": "other style"}
 _UNRATED = "-1"
 _SCORES = {_UNRATED: None, "0": 0.0, "1": 1.0, "2": 2.0, "3": 3.0, "4": 4.0}

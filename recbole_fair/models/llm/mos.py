@@ -9,7 +9,7 @@ IFairLRS, UP5 and FaiRLLM replace L_fair in L, so they tune MoS's soft prompt.
 
 from __future__ import annotations
 
-from pathlib import Path
+import math
 from typing import Any
 
 import numpy as np
@@ -17,24 +17,24 @@ import torch
 from torch import Tensor, nn
 
 from recbole_fair.data.inputs import inputs_of
+from recbole_fair.data.prompts import Attribute
 from recbole_fair.errors import UsageError
-from recbole_fair.groups.variants import NONE, OWN, Variant
-from recbole_fair.host import GeneralRecommender, InputType
+from recbole_fair.groups.variants import NONE, Variant
+from recbole_fair.host import ModelType
 from recbole_fair.language import adapters
-from recbole_fair.language.answer_words import answer_tokens
-from recbole_fair.language.checkpoints import ModelFolder
 from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.models import losses
 from recbole_fair.models.llm import fair_losses
-from recbole_fair.models.llm.base import language_folder, load_base, tiny_base
-from recbole_fair.models.llm.prompts import PromptEncoder, Template, read_template
+from recbole_fair.models.llm.answering import Answering, batched
+from recbole_fair.models.llm.base import language_folder, tiny_base
+from recbole_fair.models.llm.pairs import PairBatches, nobody
+from recbole_fair.models.llm.prompts import read_template
 from recbole_fair.models.llm.scoring import pad
-from recbole_fair.models.llm.soft_prompt import MixtureOfStereotypes, SoftPrompt, masked_mean
+from recbole_fair.models.llm.soft_prompt import ExpertShares, MixtureOfStereotypes, SoftPrompt, masked_mean
 from recbole_fair.models.llm.stereotype_prompts import (
     Asked,
-    AskedBatches,
-    PairPrompts,
     asked,
+    attribute_of,
     kinds_of,
     stereotypes_of,
     tokenizer_texts,
@@ -48,7 +48,6 @@ from recbole_fair.models.llm.virtual_tokens import (
     states_of,
 )
 
-_ADAPTERS = ("none", "mos", "prompt_tuning", "p_tuning", "lora")
 _TARGETS = {"seq2seq": ("q", "v"), "causal": ("q_proj", "v_proj")}  # of LoRA, as TALLRec has it
 
 
@@ -57,45 +56,35 @@ def base_of_rows(config: Any) -> dict[str, Any]:
     return tiny_base(config, "MoS-Base", ("wording", "sf_z", "sf_d"))
 
 
-class MoS(GeneralRecommender):
+class MoS(Answering):
     """Answers pairs by softmax over the logits of two answer tokens."""
 
-    input_type = InputType.POINTWISE
-    reads_prompts = True
-    scores_new_users = True
+    adapters = ("none", "frozen", "mos", "prompt_tuning", "p_tuning", "lora")
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
-        inputs = inputs_of(dataset)
-        assert inputs.prompts is not None, "the runner gives prompts to a model that reads them"
-        self.inputs, self.adapter = inputs.prompts, config["adapter"]
-        if self.adapter not in _ADAPTERS:
-            raise UsageError(f"adapter={self.adapter}: {config.name} takes {', '.join(_ADAPTERS)}")
-        template = read_template(config["prompt_template"])
-        texts = tokenizer_texts(inputs.prompts, read_template(config["base_template"]), inputs.prompts.attributes)
+        attribute = attribute_of(config, self.inputs)
+        texts = tokenizer_texts(self.inputs, read_template(config["base_template"]), self.inputs.attributes)
         folder = language_folder(config, config["backbone"], texts)
-        self.language_model = self._adapted(config, _frozen_or_trained(config, folder, inputs.bases.get("")))
-        self._read_texts(config, folder, template)
+        self.language_model = self._adapted(config, self._language(config, folder, config["backbone"]))
+        encodes = self.bare.config.is_encoder_decoder
+        self._read_texts(config, folder, ending=int(encodes))
+        self.ending = [self.tokenizer.eos_token_id] if encodes else []  # as T5 was trained
+        self._read_words(attribute, int(config["wording"]))
         self.mixture = _mixture(config, self.bare) if self.adapter == "mos" else None
+        self.shares = ExpertShares(attribute.values, int(config["num_experts"]))
         check_room(position_limit(self.bare.config), int(config["max_prompt_tokens"]), self._virtual(config))
         self._prepare_losses(config)
         self.score_tokens = int(config["score_tokens"])
 
     # --- how it is built
 
-    def _read_texts(self, config: Any, folder: ModelFolder, template: Template) -> None:
-        """The tokenizer: prompts, answers, and the words that the router reads."""
-        tokenizer: Any = folder.tokenizer()
-        self.ending = [tokenizer.eos_token_id] if self.bare.config.is_encoder_decoder else []  # as T5 was trained
-        budget = int(config["max_prompt_tokens"]) - len(self.ending)
-        encoder = PromptEncoder(tokenizer, template, budget=budget, chat=config["chat"], item_type=config["item_type"])
-        self.prompts = PairPrompts(config, self.inputs, encoder)
-        space = "" if encoder.chat else " "
-        self.answers = answer_tokens(tokenizer, f"{space}{template.yes}", f"{space}{template.no}")
-        attribute = self.prompts.attribute
-        words = [f" {attribute.worded(value, int(config['wording']))}" for value in attribute.values]
+    def _read_words(self, attribute: Attribute, wording: int) -> None:
+        """The words that the router reads."""
+        self.attribute = attribute
+        words = [f" {attribute.worded(value, wording)}" for value in attribute.values]
         self.words: list[list[int]] = [
-            tokenizer.encode(word, add_special_tokens=False, split_special_tokens=True) for word in words
+            self.tokenizer.encode(word, add_special_tokens=False, split_special_tokens=True) for word in words
         ]
         self._encoded: dict[tuple[int, Variant], list[int]] = {}
 
@@ -149,11 +138,14 @@ class MoS(GeneralRecommender):
         return torch.from_numpy(weights).float()
 
     @classmethod
-    def train_loader(cls, config: Any, part: Any) -> AskedBatches:
+    def train_loader(cls, config: Any, part: Any) -> PairBatches[Any]:
         """Batches of training prompts; the model, which has the tokenizer, writes them."""
         inputs = inputs_of(part).prompts
         assert inputs is not None, "the runner gives prompts to a model that reads them"
-        return AskedBatches(part, asked(config, inputs), int(config["train_batch_size"]), int(config["seed"]))
+        prompts = asked(config, inputs)
+        return PairBatches(
+            part, prompts, math.ceil(len(prompts) / int(config["train_batch_size"])), int(config["seed"])
+        )
 
     # --- how it is trained
 
@@ -187,7 +179,7 @@ class MoS(GeneralRecommender):
 
     def _fairllm(self, batch: Asked) -> Tensor:
         """The disparity of the answers to the batch's pairs with each value of the attribute, against none."""
-        values = range(-1, len(self.prompts.attribute.values))
+        values = range(-1, len(self.attribute.values))
         neutral, *given = [self._yes(batch, np.full(len(batch), value)) for value in values]
         return fair_losses.fairllm(neutral, torch.stack(given), self.measure)
 
@@ -198,23 +190,31 @@ class MoS(GeneralRecommender):
         """What UP5's adversary reads: mean states [B, d] of the prompts, and the users' own values [B], -1 unknown."""
         read = self._embedded(self._written(batch, batch.values))
         states = states_of(self.bare)(*read)
-        own = torch.from_numpy(self.prompts.attribute.of_user[batch.users])
+        own = torch.from_numpy(self.attribute.of_user[batch.users])
         return masked_mean(states, read.mask), own.to(states.device)
 
     @property
     def attacked_shape(self) -> tuple[int, int]:
         """The width of such a state, and how many values the attribute has."""
-        return self.bare.get_input_embeddings().weight.shape[1], len(self.prompts.attribute.values)
+        return self.bare.get_input_embeddings().weight.shape[1], len(self.attribute.values)
 
     def _written(self, batch: Asked, values: IntArray) -> list[list[int]]:
         """The prompts of a batch, each carrying the value in its place; encoded once a run."""
         places = zip(batch.users.tolist(), batch.rows.tolist(), values.tolist(), strict=True)
-        return [self._prompt(user, row, self.prompts.variant(value)) for user, row, value in places]
+        return [self._prompt(user, row, self.variant(value)) for user, row, value in places]
+
+    def variant(self, value: int) -> Variant:
+        """The variant of a prompt that carries a value of the attribute."""
+        return NONE if value < 0 else Variant(self.attribute.name, self.attribute.values[value])
 
     def _prompt(self, user: int, row: int, variant: Variant) -> list[int]:
         if (row, variant) not in self._encoded:
-            self._encoded[row, variant] = self.prompts.training(user, row, variant)
+            (self._encoded[row, variant],) = self.prompts.training(user, row, [self.prompts.words(user, variant)])
         return self._encoded[row, variant]
+
+    def write(self, pairs: Asked) -> None:
+        """Write the prompts of training pairs, unless they are written already."""
+        self._written(pairs, pairs.values)
 
     # --- what the language model reads
 
@@ -234,6 +234,8 @@ class MoS(GeneralRecommender):
         table = self.bare.get_input_embeddings()
         words = [table(torch.tensor(word, device=self.device)) for word in self.words]
         soft: SoftPrompt = self.mixture(embeddings, mask, words, states_of(self.bare))
+        if not self.training:
+            self.shares.add(soft.chosen)
         return soft
 
     def _tuned_tokens(self) -> Tensor:
@@ -252,44 +254,51 @@ class MoS(GeneralRecommender):
         """The probability of Yes of each pair [P]."""
         prompts = self.prompts.judged(users.cpu().numpy(), items.cpu().numpy(), variant)
         scores = torch.empty(len(prompts))
-        for places in _batches(prompts, self.score_tokens):
+        for places in batched(prompts, self.score_tokens):
             logits = self._logits(self._embedded([prompts[place] for place in places]))
             scores[places] = logits.softmax(-1)[:, 0].cpu()
         return scores
 
-    def rank(self, users: Tensor, candidates: Tensor) -> Tensor:
-        """Scores [B, C] of candidates, under each user's own values where sensitive attributes are named."""
-        real = candidates > 0
-        owners = users.unsqueeze(1).expand_as(candidates)[real]
-        scores = torch.zeros(candidates.shape)
-        scores[real] = self.answer(owners, candidates[real], OWN if self.inputs.sensitive else NONE)
-        return scores
+    def count_anew(self) -> None:
+        """An evaluation begins."""
+        super().count_anew()
+        self.shares = ExpertShares(self.attribute.values, self.shares.counts.shape[1])
+
+    def of_groups(self) -> dict[tuple[str, str], dict[str, float]]:
+        """How often the prompts with each group's word met each expert in the latest evaluation."""
+        if self.mixture is None or not self.shares.counts.any():
+            return {}
+        return {
+            (self.attribute.name, group): {f"expert_{n}": share for n, share in enumerate(shares, 1)}
+            for group, shares in self.shares.by_group().items()
+        }
 
 
-def _batches(prompts: list[list[int]], most: int) -> list[list[int]]:
-    """Places of prompts, long ones first, in batches of at most `most` tokens with their padding.
+class Blind(MoS):
+    """MoS-Blind, a control: the base as it is, whose prompts never name a group; nothing is trained."""
 
-    >>> _batches([[1], [1, 2, 3], [1, 2]], 6)
-    [[1, 2], [0]]
-    """
-    order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place]))
-    batches: list[list[int]] = []
-    for place in order:
-        if batches and (len(batches[-1]) + 1) * len(prompts[batches[-1][0]]) <= most:
-            batches[-1].append(place)
-        else:
-            batches.append([place])
-    return batches
+    type = ModelType.TRADITIONAL
 
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.fake_loss = nn.Parameter(torch.zeros(1))
 
-def _frozen_or_trained(config: Any, folder: ModelFolder, base: Path | None) -> Any:
-    """The language model with the weights of its base run; only a row without adapter trains it."""
-    model: Any = folder.model(
-        config["backbone"], device="cpu", dtype=config["llm_dtype"], attention=config["llm_attention"]
-    )
-    if base is not None:
-        load_base(model, base)
-    return model.requires_grad_(config["adapter"] == "none")
+    def calculate_loss(self, batch: Asked) -> Tensor:  # type: ignore[override]
+        """RecBole's convention for models without training."""
+        return self.fake_loss
+
+    @classmethod
+    def train_loader(cls, _: Any, part: Any) -> PairBatches[Any]:
+        """One batch, which nobody reads."""
+        return nobody(part)
+
+    def training_counts(self, _: Any) -> dict[str, int]:
+        """Nothing is learnt."""
+        return {}
+
+    def answer(self, users: Tensor, items: Tensor, _: Variant) -> Tensor:
+        """The probability of Yes of each pair [P], whatever the variant."""
+        return super().answer(users, items, NONE)
 
 
 def _mixture(config: Any, model: Any) -> MixtureOfStereotypes:

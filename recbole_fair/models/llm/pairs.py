@@ -1,10 +1,11 @@
-"""Prompts of (user, item) pairs: whose history they show, which attributes they name, and their token ids."""
+"""Prompts of (user, item) pairs: which of them are learnt, whose history they show, what they name, their token ids."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from itertools import product
+from typing import Any, Generic, Literal, Self, TypeVar
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from recbole_fair.data.subsets import training_prompts
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.variants import NONE, OWN, Variant
 from recbole_fair.metrics.formulas import BoolArray, IntArray
-from recbole_fair.models.llm.prompts import PromptEncoder, Rated, select_history
+from recbole_fair.models.llm.prompts import CutCount, PromptEncoder, Rated, select_history
 from recbole_fair.registry import nearest
 
 Until = Literal["judged", "target"]
@@ -28,16 +29,16 @@ class TrainingPairs:
     users: IntArray  # [N]
     rows: IntArray  # [N], places in the timelines
     labels: BoolArray  # [N]
-    planted: int  # how many labels a planted bias has flipped
+    flipped: BoolArray  # [N], whether a planted bias has changed the label
 
     def __len__(self) -> int:
-        return len(self.users)
+        return len(self.rows)
 
-    def some(self, places: IntArray) -> TrainingPairs:
+    def some(self, places: IntArray) -> Self:
         """The pairs at these places."""
-        return TrainingPairs(self.users[places], self.rows[places], self.labels[places], self.planted)
+        return type(self)(*(column[places] for column in vars(self).values()))
 
-    def to(self, _: Any) -> TrainingPairs:
+    def to(self, _: Any) -> Self:
         """The trainer moves every batch to the device; pairs become tensors in the model."""
         return self
 
@@ -48,18 +49,18 @@ def training_pairs(config: Any, inputs: PromptInputs) -> TrainingPairs:
     A bias is planted before the subset is drawn, so that a base and its rows get the same flips.
     """
     lines = inputs.timelines
-    users = np.repeat(np.arange(len(lines.starts) - 1), np.diff(lines.starts))
-    rows = np.flatnonzero(lines.phases == PHASES.index("train"))
+    rows = lines.learnt()
+    users = lines.users()[rows]
     if (count := config["train_targets_per_user"]) is not None:
-        last = np.searchsorted(users[rows], users[rows], side="right")
+        last = np.searchsorted(users, users, side="right")
         rows = rows[last - np.arange(len(rows)) <= count]
-    labels, shares = lines.liked[rows], config["planted_bias"] or {}
-    flips = 0
+        users = lines.users()[rows]
+    natural, shares = lines.liked[rows], config["planted_bias"] or {}
+    labels = natural
     if shares:
-        asked = {name: _asked(inputs.attributes, name)[users[rows]] for name in shares}
-        planted = planted_bias(labels, users[rows], lines.items[rows], asked, shares, int(config["split_seed"]))
-        labels, flips = planted.labels, planted.flipped(labels)
-    return TrainingPairs(users[rows], rows, labels, flips).some(training_prompts(config, len(rows)))
+        asked = {name: _asked(inputs.attributes, name)[users] for name in shares}
+        labels = planted_bias(natural, users, lines.items[rows], asked, shares, int(config["split_seed"])).labels
+    return TrainingPairs(users, rows, labels, labels != natural).some(training_prompts(config, len(rows)))
 
 
 def _asked(attributes: Mapping[str, Attribute], name: str) -> IntArray:
@@ -68,38 +69,65 @@ def _asked(attributes: Mapping[str, Attribute], name: str) -> IntArray:
     return label_of_value(attributes[name].of_user, len(attributes[name].values))
 
 
-class PairBatches:
-    """A training loader: batches of pairs in an order of its own generator, which a resume point keeps."""
+Pairs = TypeVar("Pairs", bound=TrainingPairs)
+
+
+class PairBatches(Generic[Pairs]):
+    """A training loader: `count` batches of pairs in an order of its own generator, which a resume point keeps."""
 
     shuffle = True
 
-    def __init__(self, dataset: Any, pairs: TrainingPairs, size: int, seed: int) -> None:
-        self.dataset, self.pairs, self.size = dataset, pairs, size
+    def __init__(self, dataset: Any, pairs: Pairs, count: int, seed: int) -> None:
+        self.dataset, self.pairs, self.count = dataset, pairs, max(1, count)
         self.generator = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
-        return max(1, len(self.pairs) // self.size)
+        return self.count
 
-    def __iter__(self) -> Iterator[TrainingPairs]:
+    def __iter__(self) -> Iterator[Pairs]:
         order = torch.randperm(len(self.pairs), generator=self.generator).numpy()
         # As even as can be: a last batch of one sample has no spread that a distance could be measured by.
         yield from (self.pairs.some(places) for places in np.array_split(order, len(self)))
 
 
+def nobody(dataset: Any) -> PairBatches[TrainingPairs]:
+    """The loader of a row that is not trained: one batch, which nobody reads."""
+    row, no = np.zeros(1, dtype=np.int64), np.zeros(1, dtype=bool)
+    return PairBatches(dataset, TrainingPairs(row, row, no, no), 1, 0)
+
+
+def _clauses(inputs: PromptInputs) -> list[Variant]:
+    """Every variant of a prompt that may be asked for."""
+    singles = [Variant(one.name, value) for one in inputs.attributes.values() for value in one.values]
+    values = [inputs.attributes[name].values for name in inputs.sensitive]
+    products = [Variant("*".join(inputs.sensitive), "*".join(each)) for each in product(*values)] if values else []
+    return [NONE, OWN, *singles, *products]
+
+
 class PairPrompts:
-    """Token ids of prompts about pairs."""
+    """Token ids of prompts about pairs.
+
+    Under every variant, and in every copy of a sample, the same history is shown: it is cut so that the longest clause
+    fits. `cut` counts, of training prompts and of judged ones, what was cut.
+    """
 
     def __init__(self, config: Any, inputs: PromptInputs, encoder: PromptEncoder) -> None:
         self.inputs, self.encoder = inputs, encoder
         self.mode, self.count = config["history"], int(config["history_length"])
         self.until: Until = config["history_until"]
         self.targets, self.wording = config["targets_per_user"], int(config["wording"])
+        self.cut = {"training": CutCount(), "judged": CutCount()}
+        self._clauses = _clauses(inputs)
 
-    def words(self, user: int, names: Sequence[str], variant: Variant) -> tuple[str, ...]:
-        """The words for these attributes of a user: as a variant gives them, else the user's own; unknown ones not."""
-        attributes, given = self.inputs.attributes, variant.sets()
-        values = {name: given.get(name) or self.inputs.own(user, name) for name in names}
-        return tuple(attributes[name].worded(value, self.wording) for name, value in values.items() if value)
+    @property
+    def wordings(self) -> int:
+        """How many ways there are to word the attributes."""
+        return max((len(words) for one in self.inputs.attributes.values() for words in one.wordings), default=1)
+
+    def words(self, user: int, variant: Variant, names: Sequence[str] | None = None) -> tuple[str, ...]:
+        """The words that a variant gives of a user, of these attributes where they are named; unknown values not."""
+        clause = self.inputs.clause(user, variant, self.wording)
+        return tuple(word for name, word in clause if names is None or name in names)
 
     def names(self, variant: Variant) -> tuple[str, ...]:
         """The attributes that a prompt names under a variant."""
@@ -107,41 +135,51 @@ class PairPrompts:
 
     def training(self, user: int, row: int, words: Sequence[Sequence[str]]) -> list[list[int]]:
         """One prompt for each clause of `words`, about the interaction `row` and what came strictly before it."""
-        lines = self.inputs.timelines
-        before = np.arange(*lines.before(user, row).indices(len(lines.items)))
-        return self.encoder.encode(self._rated(before), [self.inputs.titles[lines.items[row]]], words)
+        target = [int(self.inputs.timelines.items[row])]
+        return self._encoded(user, self.inputs.timelines.before(user, row), target, words, self.cut["training"])
+
+    def shown(self, user: int, row: int) -> IntArray:
+        """The rows whose titles the training prompt about the interaction `row` shows, before any cut to the budget."""
+        return self._chosen(self.inputs.timelines.before(user, row))
 
     def judged(self, users: IntArray, items: IntArray, variant: Variant) -> list[list[int]]:
-        """One prompt a pair, in the order of the pairs."""
+        """One prompt a pair, in the order of the pairs; pairs of one user and history are written together."""
+        together: dict[tuple[int, bytes], list[int]] = {}
+        histories: dict[tuple[int, bytes], IntArray] = {}
+        for place, (user, item) in enumerate(zip(users.tolist(), items.tolist(), strict=True)):
+            rows = self._before(user, item)
+            key = user, rows.tobytes()
+            histories[key] = rows
+            together.setdefault(key, []).append(place)
         prompts: list[list[int]] = [[]] * len(users)
-        names = self.names(variant)
-        order = np.argsort(users, kind="stable")
-        for places in np.split(order, np.flatnonzero(np.diff(users[order])) + 1) if len(users) else ():
-            user = int(users[places[0]])
-            words, reserve = self.words(user, names, variant), [self.words(user, self.names(OWN), OWN)]
-            for history, group in self._histories(user, items, places):
-                titles = [self.inputs.titles[item] for item in items[group]]
-                for place, tokens in zip(group, self.encoder.encode(history, titles, [words], reserve), strict=True):
-                    prompts[place] = tokens
+        for (user, digest), places in together.items():
+            words, rows = [self.words(user, variant)], histories[user, digest]
+            tokens = self._encoded(user, rows, items[places].tolist(), words, self.cut["judged"])
+            for place, prompt in zip(places, tokens, strict=True):
+                prompts[place] = prompt
         return prompts
 
-    def _histories(self, user: int, items: IntArray, places: IntArray) -> Iterator[tuple[list[Rated], IntArray]]:
-        """A user's pairs by the history that they show: one for all before the judged part, or one a target."""
+    def _before(self, user: int, item: int) -> IntArray:
+        """The rows that a judged pair's prompt may show: those before its part (`judged`), or before it (`target`)."""
         lines = self.inputs.timelines
-        rows = np.array([lines.row_of(user, int(item)) for item in items[places]])
+        row, mine = lines.row_of(user, item), lines.rows(user)
         if self.until == "target":
-            for row, place in zip(rows, places, strict=True):
-                before = lines.before(user, int(row))
-                yield self._rated(np.arange(*before.indices(len(lines.items)))), np.array([place])
-            return
-        inside = rows[rows < lines.rows(user).stop]
-        phase = PHASES[int(lines.phases[inside].max())] if len(inside) else PHASES[-1]
-        first = lines.rows(user).stop - (self.targets or len(rows))
-        yield self._rated(lines.known_before(user, phase, first)), places
+            return lines.before(user, row)
+        phase = int(lines.phases[row]) if row < mine.stop else len(PHASES) - 1
+        judged = mine.start + np.flatnonzero(lines.phases[mine] == phase)[-(self.targets or 0) :]
+        return lines.known_before(user, PHASES[phase], int(judged[0]) if len(judged) else mine.stop)
+
+    def _encoded(
+        self, user: int, rows: IntArray, items: Sequence[int], words: Sequence[Sequence[str]], cut: CutCount
+    ) -> list[list[int]]:
+        reserve = [self.words(user, each) for each in self._clauses]
+        return self.encoder.encode(self._rated(rows), [self.inputs.titles[item] for item in items], words, reserve, cut)
+
+    def _chosen(self, rows: IntArray) -> IntArray:
+        return rows[select_history(self.inputs.timelines.liked[rows], self.mode, self.count)]
 
     def _rated(self, rows: IntArray) -> list[Rated]:
-        lines, titles = self.inputs.timelines, self.inputs.titles
-        chosen = rows[select_history(lines.liked[rows], self.mode, self.count)]
+        lines, titles, chosen = self.inputs.timelines, self.inputs.titles, self._chosen(rows)
         return [
             Rated(titles[item], bool(liked))
             for item, liked in zip(lines.items[chosen], lines.liked[chosen], strict=True)

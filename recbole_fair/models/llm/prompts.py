@@ -209,8 +209,11 @@ class CutCount:
     shortened: int = 0
     items: int = 0
 
-    def __str__(self) -> str:
-        return f"{self.shortened} of {self.prompts} prompts shortened, by {self.items} history items in all"
+    def add(self, prompts: int, lost: int) -> None:
+        """Count prompts of one history, each of which has lost so many items."""
+        self.prompts += prompts
+        self.shortened += prompts * bool(lost)
+        self.items += prompts * lost
 
 
 class PromptEncoder:
@@ -237,7 +240,6 @@ class PromptEncoder:
         self.tokenizer: Any = tokenizer
         self.template, self.budget, self.item_type = template, budget, item_type
         self.chat = chat != "never" and bool(tokenizer.chat_template)
-        self.cut = CutCount()
 
     def encode(
         self,
@@ -245,11 +247,13 @@ class PromptEncoder:
         targets: Sequence[str],
         words: Sequence[Sequence[str]] = ((),),
         reserve: Sequence[Sequence[str]] = (),
+        cut: CutCount | None = None,
     ) -> list[list[int]]:
         """Encode a user's prompts: for each clause of `words` one prompt a target, clause by clause.
 
-        All of them show the same history, cut from its oldest end until the longest fits. `reserve` names clauses that
-        are asked elsewhere (other variants of the same prompts): their length counts too, so the cut is the same there.
+        All of them show the same history, cut from its oldest end until the longest fits, which `cut` counts. `reserve`
+        names clauses that are asked elsewhere (other variants of the same prompts): their length counts too, so the
+        cut is the same there.
         """
         shown = list(history)
         ids = self._all(shown, targets, words)
@@ -261,10 +265,8 @@ class PromptEncoder:
                 )
             shown = self._shorter(shown, max(map(len, ids)) + self._more(words, reserve) - self.budget)
             ids = self._all(shown, targets, words)
-        lost = len(history) - len(shown)
-        self.cut.prompts += len(ids)
-        self.cut.shortened += len(ids) * bool(lost)
-        self.cut.items += len(ids) * lost
+        if cut is not None:
+            cut.add(len(ids), len(history) - len(shown))
         return ids
 
     def _all(self, shown: Sequence[Rated], targets: Sequence[str], words: Sequence[Sequence[str]]) -> list[list[int]]:

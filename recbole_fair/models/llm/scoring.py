@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -33,8 +33,7 @@ Around = Callable[[list[int]], AbstractContextManager[Any]]
 _LEAST_PREFIX = 8
 
 
-@dataclass(frozen=True)
-class AnswerTokens:
+class AnswerTokens(NamedTuple):
     """The ids of the two tokens that answer a prompt."""
 
     yes: int

@@ -10,12 +10,11 @@ The stereotypes are those of the first of `user_groups`, the grouping that SF is
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from recbole_fair.data.planted_bias import planted_stereotype
 from recbole_fair.data.prompts import PHASES, Attribute, PromptInputs
@@ -23,13 +22,13 @@ from recbole_fair.data.subsets import training_prompts
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
 from recbole_fair.groups.named import names_of
-from recbole_fair.groups.variants import NONE, Variant
-from recbole_fair.metrics.formulas import BoolArray, IntArray
+from recbole_fair.groups.variants import KINDS, carried
+from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.metrics.stereotypes import Histories, histories
-from recbole_fair.models.llm.prompts import PromptEncoder, Rated, Template, select_history, write
+from recbole_fair.models.llm.pairs import TrainingPairs
+from recbole_fair.models.llm.prompts import Rated, Template, write
 from recbole_fair.registry import nearest
 
-KINDS = ("implicit", "explicit", "counterfactual")
 _MOST_TEXTS = 5000  # a tiny tokenizer has learnt its 2,000 tokens long before
 
 
@@ -62,58 +61,28 @@ def stereotypes_of(config: Any, inputs: PromptInputs) -> Histories:
     membership = attribute.of_user[:, None] == np.arange(len(attribute.values))
     groups = Groups("user", attribute.name, attribute.values, membership)
     rows = np.flatnonzero(lines.phases == PHASES.index("train"))
-    return histories(config, groups, _users(inputs)[rows], lines.items[rows], len(inputs.titles))
-
-
-def _users(inputs: PromptInputs) -> IntArray:
-    """Whose each row of the timelines is."""
-    starts = inputs.timelines.starts
-    return np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    return histories(config, groups, lines.users()[rows], lines.items[rows], len(inputs.titles))
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Training prompts: interactions, the kind of prompt each is asked with, the value it carries, and its answer."""
+class Asked(TrainingPairs):
+    """Training prompts: each asks about an interaction with one kind of prompt, which carries a value."""
 
-    users: IntArray  # [N]
-    rows: IntArray  # [N], places in the timelines
     kinds: IntArray  # [N], places among the run's kinds
     values: IntArray  # [N], the value of the attribute that the prompt carries; -1: none
-    labels: BoolArray  # [N]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def some(self, places: IntArray) -> Asked:
-        """The prompts at these places."""
-        return Asked(*(column[places] for column in vars(self).values()))
-
-    def to(self, _: Any) -> Asked:
-        """The trainer moves every batch to the device; prompts become tensors in the model."""
-        return self
 
 
 def asked(config: Any, inputs: PromptInputs) -> Asked:
     """Every training interaction once under each kind of prompt, with planted labels; `max_train_prompts` of these."""
     kinds, lines = kinds_of(config), inputs.timelines
     attribute = attribute_of(config, inputs)
-    rows = np.repeat(np.flatnonzero(lines.phases == PHASES.index("train")), len(kinds))
-    users, kind = _users(inputs)[rows], np.arange(len(rows)) % len(kinds)
+    rows = np.repeat(lines.learnt(), len(kinds))
+    users, kind = lines.users()[rows], np.arange(len(rows)) % len(kinds)
     own = attribute.of_user[users]
-    carried = np.stack([_carried(name, own, len(attribute.values)) for name in kinds])
-    every = Asked(users, rows, kind, carried[kind, np.arange(len(rows))], lines.liked[rows])
+    by_kind = np.stack([carried(name, own, len(attribute.values)) for name in kinds])
+    values = by_kind[kind, np.arange(len(rows))]
+    every = Asked(users, rows, lines.liked[rows], np.zeros(len(rows), dtype=bool), kind, values)
     return _planted(config, inputs, every).some(training_prompts(config, len(rows)))
-
-
-def _carried(kind: str, own: IntArray, count: int) -> IntArray:
-    """Which value a prompt of this kind gives a user whose own value is `own`; -1 where it gives none.
-
-    >>> [_carried(kind, np.array([0, 1, -1]), 2).tolist() for kind in KINDS]
-    [[-1, -1, -1], [0, 1, -1], [1, 0, -1]]
-    """
-    if kind == "implicit":
-        return np.full_like(own, -1)
-    return own if kind == "explicit" else np.where(own < 0, -1, (own + 1) % count)
 
 
 def _planted(config: Any, inputs: PromptInputs, prompts: Asked) -> Asked:
@@ -131,95 +100,7 @@ def _planted(config: Any, inputs: PromptInputs, prompts: Asked) -> Asked:
     planted = planted_stereotype(
         prompts.labels, prompts.users, items, prompts.values, member, share, int(config["split_seed"]), names
     )
-    return Asked(prompts.users, prompts.rows, prompts.kinds, prompts.values, planted.labels)
-
-
-class AskedBatches:
-    """A training loader: batches of prompts in an order of its own generator, which a resume point keeps."""
-
-    shuffle = True
-
-    def __init__(self, dataset: Any, prompts: Asked, size: int, seed: int) -> None:
-        self.dataset, self.prompts, self.size = dataset, prompts, size
-        self.generator = torch.Generator().manual_seed(seed)
-
-    def __len__(self) -> int:
-        return math.ceil(len(self.prompts) / self.size)
-
-    def __iter__(self) -> Iterator[Asked]:
-        order = torch.randperm(len(self.prompts), generator=self.generator).numpy()
-        yield from (self.prompts.some(places) for places in np.array_split(order, len(self)))
-
-
-class PairPrompts:
-    """Token ids of prompts about (user, item) pairs."""
-
-    def __init__(self, config: Any, inputs: PromptInputs, encoder: PromptEncoder) -> None:
-        self.inputs, self.encoder, self.attribute = inputs, encoder, attribute_of(config, inputs)
-        self.mode, self.count = config["history"], int(config["history_length"])
-        self.until, self.wording = config["history_until"], int(config["wording"])
-        self._every = [NONE, *(Variant(one.name, value) for one in inputs.attributes.values() for value in one.values)]
-
-    def variant(self, value: int) -> Variant:
-        """The variant of a prompt that carries a value of the attribute."""
-        return NONE if value < 0 else Variant(self.attribute.name, self.attribute.values[value])
-
-    def training(self, user: int, row: int, variant: Variant) -> list[int]:
-        """The prompt about the interaction `row`, which shows what came strictly before it."""
-        lines = self.inputs.timelines
-        before = np.arange(*lines.before(user, row).indices(len(lines.items)))
-        return self._encoded(user, before, [int(lines.items[row])], variant)[0]
-
-    def shown(self, user: int, row: int) -> IntArray:
-        """The rows whose titles the training prompt about the interaction `row` shows, before any cut to the budget."""
-        lines = self.inputs.timelines
-        before = np.arange(*lines.before(user, row).indices(len(lines.items)))
-        return self._chosen(before)
-
-    def judged(self, users: IntArray, items: IntArray, variant: Variant) -> list[list[int]]:
-        """One prompt a pair, in the order of the pairs; pairs of one user and history are written together."""
-        together: dict[tuple[int, bytes], list[int]] = {}
-        shown: dict[tuple[int, bytes], IntArray] = {}
-        for place, (user, item) in enumerate(zip(users.tolist(), items.tolist(), strict=True)):
-            rows = self._before(user, item)
-            key = user, rows.tobytes()
-            shown[key] = rows
-            together.setdefault(key, []).append(place)
-        prompts: list[list[int]] = [[]] * len(users)
-        for key, places in together.items():
-            tokens = self._encoded(key[0], shown[key], items[places].tolist(), variant)
-            for place, prompt in zip(places, tokens, strict=True):
-                prompts[place] = prompt
-        return prompts
-
-    def _before(self, user: int, item: int) -> IntArray:
-        """The rows that a judged pair's prompt may show: those before its part (`judged`), or before it (`target`)."""
-        lines = self.inputs.timelines
-        row, mine = lines.row_of(user, item), lines.rows(user)
-        if self.until == "target":
-            return np.arange(*lines.before(user, row).indices(len(lines.items)))
-        phase = int(lines.phases[row]) if row < mine.stop else len(PHASES) - 1
-        judged = np.flatnonzero(lines.phases[mine] == phase)
-        return lines.known_before(user, PHASES[phase], mine.start + int(judged[0]) if len(judged) else mine.stop)
-
-    def _encoded(self, user: int, rows: IntArray, items: Sequence[int], variant: Variant) -> list[list[int]]:
-        """Under every variant the same history is shown, cut so that the longest clause fits."""
-        reserve = [self._words(user, each) for each in self._every]
-        titles = [self.inputs.titles[item] for item in items]
-        return self.encoder.encode(self._rated(rows), titles, [self._words(user, variant)], reserve)
-
-    def _words(self, user: int, variant: Variant) -> tuple[str, ...]:
-        return tuple(word for _, word in self.inputs.clause(user, variant, self.wording))
-
-    def _chosen(self, rows: IntArray) -> IntArray:
-        return rows[select_history(self.inputs.timelines.liked[rows], self.mode, self.count)]
-
-    def _rated(self, rows: IntArray) -> list[Rated]:
-        lines, titles, chosen = self.inputs.timelines, self.inputs.titles, self._chosen(rows)
-        return [
-            Rated(titles[item], bool(liked))
-            for item, liked in zip(lines.items[chosen], lines.liked[chosen], strict=True)
-        ]
+    return replace(prompts, labels=planted.labels, flipped=planted.labels != prompts.labels)
 
 
 def tokenizer_texts(inputs: PromptInputs, template: Template, attributes: Mapping[str, Attribute]) -> list[str]:

@@ -55,12 +55,13 @@ def states_of(model: Any) -> Callable[[Tensor, Tensor], Tensor]:
     return states
 
 
-def check_room(limit: int | None, longest: int, virtual: int) -> None:
-    """Refuse prompts that leave no room for the virtual tokens; a limit of None is a model with relative positions."""
-    if limit is not None and longest + virtual > limit:
+def check_room(limit: int | None, longest: int, more: int = 0) -> None:
+    """Refuse prompts that leave no room for `more` virtual or written tokens; no limit: positions are relative."""
+    if limit is not None and longest + more > limit:
+        beside = f" and {more} more beside them" if more else ""
         raise UsageError(
-            f"the longest prompt has {longest} tokens and {virtual} virtual ones come before it, but the model has "
-            f"{limit} positions: shorten the history (history_length) or take fewer virtual tokens"
+            f"max_prompt_tokens={longest}: with prompts of so many tokens{beside} the model's {limit} positions are too"
+            f" few; give max_prompt_tokens={max(limit - more, 0)} or less, or fewer virtual tokens"
         )
 
 

@@ -11,10 +11,8 @@ prompt. Papers: CL-MoE and CF-Diff (docs/methods.md says where they leave a choi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,22 +20,20 @@ from recbole_fair.data.inputs import inputs_of
 from recbole_fair.data.prompts import PromptInputs
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.variants import NONE, OWN, Variant
-from recbole_fair.host import GeneralRecommender, InputType, ModelType
+from recbole_fair.host import ModelType
 from recbole_fair.language.adapters import lora
-from recbole_fair.language.answer_words import answer_tokens
-from recbole_fair.language.checkpoints import ModelFolder
 from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.models import losses
+from recbole_fair.models.llm.answering import Answering
 from recbole_fair.models.llm.augment import Layout, Recipe
-from recbole_fair.models.llm.base import language_folder, load_base, tiny_base
+from recbole_fair.models.llm.base import language_folder, tiny_base
 from recbole_fair.models.llm.curriculum import Curriculum
 from recbole_fair.models.llm.experts import Involved, checkpoint_activations, mixture_of_experts
 from recbole_fair.models.llm.losses import combined, difference, instance_means
-from recbole_fair.models.llm.pairs import PairBatches, PairPrompts, TrainingPairs, training_pairs
-from recbole_fair.models.llm.prompts import PromptEncoder, Rated, last_answer, read_template, select_history, write
-from recbole_fair.models.llm.scoring import AnswerTokens, PairScorer, answer_logits, answer_states, evaluating, pad
-
-_ADAPTERS = ("none", "frozen", "lora", "experts")
+from recbole_fair.models.llm.pairs import PairBatches, TrainingPairs, nobody, training_pairs
+from recbole_fair.models.llm.prompts import Rated, last_answer, read_template, select_history, write
+from recbole_fair.models.llm.scoring import PairScorer, answer_logits, answer_states, base_of, evaluating, pad
+from recbole_fair.models.llm.virtual_tokens import check_room, position_limit
 
 
 def base_of_rows(config: Any) -> dict[str, Any]:
@@ -45,29 +41,19 @@ def base_of_rows(config: Any) -> dict[str, Any]:
     return tiny_base(config, "YesNo-Base")
 
 
-class YesNo(GeneralRecommender):
+class YesNo(Answering):
     """Answers pairs by softmax over the logits of two answer tokens."""
 
-    input_type = InputType.POINTWISE
-    reads_prompts = True
-    scores_new_users = True
+    adapters = ("none", "frozen", "lora", "experts")
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
-        inputs = inputs_of(dataset)
-        assert inputs.prompts is not None, "the runner gives prompts to a model that reads them"
-        self.inputs, self.inference = inputs.prompts, config["inference"]
-        folder = language_folder(config, "causal", _texts(config, inputs.prompts))
-        template = read_template(config["prompt_template"])
-        tokenizer = folder.tokenizer()
-        self.encoder = PromptEncoder(
-            tokenizer, template, budget=int(config["max_prompt_tokens"]), chat=config["chat"],
-            item_type=config["item_type"],
-        )  # fmt: skip
-        space = "" if self.encoder.chat else " "
-        self.answers = AnswerTokens(*answer_tokens(tokenizer, f"{space}{template.yes}", f"{space}{template.no}"))
-        self.prompts = PairPrompts(config, inputs.prompts, self.encoder)
-        self.language_model, self.involved = self._language_model(config, folder, inputs.bases.get(""))
+        self.inference = config["inference"]
+        folder = language_folder(config, "causal", _texts(config, self.inputs))
+        self._read_texts(config, folder)
+        self.language_model, self.involved = self._adapted(config, self._language(config, folder, "causal"))
+        limit = position_limit(base_of(self.language_model).config)
+        check_room(limit, int(config["max_prompt_tokens"]), int(config["cot_tokens"] or 0))
         self.recipe = self._recipe(config)
         self.curriculum = (
             Curriculum(float(config["curriculum_lambda"]), float(config["curriculum_delta"]))
@@ -81,30 +67,21 @@ class YesNo(GeneralRecommender):
 
     # --- how it is built
 
-    def _language_model(self, config: Any, folder: ModelFolder, base: Path | None) -> tuple[nn.Module, Involved | None]:
-        """The model of the folder with the weights of the base run, and the adapter that the row trains."""
-        model: nn.Module = folder.model(
-            "causal", device="cpu", dtype=config["llm_dtype"], attention=config["llm_attention"]
-        )
-        if base is not None:
-            load_base(model, base)
-        adapter, involved = config["adapter"], None
-        if adapter not in _ADAPTERS:
-            raise UsageError(f"adapter={adapter}: {config.name} takes {', '.join(_ADAPTERS)}")
+    def _adapted(self, config: Any, model: Any) -> tuple[nn.Module, Involved | None]:
+        """The language model with the adapter that the row trains, and what an attribute router is told."""
+        involved = None
         sizes: dict[str, Any] = {
             "rank": int(config["lora_r"]), "alpha": int(config["lora_alpha"]), "dropout": float(config["lora_dropout"]),
         }  # fmt: skip
-        if adapter == "lora":
+        if self.adapter == "lora":
             model = lora(model, targets=config["lora_targets"], **sizes)
-        elif adapter == "experts":
+        elif self.adapter == "experts":
             model, involved = mixture_of_experts(
                 model, experts=int(config["num_experts"]), router=config["router"],
                 attributes=len(self.inputs.sensitive), **sizes,
             )  # fmt: skip
-        elif adapter == "frozen":
-            model.requires_grad_(False)
-        if config["activation_checkpointing"] and adapter in ("lora", "experts"):
-            checkpoint_activations(model, involved)  # type: ignore[arg-type]
+        if config["activation_checkpointing"] and self.adapter in ("lora", "experts"):
+            checkpoint_activations(model, involved)
         return model, involved
 
     def _recipe(self, config: Any) -> Recipe:
@@ -120,10 +97,10 @@ class YesNo(GeneralRecommender):
         )  # fmt: skip
 
     @classmethod
-    def train_loader(cls, config: Any, part: Any) -> PairBatches:
+    def train_loader(cls, config: Any, part: Any) -> PairBatches[TrainingPairs]:
         """Batches of training pairs; prompts are made of them in the model, which has the tokenizer."""
         pairs = training_pairs(config, inputs_of(part).prompts)  # type: ignore[arg-type]
-        return PairBatches(part, pairs, int(config["train_batch_size"]), int(config["seed"]))
+        return PairBatches(part, pairs, len(pairs) // int(config["train_batch_size"]), int(config["seed"]))
 
     # --- how it is trained
 
@@ -164,9 +141,14 @@ class YesNo(GeneralRecommender):
         """The prompts of every copy of a sample, the one without attributes last; encoded once a run."""
         if row not in self._encoded:
             copies = [copy for instance in self.recipe.instances for copy in instance]
-            words = [self.prompts.words(user, copy.attributes, copy.variant) for copy in copies]
+            words = [self.prompts.words(user, copy.variant, copy.attributes) for copy in copies]
             self._encoded[row] = self.prompts.training(user, row, [*words, ()])
         return self._encoded[row]
+
+    def write(self, pairs: TrainingPairs) -> None:
+        """Write the prompts of training pairs, unless they are written already."""
+        for user, row in zip(pairs.users.tolist(), pairs.rows.tolist(), strict=True):
+            self._prompts_of(user, row)
 
     # --- how it is asked
 
@@ -189,14 +171,6 @@ class YesNo(GeneralRecommender):
         involved = self.involved
         return self.scorer.scores(prompts, users.tolist(), lambda rows: involved.using(row.expand(len(rows), -1)))
 
-    def rank(self, users: Tensor, candidates: Tensor) -> Tensor:
-        """Scores [B, C] of candidates under each user's own values."""
-        real = candidates > 0
-        owners = users.unsqueeze(1).expand_as(candidates)[real]
-        scores = torch.zeros(candidates.shape)
-        scores[real] = self.answer(owners, candidates[real], OWN)
-        return scores
-
 
 class Untrained(YesNo):
     """The base as it is, under another prompt or asked in another way: nothing is trained."""
@@ -212,10 +186,13 @@ class Untrained(YesNo):
         return self.fake_loss.sum()
 
     @classmethod
-    def train_loader(cls, _: Any, part: Any) -> PairBatches:
+    def train_loader(cls, _: Any, part: Any) -> PairBatches[TrainingPairs]:
         """One batch, which nobody reads."""
-        nobody = np.zeros(1, dtype=np.int64)
-        return PairBatches(part, TrainingPairs(nobody, nobody, nobody == 0, 0), 1, 0)
+        return nobody(part)
+
+    def training_counts(self, _: TrainingPairs) -> dict[str, int]:
+        """Nothing is learnt."""
+        return {}
 
 
 class ChainOfThought(Untrained):
@@ -224,8 +201,16 @@ class ChainOfThought(Untrained):
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.new_tokens, self.batch = int(config["cot_tokens"]), int(config["eval_batch_prompts"])
-        self.tokenizer: Any = self.encoder.tokenizer
-        self.unanswered = 0  # texts without an answer, counted over all that were asked
+        self.unanswered = 0  # texts without an answer in the evaluation at hand
+
+    def count_anew(self) -> None:
+        """An evaluation begins."""
+        super().count_anew()
+        self.unanswered = 0
+
+    def judged_counts(self) -> dict[str, int]:
+        """And how many texts held no answer."""
+        return {**super().judged_counts(), "unanswered": self.unanswered}
 
     def _scores(self, users: IntArray, items: IntArray, variant: Variant) -> Tensor:
         prompts = self.prompts.judged(users, items, variant)
@@ -257,7 +242,7 @@ def _texts(config: Any, inputs: PromptInputs) -> Iterator[str]:
     lines = inputs.timelines
     pairs = training_pairs(config.replaced(max_train_prompts=None), inputs)
     for user, row in zip(pairs.users.tolist(), pairs.rows.tolist(), strict=True):
-        before = np.arange(*lines.before(user, row).indices(len(lines.items)))
+        before = lines.before(user, row)
         chosen = before[select_history(lines.liked[before], config["history"], int(config["history_length"]))]
         history = [Rated(inputs.titles[lines.items[place]], bool(lines.liked[place])) for place in chosen]
         words = [word for _, word in inputs.clause(user, OWN)]

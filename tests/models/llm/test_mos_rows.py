@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from loops import rows as read_rows
 from toy import toy_keys
 
 from recbole_fair import bases, registry, runner
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.variants import NONE, Variant
-from recbole_fair.models.llm.mos import MoS
+from recbole_fair.models.llm.mos import Blind, MoS
 from recbole_fair.models.llm.stereotype_prompts import asked
 from recbole_fair.settings.config import Config
 from recbole_fair.storage import read_tensors
@@ -173,7 +174,7 @@ def test_l_fair_is_eq_4_with_probabilities_over_the_training_pairs(rows: Callabl
     model, batch = trainer.model.eval(), asked(config, trainer.model.inputs)
     model.running.sums.zero_()
     users, items = data.pairs("train")
-    gender = model.prompts.attribute.of_user
+    gender = model.attribute.of_user
     degree = np.zeros((len(model.inputs.titles), 2))
     pairs = sorted(set(zip(users.tolist(), items.tolist(), strict=True)))
     for g in (0, 1):
@@ -187,7 +188,7 @@ def test_l_fair_is_eq_4_with_probabilities_over_the_training_pairs(rows: Callabl
     member[np.setdiff1d(np.arange(len(member)), seen)] = False
     above, below = np.zeros(2), np.zeros(2)
     for user, row, value in zip(batch.users, batch.rows, batch.values, strict=True):
-        prompt = model.prompts.training(int(user), int(row), model.prompts.variant(int(value)))
+        prompt = model._prompt(int(user), int(row), model.variant(int(value)))
         with torch.no_grad():
             yes = float(model._logits(model._embedded([prompt])).softmax(-1)[0, 0])
         g = gender[user]
@@ -212,6 +213,86 @@ def test_what_peft_tunes_is_read_as_peft_itself_reads_it(name: str, rows: Callab
         start = torch.tensor([[model.bare.config.decoder_start_token_id]])
         output = model.language_model(input_ids=ids, attention_mask=torch.ones_like(ids), decoder_input_ids=start)
     torch.testing.assert_close(ours, output.logits[:, 0, list(model.answers)])
+
+
+def test_stereotypes_csv_says_which_items_are_whose_and_what_became_of_them(rows: Callable[[str], Trained]) -> None:
+    row = rows("MoS")
+    lines = read_rows(row.folder / "stereotypes.csv")
+    _, data, trainer = runner.open_run(row.folder)
+    histories, names = trainer.model.histories, data.names("item").tolist()
+    gender, threshold = trainer.model.attribute.of_user, row.result.threshold
+    predictions = [each for each in read_rows(row.folder / "predictions.tsv", "\t") if each["variant"] == "none"]
+    users = {name: n for n, name in enumerate(data.names("user").tolist())}
+    trained = set(data.pairs("train")[1].tolist())
+    assert {(line["item_id"], line["group"]) for line in lines} == {(names[i], g) for i in trained for g in "FM"}
+    for line in lines:
+        item, g = names.index(line["item_id"]), "FM".index(line["group"])
+        assert float(line["d"]) == pytest.approx(histories.stereotypes.degree[item, g])
+        assert bool(int(line["stereotype"])) == (float(line["d"]) >= float(line["threshold"]))
+        own = [
+            each for each in predictions if each["item_id"] == line["item_id"] and gender[users[each["user_id"]]] == g
+        ]
+        assert int(line["in_group_pairs"]) == len(own)
+        assert int(line["recommended_pairs"]) == sum(float(each["score"]) >= threshold for each in own)
+    for group in row.result.groups:
+        if group["field"] == "gender" and group["group"] in "FM":
+            own = [line for line in lines if line["group"] == group["group"] and line["stereotype"] == "1"]
+            assert group["in_group_pairs"] == sum(int(line["in_group_pairs"]) for line in own)
+            assert group["in_group_recommended"] == sum(int(line["recommended_pairs"]) for line in own)
+            shares = [group[f"expert_{n}"] for n in range(1, 5)]
+            assert sum(shares) == pytest.approx(1) and min(shares) >= 0
+    assert "expert_1" not in (rows("LoRA").folder / "groups.csv").read_text()
+
+
+def test_blind_is_the_base_asked_without_words(rows: Callable[[str], Trained]) -> None:
+    blind = rows("MoS-Blind")
+    assert blind.result.test["pull"] == blind.result.test["flip[gender]"] == 0
+    stored, _ = read_tensors(blind.folder / "model.safetensors")
+    assert stored.keys() == {"fake_loss"}
+    assert blind.result.prompts.keys() == {
+        "judged_prompts", "judged_shortened", "judged_items_cut", "judged_left_out"
+    }, "nothing was learnt"  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["explicit", "counterfactual"])
+def test_sf_is_read_at_the_kind_of_prompt_that_is_trained_on(kind: str, keys: Keys) -> None:
+    """Against the metric over the scores of predictions.tsv, each pair taken from the variant of its user's word."""
+    result = runner.run(**keys("TALLRec", stereotype_prompt=kind, metrics=["AUC", "SF"]))
+    _, data, trainer = runner.open_run(Path(result.run_dir))
+    histories, gender = trainer.model.histories, trainer.model.attribute.of_user
+    users, items = ({name: n for n, name in enumerate(data.names(side).tolist())} for side in ("user", "item"))
+    scores = {
+        (users[line["user_id"]], items[line["item_id"]], line["variant"]): float(line["score"])
+        for line in read_rows(Path(result.run_dir) / "predictions.tsv", "\t")
+    }
+    above, below = np.zeros(2), np.zeros(2)
+    for user, item in data.test.labels:
+        g = gender[user]
+        word = "none" if g < 0 else f"gender={'FM'[g if kind == 'explicit' else 1 - g]}"
+        if g >= 0 and scores[user, item, word] >= result.threshold:
+            above[g] += histories.shares[user, g]
+            below[g] += histories.member[item, g]
+    present = below > 0
+    assert result.test["sf"] == pytest.approx(1 - np.mean(above[present] / below[present]))
+
+
+def test_sf_names_its_grouping_the_groups_left_out_and_those_with_few_pairs(
+    toy: Keys, keys: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # other groupings, other words, so a base of its own
+    ages = {"group_bins": {"age": {"young": "[0,40)", "old": "[40,inf)"}}}
+    always = runner.run(**toy("MoS-Blind", **KEYS, user_groups=["gender", "age"], **ages, yes_threshold=0.0))
+    assert "sf: over gender, the first of user_groups" in always.warnings
+    assert any("recommended pairs of F with its own stereotypes; below 30" in note for note in always.warnings)
+    never = runner.run(**keys("MoS-Blind", yes_threshold=1.0, run_dir=str(tmp_path / "never")))
+    assert "sf: no recommended stereotype item for F, M; left out" in never.warnings
+
+
+@pytest.mark.parametrize("name", ["MoS", "P-Tuning", "MoS-top2"])
+def test_a_rows_twin_on_l_rec_alone_is_the_row_without_l_fair(name: str, keys: Keys) -> None:
+    result = runner.run(**keys(name, fair_loss="none"))
+    parts = {line["metric"] for line in read_rows(Path(result.run_dir) / "history.csv")}
+    assert {"rec", "fair"} & parts == {"rec"}
 
 
 def test_a_decoder_alone_serves_as_backbone(keys: Keys, toy: Keys, tmp_path: Path) -> None:
@@ -254,6 +335,14 @@ def test_a_pre_trained_language_model_needs_no_base(toy: Keys, tmp_path: Path) -
     assert isinstance(row.test["auc"], float)
 
 
+def test_a_model_without_an_encoder_is_refused_where_one_is_asked_for(toy: Keys, tmp_path: Path) -> None:
+    from recbole_fair.language import tiny
+
+    tiny.write(tmp_path / "llm", "causal", ["Answer: Yes No"] * 9, seed=1, width=16, layers=1, vocabulary=400)
+    with pytest.raises(UsageError, match="name an encoder-decoder"):
+        runner.run(**toy("MoS", **{**KEYS, "base_llm": str(tmp_path / "llm"), "backbone": "seq2seq"}))
+
+
 @pytest.mark.parametrize(
     ("name", "more", "message"),
     [
@@ -265,7 +354,7 @@ def test_a_pre_trained_language_model_needs_no_base(toy: Keys, tmp_path: Path) -
         ("MoS", {"sf_z": 90}, "no item is a stereotype"),
         ("MoS", {"fair_loss": "up5"}, "take model=UP5-Loss"),
         ("MoS", {"num_experts": 1}, "needs at least 2"),
-        ("MoS", {"adapter": "experts"}, "adapter=experts: MoS takes none, mos"),
+        ("MoS", {"adapter": "experts"}, "adapter=experts: MoS takes none, frozen, mos"),
         ("MoS", {"tiny_width": 32}, "another size or kind"),
         ("IFairLRS", {"history_length": 0}, "no training prompt has a history"),
         ("LoRA", {"lora_targets": ["query"]}, "no linear layer"),
@@ -276,8 +365,8 @@ def test_what_cannot_be_is_refused_before_training(name: str, more: dict[str, An
         runner.run(**keys(name, **more))
 
 
-def test_the_model_is_one_class() -> None:
-    assert {registry.load(registry.MODELS[name].target) for name in ROWS} == {MoS}
+def test_the_model_is_one_class_and_a_control() -> None:
+    assert {registry.load(registry.MODELS[name].target) for name in ROWS} == {MoS, Blind}
 
 
 @pytest.mark.parametrize(("fair", "plain"), [("LoRA", "TALLRec"), ("Prompt-Tuning", "TALLRec--")])

@@ -339,7 +339,7 @@ def test_an_unknown_div_is_refused() -> None:
 def test_virtual_tokens_beyond_the_model_s_positions_are_refused() -> None:
     check_room(64, 59, 5)
     check_room(position_limit(t5().config), 10_000, 5)
-    with pytest.raises(UsageError, match=r"longest prompt has 60 tokens and 5 virtual .* 64 positions"):
+    with pytest.raises(UsageError, match=r"max_prompt_tokens=60: .* 5 more .* 64 positions .* max_prompt_tokens=59"):
         check_room(position_limit(qwen2().config), 60, 5)
 
 

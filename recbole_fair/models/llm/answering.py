@@ -1,0 +1,132 @@
+"""What language models that answer pairs by Yes or No share: texts, base, and what a run says of its prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor, zeros
+
+from recbole_fair.data.inputs import inputs_of
+from recbole_fair.errors import UsageError
+from recbole_fair.groups.variants import OWN, Variant
+from recbole_fair.host import GeneralRecommender, InputType
+from recbole_fair.language.answer_words import answer_tokens
+from recbole_fair.language.checkpoints import ModelFolder
+from recbole_fair.models.llm.base import load_base
+from recbole_fair.models.llm.pairs import PairPrompts, TrainingPairs
+from recbole_fair.models.llm.prompts import CutCount, PromptEncoder, read_template
+from recbole_fair.models.llm.scoring import AnswerTokens
+
+
+class Answering(GeneralRecommender):
+    """A subclass says how pairs are answered (`answer`) and which prompts a training pair becomes (`write`)."""
+
+    input_type = InputType.POINTWISE
+    reads_prompts = True
+    scores_new_users = True
+    adapters: ClassVar[tuple[str, ...]]  # the values of `adapter` that it takes
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        inputs = inputs_of(dataset)
+        assert inputs.prompts is not None, "the runner gives prompts to a model that reads them"
+        self.inputs, self.base_folder = inputs.prompts, inputs.bases.get("")
+        self.adapter: str = config["adapter"]
+        if self.adapter not in self.adapters:
+            raise UsageError(f"adapter={self.adapter}: {config.name} takes {', '.join(self.adapters)}")
+        self.template = read_template(config["prompt_template"])
+
+    def _language(self, config: Any, folder: ModelFolder, kind: Any) -> Any:
+        """The language model with the weights of its base run; only a row without adapter trains it."""
+        model: Any = folder.model(kind, device="cpu", dtype=config["llm_dtype"], attention=config["llm_attention"])
+        if self.base_folder is not None:
+            load_base(model, Path(self.base_folder))
+        return model.requires_grad_(self.adapter == "none")
+
+    def _read_texts(self, config: Any, folder: ModelFolder, ending: int = 0) -> None:
+        """The tokenizer: prompts, which leave room for an `ending` of so many tokens, and the two answers."""
+        self.tokenizer: Any = folder.tokenizer()
+        encoder = PromptEncoder(
+            self.tokenizer, self.template, budget=int(config["max_prompt_tokens"]) - ending, chat=config["chat"],
+            item_type=config["item_type"],
+        )  # fmt: skip
+        self.prompts = PairPrompts(config, self.inputs, encoder)
+        space = "" if encoder.chat else " "
+        words = f"{space}{self.template.yes}", f"{space}{self.template.no}"
+        self.answers = AnswerTokens(*answer_tokens(self.tokenizer, *words))
+
+    def answer(self, users: Tensor, items: Tensor, variant: Variant) -> Tensor:
+        """The probability of Yes of each pair [P]."""
+        raise NotImplementedError
+
+    def rank(self, users: Tensor, candidates: Tensor) -> Tensor:
+        """Scores [B, C] of candidates under each user's own values."""
+        real = candidates > 0
+        owners = users.unsqueeze(1).expand_as(candidates)[real]
+        scores = zeros(candidates.shape)
+        scores[real] = self.answer(owners, candidates[real], OWN)
+        return scores
+
+    # --- what it says of its prompts
+
+    @property
+    def wordings(self) -> int:
+        """How many ways there are to word the attributes."""
+        return self.prompts.wordings
+
+    @property
+    def wording(self) -> int:
+        """Which of them prompts use."""
+        return self.prompts.wording
+
+    @wording.setter
+    def wording(self, wording: int) -> None:
+        self.prompts.wording = wording
+
+    def write(self, pairs: Any) -> None:
+        """Write the prompts of training pairs, unless they are written already."""
+        raise NotImplementedError
+
+    def training_counts(self, pairs: TrainingPairs) -> dict[str, int]:
+        """How many pairs are learnt from, with how many planted labels, and what was left out and cut for it."""
+        self.write(pairs)
+        return {
+            "training": len(pairs),
+            "training_left_out": len(self.inputs.timelines.learnt()) - len(np.unique(pairs.rows)),
+            "planted_flips": int(pairs.flipped.sum()),
+            **_of_cuts("training", self.prompts.cut["training"]),
+        }
+
+    def count_anew(self) -> None:
+        """An evaluation begins: forget the counts of the one before."""
+        self.prompts.cut["judged"] = CutCount()
+
+    def judged_counts(self) -> dict[str, int]:
+        """What the latest evaluation asked, over all variants."""
+        return _of_cuts("judged", self.prompts.cut["judged"])
+
+    def of_groups(self) -> dict[tuple[str, str], dict[str, float]]:
+        """By grouping and group, what groups.csv shows of them beside the figures."""
+        return {}
+
+
+def _of_cuts(what: str, cut: CutCount) -> dict[str, int]:
+    return {f"{what}_prompts": cut.prompts, f"{what}_shortened": cut.shortened, f"{what}_items_cut": cut.items}
+
+
+def batched(prompts: list[list[int]], most: int) -> list[list[int]]:
+    """Places of prompts, long ones first, in batches of at most `most` tokens with their padding.
+
+    >>> batched([[1], [1, 2, 3], [1, 2]], 6)
+    [[1, 2], [0]]
+    """
+    order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place]))
+    batches: list[list[int]] = []
+    for place in order:
+        if batches and (len(batches[-1]) + 1) * len(prompts[batches[-1][0]]) <= most:
+            batches[-1].append(place)
+        else:
+            batches.append([place])
+    return batches
