@@ -32,7 +32,7 @@ def in_other_words(trainer: Any, loader: Any) -> list[Mapping[str, float]]:
     return figures
 
 
-def spread(figures: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
+def spread(figures: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     """The lowest and the highest value of each figure that is always defined; none where there is one wording.
 
     >>> spread([{"f1": 0.5, "rate": 0.1}, {"f1": 0.4, "rate": float("nan")}])
