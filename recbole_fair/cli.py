@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+import recbole_fair
 from recbole_fair.commands import table
 from recbole_fair.errors import TrainingError, UsageError
 from recbole_fair.screen import visible
@@ -19,6 +20,9 @@ _LESS = "make train_batch_size, eval_batch_size or the model smaller, or free me
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status: 0, or 2 for a request that cannot be met."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # arrows on a terminal that has none
     try:
         return _dispatch(argv)
     except BrokenPipeError:
@@ -56,8 +60,11 @@ def _first_line(error: Exception) -> str:
 
 def _dispatch(argv: Sequence[str]) -> int:
     name, rest = (argv[0], argv[1:]) if argv and not argv[0].startswith("-") else ("run", argv)
+    if argv and argv[0] == "--version":
+        print(f"recbole-fair {recbole_fair.__version__}")
+        return 0
     command = table.find(name)
-    if "--help" in rest:
-        print(table.usage(name))
+    if {"--help", "-h"} & set(rest):
+        print(table.usage(name, rest))
         return 0
     return int(command.load().main(table.arguments_of(name, rest)))

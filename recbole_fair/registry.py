@@ -6,7 +6,7 @@ Only strings: asking the table loads no model, no torch and no RecBole. A row is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib import import_module
@@ -231,7 +231,8 @@ def add(row: Row) -> None:
 
 
 def resolve(model: str, strategy: str | None = None) -> Choice:
-    """Find the rows behind `--model=ReweightAlphaRec` or `--model=AlphaRec --strategy=Reweight`."""
+    """Find the rows behind `--model=ReweightAlphaRec` or `--model=AlphaRec --strategy=Reweight`, whatever the case."""
+    model, strategy = _spelled(model, _all_names()), strategy and _spelled(strategy, STRATEGIES)
     name = ALIASES.get(model, model)
     if name in MODELS:
         return Choice(MODELS[name], _strategy(strategy))
@@ -241,8 +242,20 @@ def resolve(model: str, strategy: str | None = None) -> Choice:
             return _upon(Choice(MODELS[rest], row), strategy)
         if model.startswith(prefix) and row.base == ITSELF:
             return _upon(resolve(rest), prefix)
-    known = [*MODELS, *ALIASES, *(f"{s}{m}" for s in STRATEGIES for m in MODELS)]
-    raise UsageError(f"model={model!r}: no such model.{nearest(model, known)} `recbole-fair models` lists all")
+    hint = nearest(model, _all_names())
+    raise UsageError(f"model={model!r}: no such model.{hint} `recbole-fair models` lists all")
+
+
+def _all_names() -> list[str]:
+    """Every model, also under its other name, alone and with each strategy before it."""
+    alone = [*MODELS, *ALIASES]
+    return [*alone, *(f"{strategy}{name}" for strategy in STRATEGIES for name in alone)]
+
+
+def _spelled(name: str, known: Iterable[str]) -> str:
+    """The one of these names that differs in its case only; without one, the name as it is."""
+    same = [other for other in known if other.casefold() == name.casefold()]
+    return name if name in same or len(same) != 1 else same[0]
 
 
 def _upon(trained: Choice, strategy: str | None) -> Choice:
@@ -269,6 +282,13 @@ def _strategy(name: str | None) -> Row | None:
 def _longest_first(rows: Mapping[str, Row]) -> Iterator[tuple[str, Row]]:
     """BiFair-Alg2 must be tried before BiFair."""
     yield from sorted(rows.items(), key=lambda entry: -len(entry[0]))
+
+
+def label(kind: type) -> str:
+    """The name under which users know a model's class: MF for RecBole's BPR."""
+    rows = (row.name for row in MODELS.values() for target in (row.target, *row.variants.values())
+            if target.endswith(f":{kind.__name__}"))  # fmt: skip
+    return next(rows, kind.__name__)
 
 
 def nearest(word: str, known: Any) -> str:

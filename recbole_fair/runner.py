@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
@@ -33,13 +33,16 @@ from recbole_fair.evaluation.protocols import PROTOCOLS
 from recbole_fair.evaluation.ranked import KeepingEvaluator
 from recbole_fair.groups import named as grouping
 from recbole_fair.host import Interaction, init_seed
-from recbole_fair.metrics.intervals import resampling
+from recbole_fair.metrics.intervals import mean_and_bounds, resampling
 from recbole_fair.metrics.judging import judge
+from recbole_fair.models.controls import Pop
 from recbole_fair.rundir import facts, files, logs
 from recbole_fair.rundir import folder as rundir
 from recbole_fair.rundir.history import read_history
 from recbole_fair.rundir.judged_again import trained_alike
+from recbole_fair.rundir.opening import about_data, about_model
 from recbole_fair.rundir.result import Result, finished
+from recbole_fair.screen import bars_wanted, duration, quietly
 from recbole_fair.settings.config import Config
 from recbole_fair.strategies.base import Strategy
 from recbole_fair.training import checkpoint
@@ -69,7 +72,7 @@ def run(
         from recbole_fair.convert.frames import stored
 
         dataset, keys = stored(dataset, keys)
-    with restoring_process_state():
+    with restoring_process_state(), quietly(quiet):
         work = _Run(Config(model, dataset, config_files, keys), quiet, on_epoch)
         with rundir.locked(work.folder):
             return _claimed(work, quiet)
@@ -123,7 +126,7 @@ def open_run(folder: Path) -> tuple[Config, Data, FairTrainer]:
     rundir.check_settings(folder)
     result = Result.read(folder)
     given = {"base": result.base, "bases": result.bases or None, "run_dir": str(folder)}
-    with restoring_process_state():
+    with restoring_process_state(), quietly():
         work = _Run(Config(config_files=[folder / "config.yaml"], overrides=given), quiet=True, on_epoch=None)
         return work.config, *work.restored()
 
@@ -170,6 +173,11 @@ def _needs_our_loop(config: Config) -> bool:
     return stepwise or hasattr(config.model_class, "train_loader")
 
 
+def _say(lines: Iterable[str]) -> None:
+    for line in lines:
+        logger.info("%s", line)
+
+
 @contextmanager
 def _named_in_refusals(base: bases.Request) -> Iterator[None]:
     """Say of which run a refusal or a breakdown is, where another was asked for."""
@@ -188,7 +196,7 @@ class _Run:
         self.bases, self.quiet = bases.bases_of(config), quiet
         self.digest = bases.digest_of(config, self.bases)
         self.folder = rundir.folder_for(config, self.digest)
-        self.bars = facts.bars_wanted(quiet) and bool(config["show_progress"])
+        self.bars = bars_wanted() and bool(config["show_progress"])
         strategy = config.choice.strategy.name if config.choice.strategy else None
         self.result = Result(config.name, strategy, config["dataset"], config["seed"], self.digest)
         folders = {base.name: str(base.folder) for base in self.bases}
@@ -228,7 +236,7 @@ class _Run:
         self._make_bases()
         loaded, trainer = self.prepare()
         with self._timed("train"):
-            about = self._train(trainer, loaded)
+            self._train(trainer, loaded)
         with self._timed("evaluate"):
             self.result.valid = trainer.evaluate(loaded.valid, load_best_model=False, show_progress=self.bars)
             reworded = beside.in_other_words(trainer, loaded.test)
@@ -236,25 +244,25 @@ class _Run:
             self.result.wordings = beside.spread([self.result.test, *reworded])
             table = self._judge(trainer.evaluator)
             self._say_beside(loaded, trainer.model, table)
+            self._set_beside_pop(loaded, trainer)
         if self.config["probe"]:
             with self._timed("probe"):
                 self._probe(loaded, trainer)
         files.write_users(self.folder, loaded.names("user"), table)
-        files.write_groups(self.folder, self.result.groups)
+        files.write_groups(self.folder, self.result.group_rows)
         protocol = PROTOCOLS[self.config["eval_protocol"]]
         for name in (*protocol.files, *(protocol.asked_files if self.config["save_recommendations"] else ())):
             files.WRITERS[name](self.folder, loaded, table)
         files.write_history(self.folder, trainer.history)
         if self.config["save_item_vectors"]:
             self._save_vectors(loaded, trainer)
-        logger.info("best epoch %s", about.get("epoch"))
 
     def _judge(self, evaluator: KeepingEvaluator) -> Any:
         """Intervals and figures by group of the evaluation just done."""
         how = resampling(self.config)
         judged = judge(evaluator.table, evaluator.declared, how, self.config["min_group_users"])
         self.result.interval = {key: judged.interval.get(key) for key in self.result.test}
-        self.result.groups, self.result.resampling = judged.groups, asdict(how) if how else {}
+        self.result.group_rows, self.result.resampling = judged.groups, asdict(how) if how else {}
         self.result.threshold = getattr(evaluator, "threshold", None)
         self.result.warnings += judged.notes
         if reason := evaluator.collapse(self._figures_of_base()):
@@ -270,11 +278,28 @@ class _Run:
         """What a model's prompts were and met, and the figures that its own are to be read beside."""
         self.result.prompts = facts.prompt_counts(loaded, model)
         if isinstance(model, asking.Counts):
-            for row in self.result.groups:
+            for row in self.result.group_rows:
                 row.update(model.of_groups().get((row["field"], row["group"]), {}))
         if self.config["eval_protocol"] == "labeled":
             base = beside.of_base(self._figures_of_base())
             self.result.beside = beside.without_model(self.config, loaded, table) | ({"base": base} if base else {})
+
+    def _set_beside_pop(self, loaded: Data, trainer: FairTrainer) -> None:
+        """Have Pop judged on the same test users: a model that does not beat it has learnt little."""
+        table, model, figure = trainer.evaluator.table, trainer.model, trainer.valid_metric
+        if isinstance(model, Pop) or figure not in getattr(table, "per_user", ()) or len(table.users) < 2:
+            return
+        collector = trainer.eval_collector
+        trainer.eval_collector = PROTOCOLS[self.config["eval_protocol"]].collector(self.config, self.groups[0])
+        trainer.eval_collector.training = loaded.parts["train"]
+        trainer.eval_collector.data_collect(loaded.train)
+        trainer.model = Pop(self.config, loaded.parts["train"]).to(self.config["device"])
+        trainer.evaluate(loaded.test, load_best_model=False)
+        theirs = trainer.evaluator.table.per_user[figure]
+        trainer.model, trainer.eval_collector, trainer.evaluator.table = model, collector, table
+        gain = mean_and_bounds(table.per_user[figure] - theirs, self.config["interval"] or 0.95)
+        words = ("pop", "difference", "low", "high")
+        self.result.popularity = {"metric": figure, **dict(zip(words, (float(theirs.mean()), *gain), strict=True))}
 
     def _probe(self, loaded: Data, trainer: FairTrainer) -> None:
         """How well each attribute of `probe` can be read from the users' states."""
@@ -289,11 +314,12 @@ class _Run:
 
     def prepare(self) -> tuple[Data, FairTrainer]:
         """Everything that stands before training: data, groups, item vectors, model and its trainer."""
-        logger.info("data set %s from %s", self.config["dataset"], self.config.folder)
+        logs.DETAILS.info("data set %s from %s", self.config["dataset"], self.config.folder)
         with self._timed("data"):
             loaded = load.load(self.config)
             self.groups = grouping.reported(self.config, loaded)
             grouping.sensitive_groups(self.config, loaded)  # refused now rather than after training
+        _say(about_data(self.config, loaded, [*self.groups[0], *self.groups[1]]))
         self.result.data = facts.data_facts(loaded, self.fingerprint)
         self._refuse_bases_of_other_splits()
         self.result.warnings += [*facts.data_warnings(loaded), *grouping.notes([*self.groups[0], *self.groups[1]])]
@@ -368,7 +394,7 @@ class _Run:
     def _trainer(self, loaded: Data) -> FairTrainer:
         config = self.config
         model = config.model_class(config, loaded.train.dataset).to(config["device"])
-        logger.info("%s", model)
+        logs.DETAILS.info("%s", model)
         strategy = self._strategy(loaded)
         if strategy:
             strategy.prepare(model)
@@ -385,6 +411,7 @@ class _Run:
         trainer.evaluator.learn(*loaded.pairs("train"), loaded.dataset.item_num)
         trainer.on_epoch = self.on_epoch
         self.result.parameters = checkpoint.parameter_counts(model)
+        _say(about_model(config, self.result.parameters["trainable"], strategy and strategy.view))
         return trainer
 
     def _strategy(self, loaded: Data) -> Strategy | None:
@@ -406,11 +433,14 @@ class _Run:
             return self._fit(trainer.strategy, trainer, loaded)
         if (former := self._trained_alike()) is not None:
             return self._take_over(former, trainer, loaded)
+        start = perf_counter()
         if self.config["resume"] and trainer.resume(loaded.train):
-            logger.info("resumed after epoch %d", trainer.start_epoch - 1)
+            logger.info("resumed after epoch %d", trainer.start_epoch)
             self.result.seconds["train"] = trainer.seconds_before
         trainer.fit(loaded.train, loaded.valid, saved=True, show_progress=self.bars)
         about = trainer.load_best()
+        took, judged = duration(perf_counter() - start), int(about["epoch"]) + 1
+        _say([f"trained in {took} to epoch {len(trainer.train_loss_dict)}; the weights of epoch {judged} are judged"])
         if trainer.strategy is not None:
             self.result.warnings += trainer.strategy.notes_after()
         return about

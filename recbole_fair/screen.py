@@ -1,9 +1,16 @@
-"""Plain tables for the screen."""
+"""What is shown on a screen: plain tables, short numbers, and whether anybody watches a bar."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+WIDTH = 120  # no line of a run is longer
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
 _STEERING = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -27,3 +34,64 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[place]) for row in cells) for place in range(len(cells[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
     return [line.rstrip() for line in lines]
+
+
+def wrapped(line: str) -> list[str]:
+    """A sentence in lines of at most WIDTH; words stay whole."""
+    if len(line) <= WIDTH:
+        return [line]
+    return textwrap.wrap(line, WIDTH, subsequent_indent="    ", break_on_hyphens=False, break_long_words=False)
+
+
+def short(value: float | None, digits: int = 4) -> str:
+    """A figure without the zero before its point; "-" where there is none.
+
+    >>> short(0.22201), short(-0.5, 3), short(1.0), short(None)
+    ('.2220', '-.500', '1.0000', '-')
+    """
+    if value is None:
+        return "-"
+    text = f"{value:.{digits}f}"
+    return re.sub(r"^(-?)0\.", r"\1.", text)
+
+
+def brief(value: float) -> str:
+    """A number of any size in three digits or more.
+
+    >>> brief(35.2817), brief(0.00123), brief(48213.7)
+    ('35.3', '0.00123', '48214')
+    """
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours in words.
+
+    >>> duration(0.42), duration(12.3), duration(3300), duration(9000)
+    ('0.4 s', '12 s', '55 min', '2.5 h')
+    """
+    if seconds < 9.5:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+@contextmanager
+def quietly(quiet: bool = True) -> Iterator[None]:
+    """Whether bars are hidden in this block, whoever would draw them."""
+    token = _quiet.set(quiet or _quiet.get())
+    try:
+        yield
+    finally:
+        _quiet.reset(token)
+
+
+def bars_wanted() -> bool:
+    """Progress bars are for someone who watches a terminal or a notebook and did not ask for quiet."""
+    return not _quiet.get() and (sys.stderr.isatty() or _in_notebook())
+
+
+def _in_notebook() -> bool:
+    shell = sys.modules.get("IPython")
+    return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"

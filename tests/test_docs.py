@@ -38,18 +38,19 @@ def test_authoring_examples_run(page: str, tmp_path: Path, monkeypatch: pytest.M
     exec(compile(example, page.splitlines()[0], "exec"), main.__dict__)
 
 
-@pytest.mark.parametrize("page", ["quickstart", "tune", "compare"])
+@pytest.mark.parametrize("page", ["quickstart", "tune", "compare", "python"])
 def test_commands_of_a_page_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In their order, as a reader types them: yaml blocks are files by their first line, console blocks take long."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(DOCS.parent), os.environ.get("PYTHONPATH", "")]))
     blocks = re.findall(r"^```(yaml|bash|python)\n(.*?)^```", (DOCS / f"{page}.md").read_text(), flags=re.M | re.S)
-    assert "bash" in dict(blocks)
+    assert {"bash", "python"} & set(dict(blocks))
+    page_names = {"__name__": "__main__"}  # the python blocks of a page go on from each other
     for kind, content in blocks:
         if kind == "yaml":
             Path(content.splitlines()[0].removeprefix("# ")).write_text(content)
         elif kind == "python":
-            exec(compile(content, page, "exec"), {"__name__": "__main__"})
+            exec(compile(content, page, "exec"), page_names)
         else:
             for command in content.splitlines():
                 program, *words = shlex.split(command, comments=True)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import ast
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+from recbole_fair.faces import Face
 
 PACKAGE = Path(__file__).parents[1] / "recbole_fair"
 
 # The rooms of the package from the ground up: a room imports only what stands before it in this list
 # (docs/architecture.md draws the same list; a test below compares them).
 ROOMS = """
-    errors storage screen registry
+    errors storage screen registry faces
     host
     groups language
     metrics rerank
@@ -25,9 +28,11 @@ ROOMS = """
     probe audit report convert
     bases
     runner
+    recommending
     jobs
     tune
     compare
+    verbs
     commands cli __main__
 """.split()  # noqa: SIM905
 
@@ -90,7 +95,9 @@ def test_no_submodule_shadows_a_public_function() -> None:
     for face in PACKAGE.rglob("__init__.py"):
         public = next((ast.literal_eval(node.value) for node in ast.parse(face.read_text()).body
                        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"), [])  # fmt: skip
-        assert not {path.stem for path in face.parent.iterdir()} & set(public), face
+        for name in {path.stem for path in face.parent.iterdir()} & set(public):
+            own = import_module(".".join([*face.parent.relative_to(PACKAGE.parent).parts, name]))
+            assert isinstance(own, Face), f"{face}: {name} hides a function and is none"
 
 
 @pytest.mark.parametrize(("module", "path"), modules(), ids=lambda value: value if isinstance(value, str) else "")

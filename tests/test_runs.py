@@ -281,7 +281,7 @@ def test_the_command_line_end_to_end(toy_root: Path, tmp_path: Path, capsys: pyt
     assert "no such user" in capsys.readouterr().err
     assert cli.main(["cache", f"--cache_dir={tmp_path / 'c'}"]) == 0
     assert cli.main(["models", "--cite", "AlphaRec"]) == 0
-    assert "ICLR 2025" in capsys.readouterr().out
+    assert "howpublished = {ICLR},\n  year = {2025}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

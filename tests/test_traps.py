@@ -66,7 +66,7 @@ def test_13_what_is_drawn_before_does_not_move_the_split(toy: Toy) -> None:
 
 
 def test_14_group_sizes_come_from_judged_users(run_toy: Callable[..., Any]) -> None:
-    groups = {row["group"]: row for row in run_toy("Pop").groups if row["field"] == "gender"}
+    groups = {row["group"]: row for row in run_toy("Pop").group_rows if row["field"] == "gender"}
     assert (groups["F"]["users"], groups["M"]["users"]) == (29, 12)
 
 

@@ -169,13 +169,13 @@ def _judge(files: Files, options: dict[str, Any], result: Result, folder: Path) 
     judged = judge(evaluator.table, evaluator.declared, how, options["min_group_users"])
     result.resampling = asdict(how) if how else {}
     result.interval = {key: judged.interval.get(key) for key in result.test}
-    result.groups, result.warnings = judged.groups, [*result.warnings, *judged.notes]
+    result.group_rows, result.warnings = judged.groups, [*result.warnings, *judged.notes]
     result.data = _facts(tables, files)
     result.seconds["evaluate"] = perf_counter() - start - result.seconds["data"]
     result.environment["peak_memory"] = facts.peak_memory(torch.device("cpu"))
     storage.write_text(folder / "config.yaml", yamls.dump(options))  # the same audit may be shown at another level
     reporting.write_users(folder, tables.names("user"), evaluator.table)
-    reporting.write_groups(folder, result.groups)
+    reporting.write_groups(folder, result.group_rows)
     return result
 
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from recbole_fair.commands.arguments import Arguments
 from recbole_fair.errors import UsageError
 from recbole_fair.screen import visible
 from recbole_fair.settings import keys
-
-if TYPE_CHECKING:
-    from recbole_fair.settings.config import Config
 
 _USAGE = """usage: recbole-fair probe RUN_DIR --sensitive_attribute=gender [--key=value ...]
 
@@ -31,22 +27,16 @@ def main(arguments: Arguments) -> int:
             "probe: give one run directory, as in `recbole-fair probe RUN_DIR --sensitive_attribute=gender`"
         )
     arguments.refuse_rest("probe", words=False)
-    from recbole_fair.groups import named
-    from recbole_fair.probe import findings
+    from recbole_fair import verbs
+    from recbole_fair.probe.findings import HEADER
     from recbole_fair.rundir import files
-    from recbole_fair.runner import open_run
 
     folder = Path(arguments.words[0])
-    config, data, trainer = open_run(folder)
-    _change(config, given)
-    attributes = named.sensitive_groups(config, data) or named.probed_groups(config, data)
-    if not attributes:
-        raise UsageError("probe: name the attribute, as in --sensitive_attribute=gender")
-    probed = findings.probe_run(config, data, trainer, attributes)
+    config, probed = verbs.probed(folder, given)
     print("\n".join(map(visible, probed.table.split("\n"))))
     # probe.tsv is the run's own, where the run was told to probe; result.json states its figures
     path = folder / ("probe-command.tsv" if config["probe"] else "probe.tsv")
-    files.write_table(path, findings.HEADER, probed.rows, "\t")
+    files.write_table(path, HEADER, probed.rows, "\t")
     print(visible(f"held-out probabilities: {path}"))
     return 0
 
@@ -56,10 +46,3 @@ def usage() -> str:
     own = keys.taken_by("probe")
     width = max(map(len, own))
     return _USAGE.format(keys="\n".join(f"  {key:<{width}}  {keys.declared()[key]['help']}" for key in own))
-
-
-def _change(config: Config, given: dict[str, Any]) -> None:
-    declared = {key: keys.as_declared(key, value, config[key]) for key, value in given.items()}
-    for key, value in declared.items():
-        keys.check_value(key, value, config[key])
-        config[key] = value

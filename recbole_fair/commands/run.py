@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from recbole_fair.commands import reference
 from recbole_fair.commands.arguments import Arguments
 from recbole_fair.commands.table import COMMANDS
 from recbole_fair.errors import UsageError
-from recbole_fair.settings import keys
 
 _USAGE = """usage: recbole-fair [run] --model=NAME --dataset=NAME [--config_files="a.yaml b.yaml"] [--key=value ...]
 
 Trains one recommender, selects on validation, judges it on test and leaves a run directory
 (runs/<dataset>/<model>/<hash>-s<seed>): result.json, users.csv, groups.csv, history.csv, weights and log.
-Values follow YAML rules; --eval_args.order=RO sets one entry of a mapping. Switches: --quiet --debug --help
+Values follow YAML rules; --eval_args.order=RO sets one entry of a mapping. Switches: --quiet --debug --help --version
 
 sub-commands:
 {commands}
 
-keys (and every key of the model's own RecBole property file):
-{keys}"""
+keys, as in --epochs=20, with their defaults (~: none, or the model's own):
+
+{keys}
+
+What a model or strategy reads beside these: recbole-fair run --help --model=NAME"""
 
 
 def main(arguments: Arguments) -> int:
@@ -32,11 +35,9 @@ def main(arguments: Arguments) -> int:
     return 0
 
 
-def usage() -> str:
-    """The help text; the keys come from keys.yaml, where each is declared once."""
+def usage(model: str | None = None) -> str:
+    """The help text: the keys of every run, or with a model what that one reads beside them."""
+    if model is not None:
+        return reference.of_model(model)
     commands = "\n".join(f"  {name:<12} {command.summary}" for name, command in COMMANDS.items())
-    described = {key: rule["help"] for key, rule in keys.declared().items() if rule.get("help")}
-    width = max(map(len, described))
-    return _USAGE.format(
-        commands=commands, keys="\n".join(f"  {key:<{width}}  {text}" for key, text in described.items())
-    )
+    return _USAGE.format(commands=commands, keys=reference.of_every_model())

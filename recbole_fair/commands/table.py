@@ -31,6 +31,10 @@ COMMANDS = {
     "run": Command("run", "train and judge one model (the default)", ("quiet",)),
     "convert": Command("convert", "SOURCE --raw DIR: raw files to atomic files; --check NAME", ("download",)),
     "models": Command("models", "list every name that --model takes; --cite: its reference", ("cite",)),
+    "datasets": Command("datasets", "list the data sets that --dataset takes, and those that convert can make"),
+    "metrics": Command("metrics", "list every name that --metrics takes"),
+    "runs": Command("runs", "[DIR]: list the runs below a folder (runs/)"),
+    "show": Command("show", "RUN: what a finished run found; its folder, or the beginning of its hash"),
     "report": Command("report", "DIR [DIR...] --out OUT: tables, figures and a web page of finished runs"),
     "recommend": Command("recommend", "RUN_DIR --users=1,2 --k=20: top items of a saved run"),
     "audit": Command("audit", "--recommendations F --interactions F --run_dir DIR: judge any system's lists"),
@@ -43,10 +47,13 @@ COMMANDS = {
 }
 
 
-def usage(name: str) -> str:
-    """The help of a sub-command: its own `usage()` if it has one, else its summary."""
+def usage(name: str, argv: Sequence[str] = ()) -> str:
+    """The help of a sub-command: its own `usage()` if it has one, else its summary; `run` also explains a model."""
     module = COMMANDS[name].load()
-    return str(module.usage()) if hasattr(module, "usage") else f"recbole-fair {name}: {COMMANDS[name].summary}"
+    if not hasattr(module, "usage"):
+        return f"recbole-fair {name}: {COMMANDS[name].summary}"
+    model = arguments_of(name, [word for word in argv if word != "-h"]).options.get("model") if name == "run" else None
+    return str(module.usage(model) if model else module.usage())
 
 
 def arguments_of(name: str, argv: Sequence[str]) -> Arguments:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from recbole_fair.faces import callable_room
+
 if TYPE_CHECKING:
     from recbole_fair.compare.seeds import SearchOptions, compare
 
@@ -17,3 +19,6 @@ def __getattr__(name: str) -> Any:
     from recbole_fair.compare import seeds
 
     return getattr(seeds, name)
+
+
+callable_room(__name__)  # recbole_fair.compare(...)

@@ -50,7 +50,7 @@ class Spread:
 
 def judged_on(result: Result) -> dict[str, Any]:
     """What two runs must share for their figures to be compared."""
-    groups = sorted(f"{row['kind']} {row['field']} {row['group']}: {row['size']}" for row in result.groups)
+    groups = sorted(f"{row['kind']} {row['field']} {row['group']}: {row['size']}" for row in result.group_rows)
     return {**{name: result.data.get(name) for name in ("fingerprint", "split", "candidates")}, "groups": groups}
 
 

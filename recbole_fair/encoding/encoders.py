@@ -107,7 +107,7 @@ class LanguageModelEncoder:
 
     def encode(self, texts: Sequence[str], progress: bool = False) -> Vectors:
         """Pooled last hidden states; longest texts first, so that too large a batch fails at once."""
-        from tqdm import tqdm
+        from tqdm.auto import tqdm
 
         rows = self._token_rows(texts)
         vectors = np.empty((len(rows), self.width), dtype=np.float32)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from recbole_fair.data.labeled import LabeledLoader
 from recbole_fair.groups.variants import NONE, Variant
@@ -79,7 +79,7 @@ def answered(
         model.count_anew()
     users, items = np.array(list(loader.labels), dtype=np.int64).T.copy()
     pairs = torch.from_numpy(np.stack([users, items]))
-    turns = tqdm(variants, ncols=100, desc="Evaluate   ") if progress else variants
+    turns = tqdm(variants, desc="judge", leave=False) if progress else variants
     scores = {variant: _score(model, pairs, variant) for variant in turns}
     backwards = _score(model, pairs.flip(1), NONE)[::-1] if again else None
     return Prompted(users, items, scores, backwards)
@@ -111,4 +111,4 @@ def _candidates(allowed: Tensor) -> Tensor:
 
 
 def _batches(loader: Iterable[Any], progress: bool) -> Iterator[Any]:
-    yield from tqdm(loader, ncols=100, desc="Evaluate   ") if progress else loader
+    yield from tqdm(loader, desc="judge", leave=False) if progress else loader

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,6 +10,7 @@ from recbole_fair.errors import UsageError
 from recbole_fair.language.refusals import refusals
 from recbole_fair.language.special_tokens import keep_out_of_text
 from recbole_fair.language.weights import count_parameters
+from recbole_fair.screen import bars_wanted
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -59,7 +59,7 @@ def load_model(model: ModelFolder, kind: ModelKind, device: str, dtype: str, att
     _check_attention(attention)
     _check_memory(model, _dtype_name(dtype, config), device)
     options = {} if attention is None else {"attn_implementation": attention}
-    with refusals(model.name), bars_only_on_a_terminal():
+    with refusals(model.name), bars_where_wanted():
         loaded, report = getattr(transformers, _CLASSES[kind]).from_pretrained(
             str(model.folder),
             dtype=dtype,
@@ -80,7 +80,7 @@ def load_sentence_transformer(model: ModelFolder, device: str, dtype: str) -> Se
     """A sentence-transformers model, in evaluation mode."""
     from sentence_transformers import SentenceTransformer
 
-    with refusals(model.name), bars_only_on_a_terminal():
+    with refusals(model.name), bars_where_wanted():
         return SentenceTransformer(
             str(model.folder),
             device=device,
@@ -91,12 +91,12 @@ def load_sentence_transformer(model: ModelFolder, device: str, dtype: str) -> Se
 
 
 @contextmanager
-def bars_only_on_a_terminal() -> Iterator[None]:
-    """Hide transformers' progress bars while standard error is a file or a pipe."""
+def bars_where_wanted() -> Iterator[None]:
+    """Hide transformers' progress bars where nobody wants any."""
     from transformers.utils import logging as transformers_logging
 
     logging: Any = transformers_logging  # its switches carry no annotations
-    hidden = not sys.stderr.isatty() and logging.is_progress_bar_enabled()
+    hidden = not bars_wanted() and logging.is_progress_bar_enabled()
     if hidden:
         logging.disable_progress_bar()
     try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from recbole_fair import storage
 from recbole_fair.errors import UsageError
-from recbole_fair.language.loading import bars_only_on_a_terminal
+from recbole_fair.language.loading import bars_where_wanted
 from recbole_fair.language.packaged import SMOLLM2
 from recbole_fair.language.refusals import refusals
 from recbole_fair.language.weights import sha256
@@ -61,7 +61,7 @@ def _convert(gguf: Path, folder: Path) -> None:
             f"model {SMOLLM2.name!r}: reading {gguf.name} needs the package gguf; pip install 'recbole_fair[smollm2]'"
         )
     _log.info("converting %s to safetensors in %s, once; this takes a minute", gguf.name, folder)
-    with refusals(SMOLLM2.name), bars_only_on_a_terminal():
+    with refusals(SMOLLM2.name), bars_where_wanted():
         tokenizer, model = _read_tokenizer(gguf), _read_model(gguf)
         with storage.whole_folder(folder) as partial:
             tokenizer.save_pretrained(partial)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from recbole_fair import storage
 from recbole_fair.errors import UsageError
 from recbole_fair.language.checkpoints import ModelFolder, find
-from recbole_fair.language.loading import bars_only_on_a_terminal
+from recbole_fair.language.loading import bars_where_wanted
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -44,7 +44,7 @@ def write(
     _check(folder, kind, special, width, heads, vocabulary)
     tokenizer = _tokenizer(kind, texts, special, vocabulary, positions)
     model = _model(kind, _sizes(len(tokenizer), width, layers, heads, positions), seed)
-    with bars_only_on_a_terminal(), storage.whole_folder(folder) as partial:
+    with bars_where_wanted(), storage.whole_folder(folder) as partial:
         tokenizer.save_pretrained(partial)
         model.save_pretrained(partial)
     return find(str(folder))

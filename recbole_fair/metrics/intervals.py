@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from statistics import NormalDist
 from typing import Any, TypeVar
 
 import numpy as np
@@ -131,3 +133,14 @@ def _stacks(matrices: Mapping[Hashable, FloatArray]) -> Iterator[tuple[dict[Hash
             shapes = {key: matrices[key].shape[1:] for key in waiting}
             yield shapes, np.hstack(list(waiting.values())) if len(waiting) > 1 else waiting[key]
             waiting = {}
+
+
+def mean_and_bounds(values: FloatArray, level: float) -> tuple[float, float, float]:
+    """The mean of [U] values with its normal bounds.
+
+    >>> [round(value, 3) for value in mean_and_bounds(np.array([1.0, 2.0, 3.0]), 0.95)]
+    [2.0, 0.868, 3.132]
+    """
+    mean = float(values.mean())
+    reach = NormalDist().inv_cdf((1 + level) / 2) * float(values.std(ddof=1)) / math.sqrt(len(values))
+    return mean, mean - reach, mean + reach

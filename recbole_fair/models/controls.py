@@ -25,7 +25,7 @@ class Pop(GeneralRecommender):
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
-        counts = np.asarray(dataset.inter_matrix(form="csr").sum(axis=0)).ravel()
+        counts = np.bincount(dataset.inter_feat[self.ITEM_ID].numpy(), minlength=self.n_items)
         ties = np.arange(self.n_items) / self.n_items
         self.register_buffer("counts", torch.from_numpy(counts - ties), persistent=False)
         self.unused = nn.Parameter(torch.zeros(1))  # the host's optimiser needs one parameter

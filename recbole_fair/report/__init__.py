@@ -5,3 +5,7 @@ comparable.py   what may stand in one table           statistics/   a metric as 
 rows.py, ranking.py   rows, cells, best and second    charts/       matplotlib, one file a figure
 assemble.py     all of it                             writers/      page, Markdown, LaTeX, sheet
 """
+
+from recbole_fair.faces import callable_room
+
+callable_room(__name__)  # recbole_fair.report(...)

@@ -26,7 +26,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(
         ("valid", "test", "interval", "resampling", "parameters", "seconds", "versions", "environment", "data"), dict
     ),
-    **dict.fromkeys(("groups", "warnings"), list),
+    **dict.fromkeys(("group_rows", "warnings"), list),
 }
 _RESULT, _CLAIM, _RAY, _COMPARED = "result.json", "run.json", "params.json", "compare.json"
 

@@ -19,11 +19,6 @@ from recbole_fair.rundir.result import Result
 _PACKAGES = ("recbole", "torch", "numpy", "scipy", "pandas", "transformers", "sentence-transformers", "ray")
 
 
-def bars_wanted(quiet: bool) -> bool:
-    """Progress bars only for someone who watches a terminal."""
-    return not quiet and sys.stderr.isatty()
-
-
 def describe(result: Result, config: Mapping[str, Any]) -> None:
     """Versions and the machine."""
     result.versions = {"recbole_fair": recbole_fair.__version__, "python": sys.version.split()[0]}

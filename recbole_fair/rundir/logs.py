@@ -1,4 +1,4 @@
-"""Where a run logs to: its own file, and the screen unless it is quiet."""
+"""Where a run logs to: its own file, and the screen unless it is quiet; RecBole's lines go to the file alone."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from recbole_fair.screen import visible
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
+DETAILS = logging.getLogger("details")  # for the file alone: the screen shows only loggers of this package
 _LOG_FORMAT = "%(asctime)s %(levelname)s  %(message)s"
 
 
@@ -27,15 +28,6 @@ class _Plain(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return _lines(_COLOURS.sub("", super().format(record)))
-
-
-class _Coloured(logging.Formatter):
-    """Text with RecBole's colours, for a terminal; what else would steer it is shown escaped."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        whole = super().format(record)
-        colours = [*_COLOURS.findall(whole), ""]
-        return "".join(f"{_lines(text)}{end}" for text, end in zip(_COLOURS.split(whole), colours, strict=True))
 
 
 def _lines(text: str) -> str:
@@ -70,15 +62,20 @@ class _LogFile(logging.StreamHandler[TextIO]):
         super().close()
 
 
+class _Screen(logging.StreamHandler[TextIO]):
+    """Shows a run's lines; a run that is made within another one speaks through the other's."""
+
+
 @contextmanager
 def logging_to(folder: Path, level: str, quiet: bool) -> Iterator[None]:
-    """Send the host's and our log to run.log and, unless quiet, to the screen; then put logging back as it was."""
+    """Send the host's and our log to run.log and, unless quiet, ours to the screen; then put logging back as it was."""
     root = logging.getLogger()
     handlers: list[logging.Handler] = [_log_file(folder / "run.log")]
     handlers[0].setFormatter(_Plain(_LOG_FORMAT))
-    if not quiet:
-        screen = logging.StreamHandler(sys.stderr)
-        screen.setFormatter((_Coloured if sys.stderr.isatty() else _Plain)("%(message)s"))
+    if not quiet and not any(isinstance(handler, _Screen) for handler in root.handlers):
+        screen = _Screen(sys.stderr)
+        screen.setFormatter(_Plain("%(message)s"))
+        screen.addFilter(logging.Filter("recbole_fair"))
         handlers.append(screen)
     former = root.level
     root.setLevel(level.upper())

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import html
 import math
 import os
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from recbole_fair import storage
 from recbole_fair.errors import UsageError
-from recbole_fair.metrics.key import MetricKey
-from recbole_fair.screen import visible
+from recbole_fair.registry import load
+from recbole_fair.screen import short, visible
 
 RESULT = "result.json"
-_RECALL = re.compile(r"recall@\d+")
 _STATES = ("ok", "failed", "collapsed")
+_IN_REPR = 2  # figures of groups that a repr shows
 _GROUP_WORDS = frozenset({"kind", "field", "group"})
 
 
@@ -53,6 +55,17 @@ def _is_mapping(value: Any) -> bool:
     return isinstance(value, dict)
 
 
+def _is_difference(value: Any) -> bool:
+    """Nothing, or a metric's name and the numbers of a difference."""
+    words = {"metric", "pop", "difference", "low", "high"}
+    return value == {} or (
+        isinstance(value, dict)
+        and set(value) == words
+        and _is_text(value["metric"])
+        and all(_is_number(value[word]) for word in words - {"metric"})
+    )
+
+
 # What each entry of result.json is.
 _KINDS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("model", "dataset", "config_hash"), _is_text),
@@ -61,10 +74,11 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "status": lambda value: value in _STATES,
     **dict.fromkeys(("valid", "test"), _each(_may(_is_number))),
     "interval": _each(_may(_is_span)),
-    "groups": lambda value: isinstance(value, list) and all(map(_is_group, value)),
+    "group_rows": lambda value: isinstance(value, list) and all(map(_is_group, value)),
     **dict.fromkeys(("parameters", "seconds"), _each(_is_number)),
     "versions": _each(_is_text),
     **dict.fromkeys(("environment", "data", "resampling"), _is_mapping),
+    "popularity": _is_difference,
     "threshold": _may(_is_number),
     "prompts": _each(_is_number),
     "wordings": _each(_is_span),
@@ -73,9 +87,16 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
 }
 
 
-@dataclass
+_STORED = {"group_rows": "groups"}  # entries of result.json under another name than here, where `groups` is a table
+
+
+@dataclass(repr=False)
 class Result:
-    """The stable content of result.json. Values are not rounded; an undefined one is None and has a warning."""
+    """The stable content of result.json. Values are not rounded; an undefined one is None and has a warning.
+
+    Tables, as pandas DataFrames: `metrics`, `users`, `groups`, `history`. What can be done with a run: `recommend`,
+    `plot`, `report`.
+    """
 
     model: str
     strategy: str | None
@@ -88,7 +109,8 @@ class Result:
     test: dict[str, float | None] = field(default_factory=dict)
     interval: dict[str, list[float] | None] = field(default_factory=dict)
     resampling: dict[str, Any] = field(default_factory=dict)  # level, method, samples and seed of the intervals
-    groups: list[dict[str, Any]] = field(default_factory=list)
+    group_rows: list[dict[str, Any]] = field(default_factory=list)  # `groups` in result.json
+    popularity: dict[str, Any] = field(default_factory=dict)  # the difference to Pop on the same users
     parameters: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
@@ -111,7 +133,10 @@ class Result:
                     part[name] = None
                     self.warnings.append(f"{where}{name} is undefined")
         self.warnings = list(dict.fromkeys(self.warnings))
-        storage.write_json(folder / RESULT, {key: value for key, value in asdict(self).items() if key != "run_dir"})
+        storage.write_json(folder / RESULT, {_STORED.get(key, key): value for key, value in self._entries().items()})
+
+    def _entries(self) -> dict[str, Any]:
+        return {key: value for key, value in asdict(self).items() if key != "run_dir"}
 
     @classmethod
     def read(cls, folder: Path) -> Result:
@@ -119,9 +144,9 @@ class Result:
         refuse_links(folder)
         path = folder / RESULT
         values = storage.read_json(path)
-        known = {entry.name for entry in fields(cls)} - {"run_dir"}
+        names = {_STORED.get(entry.name, entry.name): entry.name for entry in fields(cls) if entry.name != "run_dir"}
         try:
-            result = cls(**{key: value for key, value in values.items() if key in known}, run_dir=str(folder))
+            result = cls(**{names[key]: value for key, value in values.items() if key in names}, run_dir=str(folder))
         except TypeError as error:
             raise UsageError(f"{path}: damaged ({error}); remove the run's folder and run again") from error
         result._check(path)
@@ -133,54 +158,76 @@ class Result:
             value = getattr(self, key)
             if not is_kind(value):
                 shown = repr(value)[:80]
-                raise UsageError(f"{path}: damaged ({key} is {shown}); remove the run's folder and run again")
+                raise UsageError(
+                    f"{path}: damaged ({_STORED.get(key, key)} is {shown}); remove the run's folder and run again"
+                )
 
     def table(self) -> str:
-        """Validation and test figures side by side."""
-        rows = [
-            ("metric", "valid", "test", "interval"),
-            *(
-                (name, _shown(self.valid.get(name)), _shown(value), _span(self.interval.get(name)))
-                for name, value in self.test.items()
-            ),
-        ]
-        widths = [max(len(row[column]) for row in rows) for column in range(3)]
-        lines = [f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}  {d}".rstrip() for a, b, c, d in rows]
-        title = f"{self.model} on {self.dataset}, seed {self.seed} ({self.status})"
-        notes = [f"warning: {note}" for note in self.warnings]
-        shown = [title, *lines, *self._group_lines(), *self._prompt_lines(), *notes, f"run directory: {self.run_dir}"]
-        return "\n".join(map(visible, shown))
+        """What the run found, for the screen."""
+        from recbole_fair.rundir.summary import summary
 
-    def _prompt_lines(self) -> list[str]:
-        """What was asked and how, over which range other wordings move the figures, and what stands beside them."""
-        counts = ", ".join(f"{name} {count}" for name, count in self.prompts.items())
-        spreads = ", ".join(f"{name} {low:.4f}-{high:.4f}" for name, (low, high) in self.wordings.items())
-        beside = [
-            f"beside it, {name}: " + ", ".join(f"{key} {value:.4f}" for key, value in figures.items())
-            for name, figures in self.beside.items()
-        ]
-        return [f"prompts: {counts}"] * bool(counts) + [f"over all wordings: {spreads}"] * bool(spreads) + beside
+        return summary(self)
 
-    def _group_lines(self) -> list[str]:
-        """One line a grouping: recall at the largest K by group; all of it stands in groups.csv."""
-        shown: dict[str, list[str]] = {}
-        for row in self.groups:
-            metric = max((key for key in row if _RECALL.fullmatch(key)), key=_k_of, default=None)
-            if metric is not None:
-                shown.setdefault(f"{row['field']} {metric}", []).append(f"{row['group']} {_shown(row[metric])}")
-        return [f"{label}: {', '.join(values)}" for label, values in shown.items()]
+    def __repr__(self) -> str:
+        accuracy = [key for key in self.test if "[" not in key]
+        last = ([key for key in accuracy if key.startswith("ndcg@")] or accuracy)[-1:]
+        cutoff = last[0].partition("@")[2] if last else ""
+        figures = [*last, *[key for key in self.test if "[" in key and f"@{cutoff}[" in key][:_IN_REPR]]
+        shown = "  ".join(f"{key} {short(self.test[key])}" for key in figures)
+        return visible(f"<Result {self.model} on {self.dataset}, seed {self.seed}, {self.status}: {shown}>")
 
+    def _repr_html_(self) -> str:
+        """A notebook's table of the figures, with where the run lies."""
+        head = f"{self.model} on {self.dataset}, seed {self.seed}, {self.status} ({self.run_dir})"
+        return f"<p>{html.escape(visible(head))}</p>{self.metrics.to_html(float_format='{:.4f}'.format, na_rep='-')}"
 
-def _k_of(key: str) -> int:
-    return MetricKey.parse(key).k or 0
+    # --- as tables
 
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """A row a figure: on test, within its interval, and on validation."""
+        bounds: dict[str, Any] = {key: self.interval.get(key) or (None, None) for key in self.test}
+        rows = [(value, *bounds[key], self.valid.get(key)) for key, value in self.test.items()]
+        index = pd.Index(list(self.test), name="metric")
+        return pd.DataFrame(rows, index, ["test", "low", "high", "valid"], dtype=float)
 
-def _span(bounds: list[float] | None) -> str:
-    return f"[{bounds[0]:.4f}, {bounds[1]:.4f}]" if bounds else ""
+    @property
+    def groups(self) -> pd.DataFrame:
+        """A row a group: kind, field, group, size, judged users, and its figures with their bounds."""
+        return pd.DataFrame(self.group_rows)
 
+    @property
+    def users(self) -> pd.DataFrame:
+        """A row a judged user: groups, and what it adds to each figure (users.csv)."""
+        return self._read("users.csv", dtype={"user_id": str}, keep_default_na=False, na_values=[""])
 
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+    @property
+    def history(self) -> pd.DataFrame:
+        """A row an epoch, from 0: losses and validation figures (history.csv)."""
+        rows = self._read("history.csv")
+        return rows.pivot(index="epoch", columns="metric", values="value").rename_axis(columns=None)
+
+    def _read(self, name: str, **options: Any) -> pd.DataFrame:
+        path = Path(self.run_dir) / name
+        if not path.exists():
+            raise UsageError(f"{path}: no such file; the run left none")
+        return pd.read_csv(path, float_precision="round_trip", **options)
+
+    # --- what lies above this room is named, not imported: a result is read without it
+
+    def recommend(self, users: Sequence[str] | str | None = None, k: int = 10) -> pd.DataFrame:
+        """The k best items of these users, by raw ids (default: of all judged users), with scores and titles."""
+        recommended: pd.DataFrame = load("recbole_fair.recommending:recommend")(self, users, k)
+        return recommended
+
+    def report(self, out: str | Path | None = None, **options: Any) -> Path:
+        """Write the web page of this run into `out` (default: report/ in its folder); the page's path."""
+        page: Path = load("recbole_fair.verbs:report")(self, out=out or Path(self.run_dir) / "report", **options)
+        return page
+
+    def plot(self, grouping: str | None = None) -> Any:
+        """A matplotlib figure of each group's figure with its interval, by the grouping's name (default: the first)."""
+        return load("recbole_fair.report.charts.single:groups_of")(self, grouping)
 
 
 def refuse_links(folder: Path) -> None:

@@ -80,8 +80,8 @@ class Config(HostConfig):
         return {}  # argv belongs to cli.py, which reads it once
 
     def _merge_external_config_dict(self) -> None:
-        given = deepcopy(self.file_config_dict)
-        merge(given, deepcopy(self.variable_config_dict))
+        given = keys.by_full_names(deepcopy(self.file_config_dict))
+        merge(given, keys.by_full_names(deepcopy(self.variable_config_dict)))
         self.external_config_dict, self.choice = _continued(given)
 
     def _get_model_and_dataset(self, model: str | None, dataset: str | None) -> tuple[str, type, str]:

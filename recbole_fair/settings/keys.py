@@ -29,7 +29,26 @@ _TYPE_OF = {bool: "bool", int: "int", float: "float", str: "str", list: "list", 
 @cache
 def declared() -> Mapping[str, Mapping[str, Any]]:
     """Every key of keys.yaml with its type, bounds and help."""
-    return yamls.packaged("keys.yaml")
+    return {key: rule for key, rule in yamls.packaged("keys.yaml").items() if "section" not in rule}
+
+
+def sections() -> Mapping[tuple[str, str], list[str]]:
+    """The keys of each section, by its title and by whose keys they are: of every model, or of some."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for key, rule in yamls.packaged("keys.yaml").items():
+        if "section" in rule:
+            current = found.setdefault((key.strip("[]"), rule["section"]), [])
+        else:
+            current.append(key)
+    return found
+
+
+def by_full_names(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The same values with aliases (lr) under the names of their keys; a key that is given by both is refused."""
+    names = {rule["alias"]: key for key, rule in declared().items() if "alias" in rule}
+    if twice := next((name for name in names.keys() & given if names[name] in given), None):
+        raise UsageError(f"{twice}: is {names[twice]}, which is given too; keep one")
+    return {names.get(key, key): value for key, value in given.items()}
 
 
 def hashed(key: str) -> bool:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from recbole_fair.errors import UsageError
 from recbole_fair.models.adversary import Adversary, left_out, random_subset
+from recbole_fair.registry import label
 from recbole_fair.strategies.base import Batch, Strategy, TrainingView
 
 _AGGREGATION = "get_UI_aggregation"  # SimpleX's user vector, from the user's own and its history's
@@ -63,7 +64,7 @@ def filter_users(model: Any, attributes: Sequence[str], user_field: str) -> User
         if isinstance(part, nn.Embedding) and len(part.weight) == model.n_users and "user" in name
     }
     if len(tables) != 1:
-        raise UsageError(f"C-: {type(model).__name__} has {len(tables)} tables of user vectors; a filter needs one")
+        raise UsageError(f"C-: {label(type(model))} has {len(tables)} tables of user vectors; a filter needs one")
     table = next(iter(tables.values()))
     filters = UserFilters(table.embedding_dim, attributes).to(table.weight.device)
     if hasattr(model, _AGGREGATION):

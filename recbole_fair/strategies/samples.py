@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from recbole_fair.errors import UsageError
 from recbole_fair.models import losses
+from recbole_fair.registry import label
 
 PerSample = Callable[..., Tensor]
 Ids = tuple[Tensor, Tensor]  # users [B] and items [B]
@@ -156,7 +157,7 @@ def _kept(model: nn.Module, reduction: Reduction) -> KeptLoss:
     for ancestor in type(model).__mro__:
         if ancestor.__name__ in _INLINE:
             return _INLINE[ancestor.__name__](model, reduction)
-    raise UsageError(f"{type(model).__name__}: {_why_not(model)}; a strategy on samples cannot train it")
+    raise UsageError(f"{label(type(model))}: {_why_not(model)}; a strategy on samples cannot train it")
 
 
 def _why_not(model: nn.Module) -> str:

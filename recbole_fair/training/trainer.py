@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from time import perf_counter
@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch.nn.utils import clip_grad_norm_
-from tqdm import tqdm
 
 from recbole_fair import storage
 from recbole_fair.data.labeled import LabeledLoader
@@ -28,6 +27,7 @@ from recbole_fair.settings.config import Config
 from recbole_fair.strategies.base import Strategy
 from recbole_fair.training import checkpoint, optimiser
 from recbole_fair.training.average import Average
+from recbole_fair.training.progress import Progress
 
 EpochCallback = Callable[[int, float], None]
 
@@ -43,6 +43,7 @@ class FairTrainer(Trainer):
     best_valid_score: float  # this and the next two are the host's
     best_valid_result: Any
     cur_step: int
+    judged: dict[str, float]  # validation's figures of the latest judged epoch
 
     def __init__(self, config: Config, model: torch.nn.Module) -> None:
         super().__init__(config, model)
@@ -72,16 +73,16 @@ class FairTrainer(Trainer):
     def _train_epoch(self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False) -> Any:
         """Without a strategy the host's epoch, else one step of the strategy per batch."""
         if self.strategy is None:
-            loss = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+            loss = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress=False)  # a bar is of the run
         else:
-            loss = self._strategy_epoch(self.strategy, train_data, epoch_idx, show_progress)
+            loss = self._strategy_epoch(self.strategy, train_data, epoch_idx)
         self.history.append((epoch_idx, "loss", float(sum(loss) if isinstance(loss, tuple) else loss)))
         return loss
 
-    def _strategy_epoch(self, strategy: Strategy, train_data: Any, epoch_idx: int, show_progress: bool) -> float:
+    def _strategy_epoch(self, strategy: Strategy, train_data: Any, epoch_idx: int) -> float:
         self.model.train()
         sums: dict[str, float] = {}
-        for number, batch in enumerate(_progress(train_data, f"Train {epoch_idx:>5}", show_progress)):
+        for number, batch in enumerate(train_data):
             for name, value in self._step(strategy, batch, f"epoch {epoch_idx}, batch {number}").items():
                 sums[name] = sums.get(name, 0.0) + float(value)
         sums.update(strategy.end_epoch(epoch_idx))
@@ -123,9 +124,10 @@ class FairTrainer(Trainer):
         if self.resumed_to_end:
             self.eval_collector.data_collect(train_data)  # as the host does, which is not asked now
             return self.best_valid_score, self.best_valid_result
+        self.progress = Progress(self, len(train_data), bool(options.get("show_progress")))
         # Importing any of RecBole's sequential models turns this on for the whole process (its SINE): slow, and a NaN
         # would be a RuntimeError from within torch.
-        with torch.autograd.set_detect_anomaly(False):
+        with torch.autograd.set_detect_anomaly(False), self.progress.shown():
             return super().fit(train_data, valid_data, callback_fn=self._after_epoch, **options)
 
     def _start_schedule(self, batches: int) -> None:
@@ -136,6 +138,7 @@ class FairTrainer(Trainer):
 
     def _after_epoch(self, epoch: int, valid_score: float) -> None:
         """The host calls this after every judged epoch, with early stopping already updated."""
+        self.progress.judged(epoch, self.judged)
         if self.config["keep"] == "last":
             self._save_checkpoint(epoch)
         turning = self._begin_next_part(epoch)
@@ -172,6 +175,7 @@ class FairTrainer(Trainer):
         epoch = max(self.train_loss_dict, default=-1)
         if math.isnan(score):  # NaN compares with nothing: no epoch would ever be the best
             raise TrainingError(f"epoch {epoch}: {self.config['valid_metric']} is undefined on validation")
+        self.judged = result
         watched = {**result, **self.evaluator.followed()}
         self.history += [(epoch, f"valid {name}", float(value)) for name, value in watched.items()]
         return score, result
@@ -187,7 +191,7 @@ class FairTrainer(Trainer):
         elif not isinstance(eval_data, LabeledLoader) and isinstance(self.model, asking.Ranks):
             asking.ranked(self.model, eval_data, self.eval_collector, progress)
         else:
-            return super().evaluate(eval_data, *options, **more)
+            return super().evaluate(eval_data, *options, **{**more, "show_progress": False})
         self.eval_collector.model_collect(self.model)
         figures: dict[str, Any] = self.evaluator.evaluate(self.eval_collector.get_data_struct())
         return figures
@@ -325,10 +329,6 @@ def on_device(batch: Any, device: torch.device) -> Any:
 
 def _broken(what: str) -> str:
     return f"{what}; lower learning_rate or set clip_grad_norm. The best epoch so far is kept"
-
-
-def _progress(batches: Any, label: str, show: bool) -> Iterator[Any]:
-    yield from tqdm(batches, total=len(batches), ncols=100, desc=label) if show else batches
 
 
 def _refuse_missing_kernels(model: torch.nn.Module) -> None:

@@ -137,5 +137,5 @@ def test_every_figure_follows_from_the_raw_files(seed: int, tmp_path: Path) -> N
     check(json.loads((run_dir / "result.json").read_text())["test"], loops.rows(run_dir / "groups.csv"), expected)
     files = [run_dir / "recommendations.tsv", run_dir / "interactions.tsv", folder / "odd.user", folder / "odd.item"]
     audited = audit(Files(*files), tmp_path / "audit", "MF", "odd", shared)
-    check(audited.test, audited.groups, expected)
+    check(audited.test, audited.group_rows, expected)
     assert audited.data["split"] == result.data["split"]

@@ -44,8 +44,8 @@ def same_figures(ours: Result, theirs: Result) -> None:
     for key, value in theirs.test.items():
         assert (ours.test[key] is None) == (value is None), key
         assert value is None or ours.test[key] == pytest.approx(value, abs=1e-12), key
-    assert len(ours.groups) == len(theirs.groups)
-    for mine, other in zip(ours.groups, theirs.groups, strict=True):
+    assert len(ours.group_rows) == len(theirs.group_rows)
+    for mine, other in zip(ours.group_rows, theirs.group_rows, strict=True):
         assert mine.keys() == other.keys()
         for key, value in other.items():
             if not key.endswith(("_low", "_high")):
@@ -120,7 +120,7 @@ def test_so_they_have_with_repeated_rows_and_odd_ids(
     assert names[0] == names[1]
     if change is with_odd_ids:
         assert {'u "F" 1', "ü,M 2"} <= names[0]
-        assert "film noir" in {row["group"] for row in ours.groups}
+        assert "film noir" in {row["group"] for row in ours.group_rows}
 
 
 def test_short_lists_of_a_run_are_counted(toy: Toy, toy_root: Path, tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_lists_of_another_system_are_judged_as_plain_loops_judge_them(shop: Shop
     assert len(compared) == 50
     for key in compared:
         assert result.test[key] == pytest.approx(expected.test[key], abs=1e-9), key
-    cells = {(row["field"], row["group"]): row for row in result.groups}
+    cells = {(row["field"], row["group"]): row for row in result.group_rows}
     for key, figures in expected.groups.items():
         for name in figures.keys() & cells[key].keys():
             assert cells[key][name] == pytest.approx(figures[name], abs=1e-9), (key, name)
@@ -249,7 +249,7 @@ def test_short_lists_strangers_and_unknown_values_are_counted(shop: Shop, tmp_pa
     strangers = len(judged.lists.keys() - judged.test.keys())
     assert f"{strangers} users have lists but no test item, and are not judged" in result.warnings
     assert short > 5 and strangers > 3
-    none = next(row for row in result.groups if (row["field"], row["group"]) == ("genre", "(none)"))
+    none = next(row for row in result.group_rows if (row["field"], row["group"]) == ("genre", "(none)"))
     assert none["size"] == sum(not row[1] for row in shop.items[1:])
 
 
@@ -263,12 +263,12 @@ def test_gaps_in_lists_take_no_places(tmp_path: Path) -> None:
     files = [as_tsv(tmp_path / "l.tsv", lists), as_tsv(tmp_path / "m.tsv", met)]
     result = audited(tmp_path / "out", files, topk=[3], metrics=["Recall", "MRR"], min_group_users=1, popular_share=0.5)
     assert (result.test["recall@3"], result.test["mrr@3"]) == (1, 1 / 3)
-    assert {row["group"]: row.get("exposure@3") for row in result.groups} == {
+    assert {row["group"]: row.get("exposure@3") for row in result.group_rows} == {
         "popular": 0.5,
         "rest": None,
         "(none)": None,
     }
-    assert result.groups[1]["users"] == 0, "y is nobody's test item"
+    assert result.group_rows[1]["users"] == 0, "y is nobody's test item"
 
 
 @pytest.mark.parametrize("write", [as_csv, as_spreadsheet, as_atomic, as_parquet])
@@ -288,8 +288,8 @@ def test_users_and_items_may_have_fields_of_one_name(shop: Shop, tmp_path: Path)
     files = written(tmp_path / "in", as_tsv, shop)
     users = audited(tmp_path / "a", files, topk=[3], user_groups=["country"], item_groups=["pop"])
     items = audited(tmp_path / "b", files, topk=[3], item_groups=["country"])
-    assert [row["group"] for row in users.groups if row["kind"] == "user"] == ["x", "y"]
-    assert [row["group"] for row in items.groups] == ["p"]
+    assert [row["group"] for row in users.group_rows if row["kind"] == "user"] == ["x", "y"]
+    assert [row["group"] for row in items.group_rows] == ["p"]
     with pytest.raises(UsageError, match="named twice"):
         audited(tmp_path / "c", files, topk=[3], item_groups=["country"], user_groups=["country"])
 
@@ -297,9 +297,9 @@ def test_users_and_items_may_have_fields_of_one_name(shop: Shop, tmp_path: Path)
 def test_users_without_a_row_are_of_no_group(shop: Shop, tmp_path: Path) -> None:
     shop.users = shop.users[:20]
     result = audited(tmp_path / "out", written(tmp_path / "in", as_tsv, shop), topk=[3], user_groups=["gender"])
-    none = next(row for row in result.groups if (row["kind"], row["group"]) == ("user", "(none)"))
+    none = next(row for row in result.group_rows if (row["kind"], row["group"]) == ("user", "(none)"))
     assert none["size"] == 40 - 19
-    assert sum(row["users"] for row in result.groups if row["kind"] == "user") == len(
+    assert sum(row["users"] for row in result.group_rows if row["kind"] == "user") == len(
         loops.rows(tmp_path / "out" / "users.csv")
     )
 
@@ -311,7 +311,7 @@ def test_texts_may_run_over_several_lines(shop: Shop, tmp_path: Path) -> None:
     files = written(tmp_path / "in", as_csv, shop)
     assert files[3].stat().st_size > 4 << 20
     result = audited(tmp_path / "out", files, topk=[3], item_groups=["genre"])
-    assert [row["size"] for row in result.groups] == [1500]
+    assert [row["size"] for row in result.group_rows] == [1500]
 
 
 def test_the_digest_of_a_split_is_of_pairs_and_parts_whatever_their_order() -> None:
@@ -494,7 +494,7 @@ def test_wrong_settings_are_refused(keys: dict[str, Any], says: str, tmp_path: P
 
 def test_a_group_needs_the_table_that_holds_it(tmp_path: Path) -> None:
     files = paths_of(tmp_path)
-    assert audited(tmp_path / "out", files[:2], topk=[2]).groups[0]["field"] == "pop"
+    assert audited(tmp_path / "out", files[:2], topk=[2]).group_rows[0]["field"] == "pop"
     for side, key in (("users", "user_groups"), ("items", "item_groups")):
         with pytest.raises(UsageError, match=f"give --{side}=FILE"):
             audited(tmp_path / "other", files[:2], topk=[2], **{key: ["gender"]})

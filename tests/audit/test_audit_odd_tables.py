@@ -48,7 +48,7 @@ def test_the_share_of_strange_items_is_said(tmp_path: Path) -> None:
 def test_a_group_with_the_name_of_a_missing_value_is_a_group(word: str, tmp_path: Path) -> None:
     users = f"user_id:token\tcountry:token\na\t{word}\nb\tSE\nc\tSE\n"
     result = judge(tmp_path, LISTS, users, user_groups=["country"], metrics=["Gap_Recall"], min_group_users=1)
-    assert {row["group"] for row in result.groups} >= {word, "SE"}
+    assert {row["group"] for row in result.group_rows} >= {word, "SE"}
     assert result.test["gap_recall@1[country]"] == 0.5, "a hits; of b and c one does"
 
 

@@ -213,7 +213,7 @@ def test_answers_follow_from_predictions_and_threshold(
     for gender, own in genders.items():
         figures = answer_figures([row for row in rows if row[0] in own], result.threshold)
         given[gender] = figures["f1"]
-        cell = next(row for row in result.groups if row["group"] == gender)
+        cell = next(row for row in result.group_rows if row["group"] == gender)
         assert all(cell[key] == pytest.approx(value, abs=1e-12) for key, value in figures.items())
     base, count = overall["f1"], len(given)
     expected = {

@@ -115,7 +115,7 @@ def test_a_model_that_ignores_one_group_gets_the_figures_worked_out_by_hand(toy:
     }
     for key, value in expected.items():
         assert result.test[key] == pytest.approx(value, abs=1e-12), key
-    cells = {(row["field"], row["group"]): row for row in result.groups}
+    cells = {(row["field"], row["group"]): row for row in result.group_rows}
     assert cells["gender", "F"]["recall@5"] == 1 and cells["gender", "M"]["recall@5"] == 0
     assert (cells["gender", "F"]["size"], cells["gender", "F"]["users"]) == (29, 29)
     assert cells["gender", "(none)"]["size"] == cells["gender", "(none)"]["users"] == 1, "uF0's gender is unknown"
@@ -153,7 +153,7 @@ def test_utilities_may_be_hits_or_over_all_users(toy: Toy, tmp_path: Path) -> No
 
 
 def cell(result: Any, field: str, group: str) -> dict[str, Any]:
-    return next(row for row in result.groups if (row["field"], row["group"]) == (field, group))
+    return next(row for row in result.group_rows if (row["field"], row["group"]) == (field, group))
 
 
 # --- groupings
@@ -163,8 +163,8 @@ def test_an_item_of_several_genres_counts_in_each_or_in_its_first(toy: Toy, tmp_
     names = {}
     for multi in ("all", "first"):
         result = run_planted(toy, comics_for_all, item_group_multi=multi, run_dir=str(tmp_path / multi))
-        names[multi] = {row["group"]: row["size"] for row in result.groups if row["field"] == "genre"}
-        utilities = [row["recall@5"] for row in result.groups if row["field"] == "genre"]
+        names[multi] = {row["group"]: row["size"] for row in result.group_rows if row["field"] == "genre"}
+        utilities = [row["recall@5"] for row in result.group_rows if row["field"] == "genre"]
         assert result.test["cv@5[genre]"] == pytest.approx(loops.cv(utilities), abs=1e-12)
     assert names == {"all": {"comic": 10, "drawn": 10, "noir": 14}, "first": {"comic": 10, "noir": 14}}
 

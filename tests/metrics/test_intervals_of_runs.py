@@ -118,7 +118,7 @@ def test_every_mean_lies_in_its_interval(judged: Any) -> None:
 def test_no_interval_is_made_where_none_is_wanted(keys: dict[str, Any], toy: Toy) -> None:
     result = run_planted(toy, uneven, **keys)
     assert result.interval == dict.fromkeys(result.test)
-    assert all(row[name] is None for row in result.groups for name in row if name.endswith(("_low", "_high")))
+    assert all(row[name] is None for row in result.group_rows for name in row if name.endswith(("_low", "_high")))
     assert not any("interval" in warning for warning in result.warnings)
 
 
@@ -190,7 +190,7 @@ def test_a_group_of_a_few_users_has_a_figure_and_no_interval(toy: Toy) -> None:
     """Two users are missing from every seventh resampling: what is left says nothing of them."""
     bins = {"age": {"two": "[20,22)", "others": "[22,inf)"}}
     result = run_planted(toy, uneven, user_groups=["age"], group_bins=bins, min_group_users=1)
-    row = next(row for row in result.groups if row["group"] == "two")
+    row = next(row for row in result.group_rows if row["group"] == "two")
     assert row["users"] == 2 and row["ndcg@5"] is not None
     assert row["ndcg@5_low"] is row["ndcg@5_high"] is None
 

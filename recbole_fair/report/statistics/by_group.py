@@ -30,7 +30,7 @@ class Grouping:
 
 def groupings(rows: Iterable[Row]) -> list[Grouping]:
     """Every grouping that some row reports, in order."""
-    entries = (entry for row in rows for run in row.finished for entry in run.result.groups)
+    entries = (entry for row in rows for run in row.finished for entry in run.result.group_rows)
     return list(dict.fromkeys(Grouping(str(entry.get("kind")), str(entry.get("field"))) for entry in entries))
 
 
@@ -47,7 +47,9 @@ def _is_end(key: str) -> bool:
 
 
 def _entries(run: Run, grouping: Grouping) -> list[dict[str, Any]]:
-    return [entry for entry in run.result.groups if Grouping(entry.get("kind", ""), entry.get("field", "")) == grouping]
+    return [
+        entry for entry in run.result.group_rows if Grouping(entry.get("kind", ""), entry.get("field", "")) == grouping
+    ]
 
 
 def group_sizes(row: Row, grouping: Grouping) -> dict[str, int]:

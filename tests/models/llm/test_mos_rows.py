@@ -234,7 +234,7 @@ def test_stereotypes_csv_says_which_items_are_whose_and_what_became_of_them(rows
         ]
         assert int(line["in_group_pairs"]) == len(own)
         assert int(line["recommended_pairs"]) == sum(float(each["score"]) >= threshold for each in own)
-    for group in row.result.groups:
+    for group in row.result.group_rows:
         if group["field"] == "gender" and group["group"] in "FM":
             own = [line for line in lines if line["group"] == group["group"] and line["stereotype"] == "1"]
             assert group["in_group_pairs"] == sum(int(line["in_group_pairs"]) for line in own)
