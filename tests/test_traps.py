@@ -238,7 +238,7 @@ def test_32_sequential_models_train_without_anomaly_mode(toy: Toy, monkeypatch: 
         (".inter", lambda text: "", "line 1"),
         (".inter", lambda text: text + "a\tb\tc\td\te\tf\n", "toy"),
         (".inter", lambda text: text.replace("\t3\t", "\tthree\t", 1), "toy"),
-        (".inter", lambda text: text.splitlines()[0] + "\n", "empty"),
+        (".inter", lambda text: text.splitlines()[0] + "\n", "holds no row"),
         (".item", lambda text: text.replace("title:token", "title:words"), "title:words"),
         (".user", lambda text: text.replace("user_id:token", "uid:token"), "has no field 'user_id'"),
     ],
@@ -255,7 +255,7 @@ def test_malformed_atomic_files_are_refused(
 def test_bytes_that_are_no_text_are_refused(toy_root: Path, toy: Toy, tmp_path: Path) -> None:
     root = copy_toy(toy_root, tmp_path / "bad", {})
     (tmp_path / "bad" / "toy" / "toy.item").write_bytes(b"item_id:token\ttitle:token\xff\xfe\n")
-    with pytest.raises(UsageError, match="not readable as utf-8"):
+    with pytest.raises(UsageError, match="cannot be read as that"):
         runner.run(**toy("Pop", data_path=root))
 
 

@@ -61,6 +61,8 @@ def test_the_first_thing_that_would_go_wrong(
 def test_no_time_and_wide_texts(convert: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = mini.csv_tables(tmp_path / "raw")
     convert("csv", raw, name="mine", mapping=tmp_path / "map.yaml")
+    assert "nothing that would go wrong" in check("mine", tmp_path / "out")  # the starter file says order: RO
+    (tmp_path / "out/mine/mine.yaml").unlink()
     assert "there is no timestamp" in check("mine", tmp_path / "out")
     monkeypatch.setattr(checking, "_TOO_MANY_BYTES", 1000)
     convert("ml-1m", mini.ml_1m(tmp_path / "films"))
