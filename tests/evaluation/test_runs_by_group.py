@@ -241,7 +241,7 @@ def test_a_field_of_users_is_no_grouping_of_items_however_many_there_are(tmp_pat
         with pytest.raises(UsageError, match=f"is not a {kind} field"):
             run("Pop", "square", run_dir=str(tmp_path / "run"), **wrong, **keys)
     right = run("Pop", "square", run_dir=str(tmp_path / "run"), item_groups=["colour"], user_groups=["gender"], **keys)
-    assert [row["field"] for row in right.groups] == ["colour", "colour", "gender", "gender"]
+    assert [row["field"] for row in right.group_rows] == ["colour", "colour", "gender", "gender"]
 
 
 def test_a_user_who_has_met_every_item_is_refused_with_a_remedy(toy: Toy, toy_root: Path, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_other_figures_of_a_run_train_nothing_and_equal_those_of_a_run_from_scra
     Path(again.run_dir).rename(tmp_path / "again")
     scratch, epochs = asked("MF", **other)  # without a neighbour
     assert epochs == 3
-    assert (scratch.test, scratch.valid, scratch.groups) == (again.test, again.valid, again.groups)
+    assert (scratch.test, scratch.valid, scratch.group_rows) == (again.test, again.valid, again.group_rows)
 
 
 @pytest.mark.parametrize("other", [{"learning_rate": 0.02}, {"seed": 7}, {"valid_metric": "Recall@5"}])
