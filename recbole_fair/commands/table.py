@@ -52,8 +52,8 @@ def usage(name: str, argv: Sequence[str] = ()) -> str:
     module = COMMANDS[name].load()
     if not hasattr(module, "usage"):
         return f"recbole-fair {name}: {COMMANDS[name].summary}"
-    model = arguments_of(name, [word for word in argv if word != "-h"]).options.get("model") if name == "run" else None
-    return str(module.usage(model) if model else module.usage())
+    models = [word.removeprefix("--model=") for word in argv if word.startswith("--model=")] if name == "run" else []
+    return str(module.usage(*models[-1:]))
 
 
 def arguments_of(name: str, argv: Sequence[str]) -> Arguments:

@@ -12,8 +12,8 @@ def held_back(config: Any, users: int) -> npt.NDArray[np.bool_]:
     """True [U] for a share `hold_labels` of the users 1 .. U - 1, drawn by `split_seed`: equal for all rows and seeds.
 
     >>> settings = {"hold_labels": 0.5, "split_seed": 1}
-    >>> held_back(settings, 9).sum(), held_back(settings, 9)[0]
-    (np.int64(4), np.False_)
+    >>> int(held_back(settings, 9).sum()), bool(held_back(settings, 9)[0])
+    (4, False)
     """
     order = np.random.default_rng([int(config["split_seed"]), users]).permutation(users - 1) + 1
     held = np.zeros(users, dtype=bool)

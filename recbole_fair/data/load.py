@@ -75,7 +75,8 @@ class Data:
         fields = {owner: [name for name in feat.columns if self._has_values(name)] for owner, feat in feats.items()}
         owner = next((owner for owner, names in fields.items() if field in names), None)
         if owner is None or (kind and owner != kind):
-            has = [name for side in ([kind] if kind else fields) for name in fields.get(side, ())]
+            sides = [kind] if kind and key != "fair_group" else fields  # a strategy's groups may be of either side
+            has = [name for side in sides for name in fields.get(side, ())]
             reason = f"is a field of {owner}s" if owner else "the data has no such field"
             raise UsageError(
                 f"{key}={field!r}: {reason}.{nearest(field, has)} {dataset.dataset_name} has"

@@ -76,8 +76,8 @@ def awrf_uniform(exposures: npt.NDArray[Any]) -> FloatArray:
 def max_min_share(exposures: npt.NDArray[Any]) -> FloatArray:
     """MMF: share of all exposure that the lower half of the groups has, floor(N / 2) of N, [..., G] -> [...].
 
-    >>> float(max_min_share(np.array([0.7, 0.2, 0.1])))
-    0.1
+    >>> float(max_min_share(np.array([0.5, 0.25, 0.25])))
+    0.25
     """
     ordered = np.sort(_shares(np.where(np.isnan(exposures), 0.0, exposures)), axis=-1)
     absent = np.isnan(exposures).sum(-1, keepdims=True)  # sorted among the lowest, as zeros

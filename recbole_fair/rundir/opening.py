@@ -48,6 +48,7 @@ def _split(config: Mapping[str, Any], data: Data) -> str:
         "LS": f"{parts}, {order}",
         "US": f"{parts}, by users",
         "TS": f"{parts}, by time",
+        "WS": f"{parts}, by windows",
     }[way]
     sizes = (f"{len(data.pairs(phase)[0]):,} to {use}" for phase, use in _USES)
     return f"{', '.join(sizes)} ({rule})"

@@ -21,7 +21,7 @@ from typing import Any
 
 from recbole_fair import registry
 from recbole_fair.errors import UsageError
-from recbole_fair.host import HostConfig, ModelType, recbole
+from recbole_fair.host import HostConfig, InputType, ModelType, recbole
 from recbole_fair.registry import Choice
 from recbole_fair.settings import figures, keys, yamls
 
@@ -55,6 +55,17 @@ class Config(HostConfig):
         given = {key: value for key, value in given.items() if key not in ("model", "dataset") or value is not None}
         with _host_refusals():
             super().__init__(config_file_list=files_of(config_files), config_dict=given)
+
+    def _lacks_negatives(self, values: Mapping[str, Any]) -> bool:
+        """Whether a model that learns from pairs of an item and a drawn one was told to draw none."""
+        told = self.external_config_dict.get("train_neg_sample_args", True) is None
+        pairs = getattr(self.model_class, "input_type", None) is InputType.PAIRWISE
+        return (
+            told
+            and pairs
+            and bool(self.internal_config_dict["train_neg_sample_args"])
+            and values.get("loss_type") != "CE"
+        )
 
     # --- RecBole's hooks, in the order it calls them
 
@@ -111,7 +122,7 @@ class Config(HostConfig):
         final.update(model=self.name, strategy=None)
         if final.get("loss_type") == "CE" and "train_neg_sample_args" not in self.external_config_dict:
             final["train_neg_sample_args"] = None  # cross-entropy over all items draws no negatives
-        elif final.get("train_neg_sample_args") is None and self.internal_config_dict["train_neg_sample_args"]:
+        elif self._lacks_negatives(final):
             raise UsageError(f"train_neg_sample_args=~: {self.name} learns from sampled negatives; leave the key out")
         final["metrics"], final["topk"] = figures.completed(final)
         self.effective = _plain({key: value for key, value in final.items() if key not in _NOT_WRITTEN})
@@ -209,9 +220,10 @@ def _settings_of_run(given: Mapping[str, Any], key: str) -> dict[str, Any]:
     if not isinstance(folder, str) or not (Path(folder) / "config.yaml").is_file():
         raise UsageError(f"{key}={folder!r}: no run is there; give the folder of a finished run, with its config.yaml")
     settings = yamls.read_mapping(Path(folder) / "config.yaml")
-    if given.get("dataset", settings.get("dataset")) != settings.get("dataset"):
+    own = settings.get("dataset")
+    if own is not None and given.get("dataset", own) != own:
         raise UsageError(
-            f"{key}={folder}: is a run on {settings.get('dataset')}, so it knows nothing of {given['dataset']}; leave"
+            f"{key}={folder}: is a run on {own}, so it knows nothing of {given['dataset']}; leave"
             " --dataset out, or train a run on that"
         )
     return settings

@@ -120,9 +120,11 @@ def plain(value: Any) -> Any:
 
 
 def _listed(value: Any, alone: bool = True) -> Any:
-    """`a,b` as [a, b]; a single value as a list where a key takes nothing else."""
+    """`a,b` as [a, b]; a single value as a list, and no value as none, where a key takes nothing else."""
     if isinstance(value, str) and "," in value and not value.startswith(("[", "(")):
         return [_number_or_word(word.strip()) for word in value.split(",") if word.strip()]
+    if value == "" and alone:
+        return []
     return value if isinstance(value, (list, dict)) or value is None or not alone else [value]
 
 

@@ -471,7 +471,7 @@ def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
         ({"metrics": ["RMSE"]}, "eval_protocol=labeled"),
         ({"topk": [0]}, "a positive number"),
         ({"topk": []}, "a positive number"),
-        ({"topk": "ten"}, "a positive number"),
+        ({"topk": "ten"}, "lengths of the judged lists"),
         ({"topk": [4]}, "name only 3 items"),
         ({"topkk": [2]}, "Did you mean 'topk'"),
         ({"epochs": 3}, "audit does not take it"),
@@ -531,7 +531,7 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
             "--user_groups=gender", "--bootstrap=0", "--group_bins.gender.all=[F, M]", "--dataset=shop"]  # fmt: skip
     assert cli.main(words(tmp_path, *more)) == 0
     out = capsys.readouterr().out
-    assert "Ours on shop" in out and "recall@1" in out and str(tmp_path / "out") in out
+    assert "Ours on shop" in out and "recall@2" in out and str(tmp_path / "out") in out
     stored = json.loads((tmp_path / "out" / "result.json").read_text())
     assert (stored["model"], stored["dataset"], stored["status"]) == ("Ours", "shop", "ok")
     assert stored["test"].keys() >= {"recall@1", "recall@2", "cv@1[pop]", "cv@2[genre]"}

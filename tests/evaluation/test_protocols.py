@@ -465,7 +465,7 @@ def test_a_user_who_liked_nothing_is_asked_all_the_same(model: str, toy: Toy, to
         ({"likes": "[1,inf)"}, "all of the valid pairs are liked"),
         ({"likes": "[7,inf)"}, "none of the valid pairs are liked"),
         ({"likes": "four"}, "likes='four'"),
-        ({"RATING_FIELD": "stars"}, "no field 'stars'"),
+        ({"RATING_FIELD": "stars"}, "toy has no ratings (a field stars in .inter"),
         ({"load_col": {"inter": ["user_id", "item_id", "timestamp"], "user": ["user_id", "gender"],
                        "item": ["item_id", "genre"]}}, "no field 'rating'"),
         ({"normalize_all": True}, "normalize_all=False"),

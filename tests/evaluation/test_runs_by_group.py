@@ -236,9 +236,8 @@ def test_a_field_of_users_is_no_grouping_of_items_however_many_there_are(tmp_pat
         table = [f"{side[0]}{number}\t{'ab'[number % 2]}" for number in range(6)]
         (folder / f"square.{side}").write_text("\n".join([f"{side}_id:token\t{field}:token", *table]) + "\n")
     keys = {"data_path": str(tmp_path / "data"), "topk": [2], "valid_metric": "NDCG@2", "use_gpu": False}
-    for wrong in ({"item_groups": ["gender"]}, {"user_groups": ["colour"]}):
-        kind = next(iter(wrong)).partition("_")[0]
-        with pytest.raises(UsageError, match=f"is not a {kind} field"):
+    for wrong, owner in (({"item_groups": ["gender"]}, "users"), ({"user_groups": ["colour"]}, "items")):
+        with pytest.raises(UsageError, match=f"is a field of {owner}"):
             run("Pop", "square", run_dir=str(tmp_path / "run"), **wrong, **keys)
     right = run("Pop", "square", run_dir=str(tmp_path / "run"), item_groups=["colour"], user_groups=["gender"], **keys)
     assert [row["field"] for row in right.group_rows] == ["colour", "colour", "gender", "gender"]

@@ -127,7 +127,7 @@ def test_groups_of_a_data_set(toy: Toy) -> None:
     [
         ({"item_groups": ["colour"]}, "item_groups='colour'"),
         ({"user_groups": ["gendr"]}, "Did you mean 'gender'"),
-        ({"user_groups": ["genre"]}, "is not a user field"),
+        ({"user_groups": ["genre"]}, "is a field of items. Did you mean 'gender'"),
         ({"user_groups": [1]}, "is no name of a grouping"),
         ({"item_groups": [None]}, "is no name of a grouping"),
         ({"item_groups": ["genre"], "genre_field": "style"}, "no such field"),

@@ -100,7 +100,7 @@ def test_every_mean_lies_in_its_interval(judged: Any) -> None:
         if "[" not in key:
             assert low - 1e-12 <= value <= high + 1e-12, key
     shown = 0
-    for row in judged.groups:
+    for row in judged.group_rows:
         for figure in (name for name in row if name.endswith(("@3", "@5"))):
             low, value, high = row[f"{figure}_low"], row[figure], row[f"{figure}_high"]
             assert (value is None) == (low is None) == (high is None)

@@ -450,7 +450,7 @@ def test_the_command_refuses_what_it_cannot_probe(
     for options, message in [
         ([], "name the attribute, as in --sensitive_attribute=gender"),
         (["--sensitive_attribute=gendr"], "sensitive_attribute='gendr': the data has no such field. Did you mean"),
-        (["--sensitive_attribute=title"], "sensitive_attribute='title': is not a user field"),
+        (["--sensitive_attribute=title"], "sensitive_attribute='title': is a field of items"),
         (["--sensitive_attribute=age"], "age: a probe needs two classes of at least min_class_users=10"),
         (["--sensitive_attribute=gender", "--probe_folds=11"], "probe_folds=11: out of bounds"),
         (["--sensitive_attribute=gender", "--topk=3"], "does not take --topk"),

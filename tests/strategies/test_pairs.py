@@ -125,12 +125,12 @@ def test_a_gradient_that_is_not_finite_stops_the_run_by_its_group(strategy: str,
     """The losses stay finite; only what flows back to the men's vectors breaks, in the second epoch."""
     epoch_of = FairTrainer._strategy_epoch
 
-    def breaking(self: Any, method: Any, loader: Any, epoch: int, progress: bool) -> float:
+    def breaking(self: Any, method: Any, loader: Any, epoch: int) -> float:
         if epoch == 1:
             men = torch.from_numpy(method.view.groups.user[:, 1])
             weight = self.model.user_embedding.weight
             weight.register_hook(lambda given: given.masked_fill(men[:, None] & (given != 0), float("nan")))
-        return epoch_of(self, method, loader, epoch, progress)
+        return epoch_of(self, method, loader, epoch)
 
     monkeypatch.setattr(FairTrainer, "_strategy_epoch", breaking)
     keys = toy(f"{strategy}MF", epochs=3, fair_group="gender")

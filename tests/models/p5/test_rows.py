@@ -429,6 +429,7 @@ def test_item_vectors_start_where_training_puts_them(home: Path, tmp_path: Path,
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize("row", ["P5", "CFP", "Erase", "CFP-causal"])
 def test_a_row_ranks_the_same_on_a_gpu(home: Path, finished: Finished, tmp_path: Path, row: str) -> None:
     _, data, model = opened(finished[row])
