@@ -48,6 +48,8 @@ def _is_group(value: Any) -> bool:
     """A row of groups.csv: the grouping's kind and name and the group's are words, all else is numbers."""
     if not isinstance(value, dict) or not all(_is_text(value.get(key)) for key in _GROUP_WORDS):
         return False
+    if not _is_number(value.get("size")):
+        return False
     return all(value[key] is None or _is_number(value[key]) for key in value.keys() - _GROUP_WORDS)
 
 
@@ -76,7 +78,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "interval": _each(_may(_is_span)),
     "group_rows": lambda value: isinstance(value, list) and all(map(_is_group, value)),
     **dict.fromkeys(("parameters", "seconds"), _each(_is_number)),
-    "versions": _each(_is_text),
+    **dict.fromkeys(("versions", "bases"), _each(_is_text)),
     **dict.fromkeys(("environment", "data", "resampling"), _is_mapping),
     "popularity": _is_difference,
     "threshold": _may(_is_number),
