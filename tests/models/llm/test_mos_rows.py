@@ -284,7 +284,7 @@ def test_sf_names_its_grouping_the_groups_left_out_and_those_with_few_pairs(
     few = {**KEYS, "max_eval_prompts": 20}
     always = runner.run(**toy("MoS-Blind", **few, user_groups=["gender", "age"], **ages, yes_threshold=0.0))
     assert "sf: over gender, the first of user_groups" in always.warnings
-    counts = {row["group"]: row["in_group_recommended"] for row in always.groups if row["group"] in ("F", "M")}
+    counts = {row["group"]: row["in_group_recommended"] for row in always.group_rows if row["group"] in ("F", "M")}
     assert max(counts.values()) > 0
     for group, count in counts.items():
         said = f"sf: {count} recommended pairs of {group} with its own stereotypes; below 30 it is noise"
