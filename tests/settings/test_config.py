@@ -229,7 +229,7 @@ def test_every_key_of_ours_is_declared_once_with_its_meaning() -> None:
         assert set(rule.get("of", ())) <= set(table.COMMANDS), key
 
 
-MARKS = {"base", "yardstick", "encoder", "of", "neutral"}
+MARKS = {"judged", "alias", "base", "yardstick", "encoder", "of", "neutral"}
 
 
 def _host_keys() -> set[str]:
