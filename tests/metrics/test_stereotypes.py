@@ -273,8 +273,11 @@ def gendered(case: World) -> Groups:
 @fast
 @given(WORLDS)
 def test_the_largest_z_is_where_the_last_stereotype_goes(d: str, case: World) -> None:
-    limit = largest_z(stereotypes(*case.trained, case.membership, ITEMS).degree, d)
-    if math.isnan(limit):
+    degree = stereotypes(*case.trained, case.membership, ITEMS).degree
+    limit = largest_z(degree, d)
+    compared = degree[~np.isnan(degree).all(1)]
+    spread = np.std(np.nanmax(compared, axis=1)) if d == "largest" else np.nanstd(compared, axis=0).min()
+    if math.isnan(limit) or spread < 1e-9:  # degrees that differ by rounding alone have no z to speak of
         return
     at, above = (stereotypes(*case.trained, case.membership, ITEMS, limit + step, d) for step in (-1e-6, 1e-6))
     assert at.member.any() and not above.member.any()

@@ -273,7 +273,8 @@ def test_ready_search_files_suit_every_model_they_are_for(path: Path, toy_option
     lists = [row.name for row in registry.MODELS.values() if row.family not in ("yesno", "mos", "p5")]
     jobs = [job(keys, name) for name in lists]
     jobs += [job(keys, f"{path.stem}MF")] if path.stem in registry.STRATEGIES else []
-    jobs += [job(keys, path.stem)] if path.stem in registry.MODELS and path.stem not in lists else []
+    of_prompts = {key: value for key, value in keys.items() if key not in ("metrics", "topk", "valid_metric")}
+    jobs += [job(of_prompts, path.stem)] if path.stem in registry.MODELS and path.stem not in lists else []
     jobs += [job(keys, "LightGCN", rec_loss="infonce")]
     own = [candidate for candidate in jobs if space.find(candidate.config) == path]
     assert own, "no model uses this file"
