@@ -438,9 +438,14 @@ class _Run:
             logger.info("resumed after epoch %d", trainer.start_epoch)
             self.result.seconds["train"] = trainer.seconds_before
         trainer.fit(loaded.train, loaded.valid, saved=True, show_progress=self.bars)
-        about = trainer.load_best()
+        about = self._best(trainer)
         took, judged = duration(perf_counter() - start), int(about["epoch"]) + 1
         _say([f"trained in {took} to epoch {len(trainer.train_loss_dict)}; the weights of epoch {judged} are judged"])
+        return about
+
+    def _best(self, trainer: FairTrainer) -> dict[str, Any]:
+        """The weights that are judged, and what their strategy has to say of them."""
+        about = trainer.load_best()
         if trainer.strategy is not None:
             self.result.warnings += trainer.strategy.notes_after()
         return about
@@ -459,7 +464,7 @@ class _Run:
         about = trainer.load_best(former, {"model": self.config.name, "data": self.fingerprint})
         trainer.history = read_history(former)
         trainer._save_checkpoint(about["epoch"])
-        return trainer.load_best()
+        return self._best(trainer)
 
     def _fit(self, strategy: Strategy, trainer: FairTrainer, loaded: Data) -> dict[str, Any]:
         """Instead of training: the base's weights, offsets by validation, and the way as frontier.csv."""
@@ -471,10 +476,9 @@ class _Run:
         parts = {"valid": loaded.valid, "test": loaded.test}
         with torch.no_grad():
             rows = strategy.fit(trainer.model, lambda part: Rescored(self.config, trainer, parts[part], strategy))
-        self.result.warnings += strategy.notes_after()
         files.write_table(self.folder / "frontier.csv", rows[0], rows[1:])
         trainer._save_checkpoint(0)
-        return trainer.load_best()
+        return self._best(trainer)
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

@@ -26,13 +26,13 @@ class RerankingCollector(FullCollector):
     def get_data_struct(self) -> DataStruct:
         """What was collected, with the chosen lists in the place of the largest scores."""
         collected = super().get_data_struct()
-        items, scores, found = (collected.get(name) for name in ("rec.items", "rec.scores", "rec.topk"))
+        items, scores, hits = (collected.get(name) for name in ("rec.items", "rec.scores", "rec.topk"))
         users, k = collected.get("data.user").numpy(), min(max(self.topk), items.shape[1])
         places = torch.from_numpy(self.choose(users, items.numpy(), scores.double().numpy(), k))
-        lists, hit = items.gather(1, places), found[:, :-1].gather(1, places)
+        lists, hit = items.gather(1, places), hits[:, :-1].gather(1, places)
         collected.set("rec.items", lists)
         collected.set("rec.scores", scores.gather(1, places))
-        collected.set("rec.topk", torch.cat([hit, found[:, -1:]], dim=1))
+        collected.set("rec.topk", torch.cat([hit, hits[:, -1:]], dim=1))
         if self.member is not None:
             collected.set("groups.hits", self._hits_by_group(lists, hit > 0))
         return collected

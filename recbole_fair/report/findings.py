@@ -1,4 +1,4 @@
-"""What a table says, in sentences: the most accurate row, the fairer ones and their cost, the users served worse."""
+"""What stands in a table, in sentences: the most accurate row, the fairer ones, their cost, the users served worse."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def findings(block: Block, keys: Sequence[str]) -> list[str]:
         return []
     fairness = [key for key in keys if MetricKey.parse(key).grouping and directions.best(key) is not None]
     return [
-        f"Most accurate: {first.label}, {_figure(block, first, accuracy)}.",
-        *(told for key in fairness if (told := _fairest(block, first, key, accuracy))),
+        f"Highest {accuracy}: {first.label}, {_figure(block, first, accuracy)}.",
+        *filter(None, (_fairest(block, first, key, accuracy) for key in fairness)),
         *_users(first, accuracy),
     ]
 
@@ -36,9 +36,8 @@ def _fairest(block: Block, first: Row, key: str, accuracy: str) -> str:
         return ""
     if best is first:
         return f"Best in {key} too: {first.label}, {_figure(block, first, key)}."
-    told = f"Best in {key}: {best.label}, {_figure(block, best, key)}, where {first.label} has"
-    cost = _share_lost(first, best, accuracy)
-    return f"{told} {_figure(block, first, key)}; its {accuracy} is {cost}{_answer(block, first, best, key)}."
+    pair = f"{best.label}, {_figure(block, best, key)}, where {first.label} has {_figure(block, first, key)}"
+    return f"Best in {key}: {pair}; its {accuracy} is {_share_lost(first, best, accuracy)}{_answer(block, first, best, key)}."
 
 
 def _share_lost(first: Row, best: Row, accuracy: str) -> str:
@@ -72,9 +71,9 @@ def _users(row: Row, accuracy: str) -> Iterator[str]:
 
 
 def _gap(row: Row, grouping: Grouping, accuracy: str) -> str:
-    """The gap between these groups and whether users show it; an interval that reaches 0 does not."""
+    """The gap between these groups and its interval over users, which may reach 0; other seeds are no part of it."""
     key = f"gap_{accuracy}[{grouping.field}]"
     cell = row.cells.get(key)
     if cell is None or cell.value is None or cell.low is None or cell.high is None or math.isnan(cell.low):
         return ""
-    return f", gap {number(cell.value)} {interval(cell.low, cell.high)}: {'sure' if cell.low > 0 else 'not sure'}"
+    return f", gap {number(cell.value)} {interval(cell.low, cell.high)}, {'without' if cell.low > 0 else 'with'} 0"

@@ -8,14 +8,15 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from recbole_fair import storage
 from recbole_fair.errors import UsageError
 from recbole_fair.registry import load
 from recbole_fair.screen import short, visible
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RESULT = "result.json"
 _STATES = ("ok", "failed", "collapsed")
@@ -188,6 +189,8 @@ class Result:
     @property
     def metrics(self) -> pd.DataFrame:
         """A row a figure: on test, within its interval, and on validation."""
+        import pandas as pd
+
         bounds: dict[str, Any] = {key: self.interval.get(key) or (None, None) for key in self.test}
         rows = [(value, *bounds[key], self.valid.get(key)) for key, value in self.test.items()]
         index = pd.Index(list(self.test), name="metric")
@@ -196,6 +199,8 @@ class Result:
     @property
     def groups(self) -> pd.DataFrame:
         """A row a group: kind, field, group, size, judged users, and its figures with their bounds."""
+        import pandas as pd
+
         return pd.DataFrame(self.group_rows)
 
     @property
@@ -213,6 +218,8 @@ class Result:
         path = Path(self.run_dir) / name
         if not path.exists():
             raise UsageError(f"{path}: no such file; the run left none")
+        import pandas as pd
+
         return pd.read_csv(path, float_precision="round_trip", **options)
 
     # --- what lies above this room is named, not imported: a result is read without it

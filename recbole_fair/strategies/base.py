@@ -240,10 +240,6 @@ class GroupStrategy(Strategy):
         assert self.kept.samples is not None
         return self.kept.samples
 
-    def collector(self, usual: Callable[..., Any], config: Any, items: Any) -> Any:
-        """What gathers the lists of an evaluation, as `usual(config, items)` unless lists are made otherwise."""
-        return usual(config, items)
-
     def blame(self, model: nn.Module, batch: Batch) -> str:
         """Compute the batch once more, plainly, and look at each group's own loss, then at its gradient."""
         samples = self.samples_of(model, batch)

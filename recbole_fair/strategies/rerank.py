@@ -7,6 +7,7 @@ for all users of a part together, once all their scores are gathered (evaluation
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -60,7 +61,7 @@ class Rerank(AfterTraining):
         candidates = Candidates(items, scores, k, membership, profile=profile)
         return self.method.choose(candidates, float(self.model.rerank_strength))
 
-    @property
+    @cached_property
     def _profile(self) -> FloatArray:
         users, items = self.view.users.numpy(), self.view.items.numpy()
         return profiles(users, items, int(users.max(initial=0)) + 1, self.membership.numpy() > 0)

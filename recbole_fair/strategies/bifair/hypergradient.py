@@ -5,8 +5,7 @@ Symbols: Z the item vectors, theta the parameters, L(theta, Z) the loss, theta' 
     grad_Z L(theta', Z) - xi * [d^2 L / dZ dtheta](theta, Z) v,   v = grad_theta' L(theta', Z)                   (Eq. 6)
 
 The product of the mixed second derivative with v is found exactly, or by central differences as in DARTS (Liu et al.,
-ICLR 2019), which the paper follows. At the trained weights of AlphaRec on ML-100K DARTS's step of .01 is 13 to 51 %
-off, one of .001 still 3 to 4 %, and two more passes cost no less than one through a backward.
+ICLR 2019), which the paper follows and whose error depends on its step.
 """
 
 from __future__ import annotations
