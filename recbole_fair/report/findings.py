@@ -37,7 +37,8 @@ def _fairest(block: Block, first: Row, key: str, accuracy: str) -> str:
     if best is first:
         return f"Best in {key} too: {first.label}, {_figure(block, first, key)}."
     pair = f"{best.label}, {_figure(block, best, key)}, where {first.label} has {_figure(block, first, key)}"
-    return f"Best in {key}: {pair}; its {accuracy} is {_share_lost(first, best, accuracy)}{_answer(block, first, best, key)}."
+    cost = f"its {accuracy} is {_share_lost(first, best, accuracy)}"
+    return f"Best in {key}: {pair}; {cost}{_answer(block, first, best, key)}."
 
 
 def _share_lost(first: Row, best: Row, accuracy: str) -> str:
