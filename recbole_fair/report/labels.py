@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from recbole_fair import registry
+from recbole_fair.errors import UsageError
 from recbole_fair.report.runs import Run, config_of
 from recbole_fair.settings import keys, yamls
 
@@ -58,10 +60,9 @@ def _set(run: Run, config: Mapping[str, Any]) -> list[str]:
 
 
 def _strategies(model: str) -> list[str]:
-    """The strategies in a row's name, the innermost first."""
-    for name in sorted(registry.STRATEGIES, key=len, reverse=True):
-        if model.startswith(name):
-            return [*_strategies(model.removeprefix(name)), name]
+    """The strategies in a row's name, the innermost first; none of a name that is not registered here."""
+    with suppress(UsageError):
+        return [row.name for row in registry.resolve(model).strategies]
     return []
 
 

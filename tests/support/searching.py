@@ -10,8 +10,23 @@ from typing import Any
 import pytest
 from toy import TOY_KEYS
 
+from recbole_fair.jobs.job import Job
+from recbole_fair.tune import planning
+from recbole_fair.tune.planning import SearchOptions
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+RATES = {"learning_rate": {"grid_search": [0.2, 0.9, 0.4]}}
+
+
+def planted(
+    name: str, keys: dict[str, Any], root: Path, options: SearchOptions, space: Any = None
+) -> planning.SearchPlan:
+    """A search whose trials are a job of tune_planted.py."""
+    import tune_planted as jobs
+
+    job: Job = getattr(jobs, name)("MF", "toy", (), keys, str(root))
+    return planning.planned(job, space or RATES, options)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from searching import RATES, planted
 
 from recbole_fair import cli
 from recbole_fair.errors import BusyError, UsageError
@@ -27,16 +28,6 @@ from recbole_fair.tune.record import Record
 pytestmark = [pytest.mark.newest, pytest.mark.usefixtures("small_ray")]
 
 BOTH = {"ndcg@5": "max", "cv@5[pop]": "min"}
-RATES = {"learning_rate": {"grid_search": [0.2, 0.9, 0.4]}}
-
-
-def planted(
-    name: str, keys: dict[str, Any], root: Path, options: SearchOptions, space: Any = None
-) -> planning.SearchPlan:
-    import tune_planted as jobs
-
-    job: Job = getattr(jobs, name)("MF", "toy", (), keys, str(root))
-    return planning.planned(job, space or RATES, options)
 
 
 def arguments(options: dict[str, Any], **more: Any) -> list[str]:

@@ -7,22 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from searching import RATES, planted
 
 from recbole_fair.jobs import cluster
-from recbole_fair.jobs.job import Job
-from recbole_fair.tune import planning, searches
+from recbole_fair.tune import searches
 from recbole_fair.tune.planning import SearchOptions
-
-RATES = {"learning_rate": {"grid_search": [0.2, 0.9, 0.4]}}
-
-
-def planted(
-    name: str, keys: dict[str, Any], root: Path, options: SearchOptions, space: Any = None
-) -> planning.SearchPlan:
-    import tune_planted as jobs
-
-    job: Job = getattr(jobs, name)("MF", "toy", (), keys, str(root))
-    return planning.planned(job, space or RATES, options)
 
 
 @pytest.mark.parametrize(("space", "most"), [(RATES, 1), ({"learning_rate": {"grid_search": [0.3]}}, None)])

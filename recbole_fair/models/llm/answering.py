@@ -14,7 +14,7 @@ from recbole_fair.groups.variants import OWN, Variant
 from recbole_fair.host import GeneralRecommender, InputType
 from recbole_fair.language.answer_words import answer_tokens
 from recbole_fair.language.checkpoints import ModelFolder
-from recbole_fair.models.llm.base import load_base
+from recbole_fair.models.frozen import load_frozen
 from recbole_fair.models.llm.pairs import PairPrompts, TrainingPairs
 from recbole_fair.models.llm.prompts import CutCount, PromptEncoder, read_template
 from recbole_fair.models.llm.scoring import AnswerTokens
@@ -42,7 +42,7 @@ class Answering(GeneralRecommender):
         """The language model with the weights of its base run; only a row without adapter trains it."""
         model: Any = folder.model(kind, device="cpu", dtype=config["llm_dtype"], attention=config["llm_attention"])
         if self.base_folder is not None:
-            load_base(model, Path(self.base_folder))
+            load_frozen(model, Path(self.base_folder), "language_model")
         return model.requires_grad_(self.adapter == "none")
 
     def _read_texts(self, config: Any, folder: ModelFolder, ending: int = 0) -> None:
