@@ -86,7 +86,7 @@ def hostile(tmp_path: Path) -> Path:
     plant(
         root / "_under",
         "_Under",
-        groups=[{"kind": "user", "field": HOSTILE, "group": HOSTILE, "users": 9, "recall@5": 0.3}],
+        groups=[{"kind": "user", "field": HOSTILE, "group": HOSTILE, "size": 9, "users": 9, "recall@5": 0.3}],
     )
     plant(root / "b", "=cmd()", status="failed", error=HOSTILE, test={}, data={})
     return root
