@@ -91,6 +91,7 @@ class PromptInputs:
     """All that prompts are made from."""
 
     titles: Sequence[str]  # by item id; none for a model that reads none and a data set that names none
+    targets: Sequence[str]  # what an item is called that is asked for: its title, or a token of its own
     attributes: Mapping[str, Attribute]  # of every user grouping that a prompt may name
     sensitive: tuple[str, ...]  # those that OWN gives
     timelines: Timelines
@@ -104,6 +105,11 @@ class PromptInputs:
             (name, self.attributes[name].worded(value, wording)) for name, value in values.items() if value is not None
         ]
 
+    @property
+    def item_tokens(self) -> Sequence[str]:
+        """The names of items that are no titles (`item_words: tokens`)."""
+        return () if self.titles == self.targets else [*self.titles, *self.targets]
+
     def own(self, user: int, name: str) -> str | None:
         """A user's own value of an attribute, None where it is unknown."""
         attribute = self.attributes[name]
@@ -113,7 +119,7 @@ class PromptInputs:
 
 def prompt_inputs(config: Any, data: Data) -> PromptInputs:
     """Titles, attributes and timelines of a run's data."""
-    titled = names_of(config, "item_text") or getattr(config.model_class, "reads_titles", True)
+    titles, targets = _item_words(config, data)
     sensitive = tuple(names_of(config, "sensitive_attribute"))
     if product := next((name for name in sensitive if "*" in name), None):
         raise UsageError(f"sensitive_attribute={product!r}: name single attributes, as in {product.split('*')}")
@@ -121,11 +127,27 @@ def prompt_inputs(config: Any, data: Data) -> PromptInputs:
     names = dict.fromkeys([*sensitive, *reported])
     _check_words(config, names)
     return PromptInputs(
-        titles=data.item_texts(config) if titled else (),
+        titles=titles,
+        targets=targets,
         attributes={name: _attribute(config, user_groups(config, data, name)) for name in names},
         sensitive=sensitive,
         timelines=timelines(config, data),
     )
+
+
+def _item_words(config: Any, data: Data) -> tuple[Sequence[str], Sequence[str]]:
+    """What items are called in a history, and when they are asked for.
+
+    `item_words: tokens` names each by its number, otherwise in each place: a tiny model need not learn from how a
+    prompt is built which of its items is meant.
+    """
+    if config["item_words"] == "tokens":
+        numbers = range(data.dataset.item_num)
+        return [f"<item {number}>" for number in numbers], [f"<target {number}>" for number in numbers]
+    if names_of(config, "item_text") or getattr(config.model_class, "reads_titles", True):
+        titles = data.item_texts(config)
+        return titles, titles
+    return (), ()
 
 
 def _attribute(config: Any, groups: Groups) -> Attribute:

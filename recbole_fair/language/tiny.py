@@ -34,15 +34,18 @@ def write(
     vocabulary: int = 2000,
     positions: int = 2048,
     extra_tokens: Sequence[str] = (),
+    names: Sequence[str] = (),
 ) -> ModelFolder:
     """Write a Qwen2 ("causal") or T5 ("seq2seq") with seeded random weights, and a tokenizer trained on the texts.
 
     The same inputs give the same bytes. `vocabulary` is the most tokens there can be, bytes and special tokens
-    included. `extra_tokens` are special: no text is read as one of them, they are put into prompts by their ids.
+    included. `extra_tokens` are special: no text is read as one of them, they are put into prompts by their ids. Each of
+    `names` is one token wherever a text holds it, beyond the vocabulary.
     """
     special = [PAD, EOS, *extra_tokens]
     _check(folder, kind, special, width, heads, vocabulary)
     tokenizer = _tokenizer(kind, texts, special, vocabulary, positions)
+    tokenizer.add_tokens(list(names))
     model = _model(kind, _sizes(len(tokenizer), width, layers, heads, positions), seed)
     with bars_where_wanted(), storage.whole_folder(folder) as partial:
         tokenizer.save_pretrained(partial)

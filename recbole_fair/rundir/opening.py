@@ -31,7 +31,9 @@ def about_data(config: Config, data: Data, groups: Iterable[Groups]) -> list[str
 def about_model(config: Config, parameters: int, view: Any = None) -> list[str]:
     """How big the model is, and what its strategy acts on; `view` is what that strategy has read of the data."""
     size = f", {parameters:,} parameters to train" if parameters > 1 else ""
-    first = f"{config.name}: on {config['device']}{size}, epochs chosen by {config['valid_metric']} on validation"
+    last = config["keep"] == "last"
+    judged = "the last epoch is judged" if last else f"epochs chosen by {config['valid_metric']} on validation"
+    first = f"{config.name}: on {config['device']}{size}, {judged}"
     lines = [first, *(_balance(config, vars(view)) if view else ())]
     return [part for line in lines for part in wrapped(line)]
 

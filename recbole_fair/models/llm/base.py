@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from recbole_fair import storage
+from recbole_fair.errors import UsageError
 from recbole_fair.language import tiny
 from recbole_fair.language.checkpoints import ModelFolder, find
 
@@ -23,10 +24,17 @@ def tiny_base(config: Any, row: str, keys: Iterable[str] = ()) -> dict[str, Any]
     return {"": {"model": row, **{key: config[key] for key in (*_OF_PROMPTS, *keys) if config[key] is not None}}}
 
 
-def language_folder(config: Any, kind: tiny.TinyKind, texts: Iterable[str]) -> ModelFolder:
-    """The folder of `base_llm`; a tiny one is made from these texts, which are the same for a base and its rows."""
+def language_folder(config: Any, kind: tiny.TinyKind, texts: Iterable[str], names: Sequence[str] = ()) -> ModelFolder:
+    """The folder of `base_llm`; a tiny one is made from these texts, which are the same for a base and its rows.
+
+    `names` are the items' where they are no titles (`item_words: tokens`): only a tiny one gets tokens of its own.
+    """
     cache = Path(config["cache_dir"]).expanduser() if config["cache_dir"] else storage.default_cache()
     if config["base_llm"] != TINY:
+        if names:
+            raise UsageError(f"item_words=tokens: {config['base_llm']} has no tokens for items; take titles")
         return find(config["base_llm"], config["llm_revision"], cache=cache)
     sizes = {name: int(config[f"tiny_{name}"]) for name in ("width", "layers", "heads", "vocabulary")}
-    return tiny.cached(cache, kind, texts, seed=int(config["seed"]), **sizes)
+    return tiny.cached(
+        cache, kind, texts, seed=int(config["seed"]), **({"names": list(names)} if names else {}), **sizes
+    )

@@ -65,7 +65,7 @@ class MoS(Answering):
         super().__init__(config, dataset)
         attribute = attribute_of(config, self.inputs)
         texts = tokenizer_texts(self.inputs, read_template(config["base_template"]), self.inputs.attributes)
-        folder = language_folder(config, config["backbone"], texts)
+        folder = language_folder(config, config["backbone"], texts, self.inputs.item_tokens)
         self.language_model = self._adapted(config, self._language(config, folder, config["backbone"]))
         encodes = self.bare.config.is_encoder_decoder
         self._read_texts(config, folder, ending=int(encodes))

@@ -110,8 +110,8 @@ def tokenizer_texts(inputs: PromptInputs, template: Template, attributes: Mappin
     words = [word for one in attributes.values() for wording in one.wordings for word in wording]
     texts = []
     for place, item in enumerate(items[:: math.ceil(len(items) / _MOST_TEXTS)].tolist()):
-        title, liked = inputs.titles[item], place % 2 == 0
+        title, target, liked = inputs.titles[item], inputs.targets[item], place % 2 == 0
         clause = [words[place % len(words)]] if words else []
-        text = write(template, [Rated(title, liked)], title, clause).text
+        text = write(template, [Rated(title, liked)], target, clause).text
         texts.append(f"{template.input}{text}{template.output} {template.yes if liked else template.no}")
     return texts

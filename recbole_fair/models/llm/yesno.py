@@ -49,7 +49,7 @@ class YesNo(Answering):
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.inference = config["inference"]
-        folder = language_folder(config, "causal", _texts(config, self.inputs))
+        folder = language_folder(config, "causal", _texts(config, self.inputs), self.inputs.item_tokens)
         self._read_texts(config, folder)
         self.language_model, self.involved = self._adapted(config, self._language(config, folder, "causal"))
         limit = position_limit(base_of(self.language_model).config)
@@ -246,7 +246,7 @@ def _texts(config: Any, inputs: PromptInputs) -> Iterator[str]:
         chosen = before[select_history(lines.liked[before], config["history"], int(config["history_length"]))]
         history = [Rated(inputs.titles[lines.items[place]], bool(lines.liked[place])) for place in chosen]
         words = [word for _, word in inputs.clause(user, OWN)]
-        prompt = write(template, history, inputs.titles[lines.items[row]], words, config["item_type"])
+        prompt = write(template, history, inputs.targets[lines.items[row]], words, config["item_type"])
         yield from (f"{prompt.text}{template.output} {answer}" for answer in ("Yes", "No"))
     for attribute in inputs.attributes.values():
         yield from (word for words in attribute.wordings for word in words)
