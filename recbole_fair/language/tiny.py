@@ -39,8 +39,8 @@ def write(
     """Write a Qwen2 ("causal") or T5 ("seq2seq") with seeded random weights, and a tokenizer trained on the texts.
 
     The same inputs give the same bytes. `vocabulary` is the most tokens there can be, bytes and special tokens
-    included. `extra_tokens` are special: no text is read as one of them, they are put into prompts by their ids. Each of
-    `names` is one token wherever a text holds it, beyond the vocabulary.
+    included. `extra_tokens` are special: no text is read as one of them, they are put into prompts by their ids. Each
+    of `names` is one token wherever a text holds it, beyond the vocabulary.
     """
     special = [PAD, EOS, *extra_tokens]
     _check(folder, kind, special, width, heads, vocabulary)
