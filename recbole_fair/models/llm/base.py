@@ -35,6 +35,4 @@ def language_folder(config: Any, kind: tiny.TinyKind, texts: Iterable[str], name
             raise UsageError(f"item_words=tokens: {config['base_llm']} has no tokens for items; take titles")
         return find(config["base_llm"], config["llm_revision"], cache=cache)
     sizes = {name: int(config[f"tiny_{name}"]) for name in ("width", "layers", "heads", "vocabulary")}
-    return tiny.cached(
-        cache, kind, texts, seed=int(config["seed"]), **({"names": list(names)} if names else {}), **sizes
-    )
+    return tiny.cached(cache, kind, texts, seed=int(config["seed"]), names=list(names), **sizes)

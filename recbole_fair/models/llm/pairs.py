@@ -173,9 +173,8 @@ class PairPrompts:
         self, user: int, rows: IntArray, items: Sequence[int], words: Sequence[Sequence[str]], cut: CutCount
     ) -> list[list[int]]:
         reserve = [self.words(user, each) for each in self._clauses]
-        return self.encoder.encode(
-            self._rated(rows), [self.inputs.targets[item] for item in items], words, reserve, cut
-        )
+        targets = [self.inputs.targets[item] for item in items]
+        return self.encoder.encode(self._rated(rows), targets, words, reserve, cut)
 
     def _chosen(self, rows: IntArray) -> IntArray:
         return rows[select_history(self.inputs.timelines.liked[rows], self.mode, self.count)]

@@ -17,8 +17,8 @@ from recbole_fair.runner import open_run
 Toy = Callable[..., dict[str, Any]]
 KINDS: tuple[tiny.TinyKind, ...] = ("causal", "seq2seq")
 QUICK = {
-    "likes": "[4,inf)", "valid_metric": "AUC", "item_words": "tokens", "user_groups": ["gender"], "max_train_prompts": 24,
-    "history_length": 3, "max_eval_prompts": 20, "train_batch_size": 8, "epochs": 1, "tiny_width": 16,
+    "likes": "[4,inf)", "valid_metric": "AUC", "item_words": "tokens", "user_groups": ["gender"],
+    "max_train_prompts": 24, "history_length": 3, "max_eval_prompts": 20, "train_batch_size": 8, "epochs": 1, "tiny_width": 16,
     "tiny_vocabulary": 400, "tiny_layers": 1, "bootstrap": 0, "sensitive_attribute": "gender",
 }  # fmt: skip
 
@@ -67,5 +67,5 @@ def test_a_prompt_names_its_history_and_its_target_by_tokens_of_their_own(
 
 def test_a_pretrained_model_has_no_tokens_for_items(toy: Toy, tmp_path: Path) -> None:
     keys = quick(toy, "LLM-Rec", base_llm=str(tmp_path / "llm"))
-    with pytest.raises(UsageError, match="item_words=tokens: .* has no tokens for items; take titles"):
+    with pytest.raises(UsageError, match=r"item_words=tokens: .* has no tokens for items; take titles"):
         run(**keys)
