@@ -18,7 +18,8 @@ Toy = Callable[..., dict[str, Any]]
 KINDS: tuple[tiny.TinyKind, ...] = ("causal", "seq2seq")
 QUICK = {
     "likes": "[4,inf)", "valid_metric": "AUC", "item_words": "tokens", "user_groups": ["gender"],
-    "max_train_prompts": 24, "history_length": 3, "max_eval_prompts": 20, "train_batch_size": 8, "epochs": 1, "tiny_width": 16,
+    "max_train_prompts": 24, "history_length": 3, "max_eval_prompts": 20, "train_batch_size": 8, "epochs": 1,
+    "tiny_width": 16,
     "tiny_vocabulary": 400, "tiny_layers": 1, "bootstrap": 0, "sensitive_attribute": "gender",
 }  # fmt: skip
 
