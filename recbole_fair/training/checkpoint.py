@@ -125,7 +125,7 @@ def check_optimizer(optimizer: torch.optim.Optimizer) -> None:
     """Refuse moments of another shape than their parameter's; Adafactor's are a row and a column of it."""
     for parameter, moments in optimizer.state.items():
         whole = tuple(parameter.shape)
-        factors = {(*whole[:-1], 1), (*whole[:-2], 1, *whole[-1:])} if "row_var" in moments else set()
+        factors = {whole[:-1], (*whole[:-2], *whole[-1:])} if "exp_avg_sq_row" in moments else set()
         shapes = {tuple(value.shape) for value in moments.values() if isinstance(value, torch.Tensor) and value.dim()}
         if shapes - {whole, *factors}:
             raise ValueError(f"moments of shapes {sorted(shapes)} for a parameter {tuple(parameter.shape)}")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
-from torch.optim import Adafactor, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from recbole_fair.errors import UsageError
@@ -27,8 +27,13 @@ def parameter_groups(model: nn.Module, module_rates: Mapping[str, float]) -> lis
 
 
 def adafactor(groups: list[dict[str, Any]], rate: float, weight_decay: float) -> Optimizer:
-    """Adafactor (Shazeer and Stern 2018) with a rate of ours, as MoS trains its prompts."""
-    return Adafactor(groups, lr=rate, weight_decay=weight_decay)
+    """Adafactor (Shazeer and Stern 2018) whose rate is the size of a step, as prompts are tuned with it.
+
+    torch's own scales every step by its parameter's size, and would leave LoRA's B, which begins at 0, where it is.
+    """
+    from transformers.optimization import Adafactor
+
+    return Adafactor(groups, lr=rate, weight_decay=weight_decay, scale_parameter=False, relative_step=False)
 
 
 def schedule(optimizer: Optimizer, kind: str, warmup: float, steps: int, *, made: int = 0) -> LambdaLR:

@@ -15,7 +15,7 @@ import torch
 from recbole_fair import registry, storage
 from recbole_fair.errors import UsageError
 from recbole_fair.runner import open_run
-from recbole_fair.training import checkpoint
+from recbole_fair.training import checkpoint, optimiser
 
 RunToy = Callable[..., Any]
 
@@ -116,10 +116,18 @@ def test_a_count_of_another_kind_is_refused(value: Any) -> None:
 
 def test_moments_of_adafactor_are_rows_and_columns_and_others_are_refused() -> None:
     parameters = [torch.nn.Parameter(torch.randn(shape)) for shape in ((4,), (4, 5), (2, 3, 5))]
-    optimiser = torch.optim.Adafactor(parameters)
+    moved = optimiser.adafactor([{"params": parameters}], 0.1, 0.0)
     sum(each.square().sum() for each in parameters).backward()
-    optimiser.step()
-    checkpoint.check_optimizer(optimiser)
-    optimiser.state[parameters[1]]["row_var"] = torch.ones(5, 1)
+    moved.step()
+    checkpoint.check_optimizer(moved)
+    moved.state[parameters[1]]["exp_avg_sq_row"] = torch.ones(5, 1)
     with pytest.raises(ValueError, match=r"\(5, 1\).* for a parameter \(4, 5\)"):
-        checkpoint.check_optimizer(optimiser)
+        checkpoint.check_optimizer(moved)
+
+
+def test_adafactor_moves_a_parameter_that_begins_at_zero_by_its_rate() -> None:
+    parameter = torch.nn.Parameter(torch.zeros(3, 4))
+    moved = optimiser.adafactor([{"params": [parameter]}], 0.05, 0.0)
+    parameter.sum().backward()
+    moved.step()
+    torch.testing.assert_close(parameter.detach(), torch.full((3, 4), -0.05))

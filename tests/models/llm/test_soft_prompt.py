@@ -28,6 +28,7 @@ from recbole_fair.models.llm.virtual_tokens import (
     prepend,
     states_of,
 )
+from recbole_fair.training.optimiser import adafactor
 
 WIDTH, GROUPS, BATCH = 64, 2, 5
 LENGTHS = (7, 3, 9, 1, 6)
@@ -240,7 +241,7 @@ def test_training_moves_the_mixture_and_leaves_the_backbone_bit_identical(backbo
     made = MixtureOfStereotypes(WIDTH)
     made.start_at_words(model.get_input_embeddings().weight)
     trained = {name: value.clone() for name, value in made.state_dict().items()}
-    optimizer = torch.optim.Adafactor([*made.parameters(), *model.parameters()], lr=0.5)
+    optimizer = adafactor([{"params": [*made.parameters(), *model.parameters()]}], 0.5, 0.0)
     labels = torch.tensor([0, 1, 0, 1, 1])
     for _ in range(3):
         optimizer.zero_grad()
