@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from time import perf_counter
 
 WIDTH = 120  # no line of a run is longer
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
@@ -75,6 +77,35 @@ def duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+class Tally:
+    """How many of a number of runs are done, and about how long the rest will take at the pace so far."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done, self.began = total, 0, perf_counter()
+
+    def __str__(self) -> str:
+        left = self.total - self.done
+        pace = (perf_counter() - self.began) / self.done if self.done else 0.0
+        return f"{self.done} of {self.total} done" + (f", about {duration(left * pace)} left" if left and pace else "")
+
+
+@contextmanager
+def spoken(quiet: bool) -> Iterator[None]:
+    """Show on stderr, unless quiet, what the modules of this package log of their work: a line a stage."""
+    logger, handler = logging.getLogger("recbole_fair"), logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    level = logger.level
+    if not quiet:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+    try:
+        with quietly(quiet):
+            yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 @contextmanager

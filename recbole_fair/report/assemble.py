@@ -12,7 +12,7 @@ from recbole_fair.registry import nearest
 from recbole_fair.report.charts.chart import Chart
 from recbole_fair.report.comparable import Facts, comparable, counted_once
 from recbole_fair.report.ranking import best_row, default_metrics, filled, metrics_in, ranked
-from recbole_fair.report.rows import Row, rows_of
+from recbole_fair.report.rows import Row, by_text, rows_of
 from recbole_fair.report.runs import Run, read_runs
 from recbole_fair.report.statistics.evidence import Evidence, gather
 from recbole_fair.report.statistics.significance import Difference, compare
@@ -143,16 +143,20 @@ def _reference(rows: Sequence[Row], keys: Sequence[str], wanted: str | None) -> 
     return next(iter(_named(rows, wanted)), None)
 
 
-def _untested(rows: Iterable[Row], keys: Sequence[str], evidence: Evidence) -> Iterator[str]:
-    for key in keys:
-        if directions.best(key) is None:
-            yield f"{key}: has no better side"
+def _untested(rows: Sequence[Row], keys: Sequence[str], evidence: Evidence) -> Iterator[str]:
+    """What could not be compared: a line a reason, with the metrics and rows that it holds for."""
+    sided = [key for key in keys if directions.best(key) is not None]
+    if neutral := [key for key in keys if key not in sided]:
+        yield f"{', '.join(neutral)}: no better side"
+    if collapsed := [row.label for row in rows if row.collapsed]:
+        yield f"{', '.join(collapsed)}: collapsed"
+    lacking: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for row in rows:
-        if row.collapsed:
-            yield f"{row.label}: collapsed"
-        for key in keys:
-            if reason := evidence.reasons.get((row.label, key)):
-                yield f"{row.label}, {key}: {reason}"
+        reasons = {key: evidence.reasons[row.label, key] for key in sided if (row.label, key) in evidence.reasons}
+        for reason, of_reason in by_text(reasons):
+            lacking.setdefault((reason, tuple(of_reason)), []).append(row.label)
+    for (reason, of_reason), labels in lacking.items():
+        yield f"{', '.join(labels)} in {', '.join(of_reason)}: {reason}"
 
 
 def _charts(rows: Sequence[Row], reference: Row | None, keys: Sequence[str], suffix: str) -> Iterator[Chart]:

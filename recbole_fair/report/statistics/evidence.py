@@ -57,8 +57,8 @@ def _of_run(run: Run, users: Users | None, key: str) -> Evaluated | str:
     if directions.declared(key) is None:
         return "no metric of this name is declared here"
     if users is None:
-        return f"no users.csv in {run.name}"
-    return evaluated(users, key, stated) or f"the users of {run.name} do not give result.json's {key}"
+        return "no users.csv"
+    return evaluated(users, key, stated) or "the run's files do not give back what result.json states"
 
 
 def _intervals(seeds: Mapping[tuple[str, str], Sequence[Evaluated]]) -> dict[tuple[str, str], Interval]:
