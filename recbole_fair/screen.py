@@ -38,6 +38,21 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
+def stacked(rows: Sequence[Sequence[str]]) -> list[str]:
+    """`aligned`, as several tables one below another where the lines would be longer than WIDTH.
+
+    Each begins with the first column; an empty line stands between them.
+    """
+    widths = [max(len(visible(row[place])) for row in rows) for place in range(len(rows[0]))]
+    tables: list[list[int]] = [[0]]
+    for place, width in enumerate(widths[1:], start=1):
+        if len(tables[-1]) > 1 and sum(widths[other] + 2 for other in tables[-1]) + width > WIDTH:
+            tables.append([0])
+        tables[-1].append(place)
+    lines = [line for table in tables for line in ("", *aligned([[row[place] for place in table] for row in rows]))]
+    return lines[1:]
+
+
 def wrapped(line: str) -> list[str]:
     """A sentence in lines of at most WIDTH; words stay whole."""
     if len(line) <= WIDTH:
@@ -91,11 +106,19 @@ class Tally:
         return f"{self.done} of {self.total} done" + (f", about {duration(left * pace)} left" if left and pace else "")
 
 
+class _Visible(logging.Formatter):
+    """The message alone, in which nothing steers a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        return visible(record.getMessage())
+
+
 @contextmanager
 def spoken(quiet: bool) -> Iterator[None]:
     """Show on stderr, unless quiet, what the modules of this package log of their work: a line a stage."""
     logger, handler = logging.getLogger("recbole_fair"), logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_Visible())
     level = logger.level
     if not quiet:
         logger.addHandler(handler)

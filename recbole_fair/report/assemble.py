@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from recbole_fair.report.rows import Row, by_text, rows_of
 from recbole_fair.report.runs import Run, read_runs
 from recbole_fair.report.statistics.evidence import Evidence, gather
 from recbole_fair.report.statistics.significance import Difference, compare
+
+logger = logging.getLogger(__name__)
 
 _SHOWN = 6  # rows in figures that would be unreadable with more
 
@@ -131,6 +134,7 @@ def _block(
     evidence = gather(rows, shown)
     rows = ranked([filled(row, known, evidence) for row in rows], known)
     reference = _reference(rows, shown, wanted)
+    logger.info("%s: testing against %s, drawing", facts[0], reference.label if reference else "nothing")
     tests = compare(evidence, reference, rows, shown) if reference else []
     charts = tuple(_charts(rows, reference, shown, suffix))
     return Block(facts, tuple(rows), reference, tuple(tests), tuple(_untested(rows, shown, evidence)), charts)
