@@ -71,7 +71,7 @@ def test_markdown_has_the_marks_the_failures_and_the_verdicts(written: Path) -> 
 def test_markdown_folds_the_tests_and_says_first_what_they_show(written: Path) -> None:
     text = (written / "results.md").read_text()
     before, _, folded = text.partition("### Against BiFairMF")[2].partition("<details>")
-    assert "- Worse than BiFairMF: MF in cv@5\\[pop\\]" in before
+    assert "- Worse than BiFairMF: MF in recall@5, cv@5\\[pop\\]" in before
     inside = folded.partition("</details>")[0]
     assert re.match(r"\n<summary>6 tests: \d worse, \d no difference shown, 3 without a verdict</summary>\n\n", inside)
     assert "| worse |" in inside and "| worse |" not in before
