@@ -52,9 +52,17 @@ def _summary(report: Report) -> str:
         f" They differ in data, split or candidates: rows of the {len(report.blocks)} tables must not be compared with"
         " each other."
     )  # fmt: skip
-    return in_html(
-        f"{len(report.runs)} runs ({counted}), {sum(len(block.rows) for block in report.blocks)} rows.{mixed}"
-    )
+    judged = "; ".join(dict.fromkeys(filter(None, map(_judged, report.blocks))))
+    rows = sum(len(block.rows) for block in report.blocks)
+    return in_html(f"{judged}{'. ' if judged else ''}{len(report.runs)} runs ({counted}), {rows} rows.{mixed}")
+
+
+def _judged(block: Block) -> str:
+    """What was judged, and on whom."""
+    data = next((run.result.data for row in block.rows for run in row.finished), {})
+    sizes = [f"{data[what]:,} {what}" for what in ("users", "items", "interactions") if data.get(what) is not None]
+    models = ", ".join(dict.fromkeys(row.runs[0].result.model for row in block.rows))
+    return f"{models} on {block.dataset}, {', '.join(sizes)}" if sizes else ""
 
 
 def _findings(report: Report) -> str:
