@@ -95,15 +95,22 @@ def duration(seconds: float) -> str:
 
 
 class Tally:
-    """How many of a number of runs are done, and about how long the rest will take at the pace so far."""
+    """How many of a number of runs are done, and about how long the rest takes at the pace since the first began."""
 
     def __init__(self, total: int) -> None:
-        self.total, self.done, self.began = total, 0, perf_counter()
+        self.total, self.done = total, 0
+        self.began: float | None = None
+
+    def starts(self) -> None:
+        """One of them starts."""
+        self.began = perf_counter() if self.began is None else self.began
 
     def __str__(self) -> str:
         left = self.total - self.done
-        pace = (perf_counter() - self.began) / self.done if self.done else 0.0
-        return f"{self.done} of {self.total} done" + (f", about {duration(left * pace)} left" if left and pace else "")
+        if not (left and self.done and self.began is not None):
+            return f"{self.done} of {self.total} done"
+        pace = (perf_counter() - self.began) / self.done
+        return f"{self.done} of {self.total} done, about {duration(left * pace)} left"
 
 
 class _Visible(logging.Formatter):

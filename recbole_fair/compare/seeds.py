@@ -105,6 +105,7 @@ def _run(entries: Sequence[Entry], entering: Entrants, options: SearchOptions, q
             print(f"{missing[index].model}, seed {missing[index].seed}: {what} ({tally})", file=sys.stderr, flush=True)
 
     def starts(index: int) -> None:
+        tally.starts()
         say(index, "starts")
 
     def ends(index: int, outcome: Outcome) -> None:
@@ -112,6 +113,8 @@ def _run(entries: Sequence[Entry], entering: Entrants, options: SearchOptions, q
         tally.done += 1
         say(index, outcome.error or f"{outcome.run_dir}, {duration(outcome.seconds or 0.0)}")
 
+    if missing and not quiet:
+        print(f"{len(missing)} of {len(entries)} runs to do, what they stand on first", file=sys.stderr, flush=True)
     jobs = [entering.job(entry.model, entry.seed) for entry in missing]
     many.run_all(jobs, room(options, entering.config), ends, starts)
 

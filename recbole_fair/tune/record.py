@@ -56,6 +56,7 @@ class Record:
         """A trial starts, or starts again on another machine."""
         self.trials[number] = Trial(number, dict(values))
         self.write()
+        self.tally.starts()
         self._say(self.trials[number], "starts")
 
     def has(self, number: int, values: Mapping[str, Any], **facts: Any) -> None:

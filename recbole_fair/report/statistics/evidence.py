@@ -41,6 +41,7 @@ def gather(rows: Iterable[Row], keys: Sequence[str]) -> Evidence:
     finished = [row for row in rows if row.finished]
     tally = Tally(len(finished))
     for row in finished:
+        tally.starts()
         logger.info("reading the users of %s (%s)", row.label, tally)
         tally.done += 1
         tables = [(run, users_of(run)) for run in row.finished]
