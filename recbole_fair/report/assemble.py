@@ -154,13 +154,13 @@ def _untested(rows: Sequence[Row], keys: Sequence[str], evidence: Evidence) -> I
         yield f"{', '.join(neutral)}: no better side"
     if collapsed := [row.label for row in rows if row.collapsed]:
         yield f"{', '.join(collapsed)}: collapsed"
-    lacking: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    lacking: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         reasons = {key: evidence.reasons[row.label, key] for key in sided if (row.label, key) in evidence.reasons}
-        for reason, of_reason in by_text(reasons):
-            lacking.setdefault((reason, tuple(of_reason)), []).append(row.label)
-    for (reason, of_reason), labels in lacking.items():
-        yield f"{', '.join(labels)} in {', '.join(of_reason)}: {reason}"
+        for reason, metrics in by_text(reasons):
+            lacking.setdefault((reason, ", ".join(metrics)), []).append(row.label)
+    for (reason, listed), labels in lacking.items():
+        yield f"{', '.join(labels)} in {listed}: {reason}"
 
 
 def _charts(rows: Sequence[Row], reference: Row | None, keys: Sequence[str], suffix: str) -> Iterator[Chart]:
