@@ -36,7 +36,7 @@ from recbole_fair.host import Interaction, init_seed
 from recbole_fair.metrics.intervals import mean_and_bounds, resampling
 from recbole_fair.metrics.judging import judge
 from recbole_fair.models.controls import Pop
-from recbole_fair.rundir import facts, files, logs
+from recbole_fair.rundir import facts, files, logs, other_epochs
 from recbole_fair.rundir import folder as rundir
 from recbole_fair.rundir.history import read_history
 from recbole_fair.rundir.judged_again import trained_alike
@@ -434,7 +434,7 @@ class _Run:
         if (former := self._trained_alike()) is not None:
             return self._take_over(former, trainer, loaded)
         start = perf_counter()
-        if self.config["resume"] and trainer.resume(loaded.train):
+        if self.config["resume"] and (trainer.resume(loaded.train) or self._resume_other(trainer, loaded)):
             logger.info("resumed after epoch %d", trainer.start_epoch)
             self.result.seconds["train"] = trainer.seconds_before
         trainer.fit(loaded.train, loaded.valid, saved=True, show_progress=self.bars)
@@ -442,6 +442,20 @@ class _Run:
         took, judged = duration(perf_counter() - start), int(about["epoch"]) + 1
         _say([f"trained in {took} to epoch {len(trainer.train_loss_dict)}; the weights of epoch {judged} are judged"])
         return about
+
+    def _resume_other(self, trainer: FairTrainer, loaded: Data) -> bool:
+        """Go on from an unfinished run that differs in `epochs` alone; where none does, say what it differs in."""
+        if self.config["run_dir"]:
+            return False
+        parents = bases.parents_of(self.config, self.bases)
+        neighbour = other_epochs.same_but_for_epochs(self.folder, self.config, self.fingerprint, parents)
+        if neighbour is None or not trainer.can_resume:
+            _say(filter(None, [other_epochs.nothing_to_resume(self.folder, self.config)]))
+            return False
+        with other_epochs.nobody_working(neighbour):
+            trainer.resume_other(neighbour, loaded.train)
+        logger.info("goes on from %s, which differs in epochs", neighbour)
+        return True
 
     def _best(self, trainer: FairTrainer) -> dict[str, Any]:
         """The weights that are judged, and what their strategy has to say of them."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from time import perf_counter
 
 WIDTH = 120  # no line of a run is longer
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
@@ -34,6 +36,21 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[place]) for row in cells) for place in range(len(cells[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
     return [line.rstrip() for line in lines]
+
+
+def stacked(rows: Sequence[Sequence[str]]) -> list[str]:
+    """`aligned`, as several tables one below another where the lines would be longer than WIDTH.
+
+    Each begins with the first column; an empty line stands between them.
+    """
+    widths = [max(len(visible(row[place])) for row in rows) for place in range(len(rows[0]))]
+    tables: list[list[int]] = [[0]]
+    for place, width in enumerate(widths[1:], start=1):
+        if len(tables[-1]) > 1 and sum(widths[other] + 2 for other in tables[-1]) + width > WIDTH:
+            tables.append([0])
+        tables[-1].append(place)
+    lines = [line for table in tables for line in ("", *aligned([[row[place] for place in table] for row in rows]))]
+    return lines[1:]
 
 
 def wrapped(line: str) -> list[str]:
@@ -75,6 +92,50 @@ def duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+class Tally:
+    """How many of a number of runs are done, and about how long the rest takes at the pace since the first began."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done = total, 0
+        self.began: float | None = None
+
+    def starts(self) -> None:
+        """One of them starts."""
+        self.began = perf_counter() if self.began is None else self.began
+
+    def __str__(self) -> str:
+        left = self.total - self.done
+        if not (left and self.done and self.began is not None):
+            return f"{self.done} of {self.total} done"
+        pace = (perf_counter() - self.began) / self.done
+        return f"{self.done} of {self.total} done, about {duration(left * pace)} left"
+
+
+class _Visible(logging.Formatter):
+    """The message alone, in which nothing steers a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        return visible(record.getMessage())
+
+
+@contextmanager
+def spoken(quiet: bool) -> Iterator[None]:
+    """Show on stderr, unless quiet, what the modules of this package log of their work: a line a stage."""
+    logger, handler = logging.getLogger("recbole_fair"), logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Visible())
+    level = logger.level
+    if not quiet:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+    try:
+        with quietly(quiet):
+            yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 @contextmanager

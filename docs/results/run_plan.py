@@ -23,7 +23,7 @@ from typing import Any
 
 from recbole_fair.errors import TrainingError, UsageError
 from recbole_fair.report.assemble import Block, Options, assemble
-from recbole_fair.report.writers.markdown import tables_of
+from recbole_fair.report.writers.markdown import folded, glossary, results, tables_of
 from recbole_fair.report.writers.wording import CAPTION
 from recbole_fair.rundir.result import Result, finished
 from recbole_fair.settings import yamls
@@ -153,6 +153,8 @@ def section(table: Entry, runs: Path) -> Iterator[str]:
     """One table: what `recbole-fair report` says of its run directories, and what was not run."""
     yield f"## {table['title']}"
     yield table["caption"]
+    if "findings" in table:
+        yield table["findings"]
     rows = {label_of(row): folders_of(table, row, runs) for row in table["rows"] if not row.get("hidden")}
     if folders := [folder for of_row in rows.values() for folder in of_row]:
         for block in _blocks(table, folders, rows.get(table.get("reference"))):
@@ -166,8 +168,6 @@ def section(table: Entry, runs: Path) -> Iterator[str]:
     if "tune" in table:
         yield from at_equal_accuracy(table, runs)
         yield from every_strength(table, runs)
-    if "findings" in table:
-        yield table["findings"]
 
 
 def _not_run(rows: Mapping[str, Sequence[Path]], seeds: Mapping[str, int]) -> Iterator[str]:
@@ -203,7 +203,7 @@ def every_strength(table: Entry, runs: Path) -> Iterator[str]:
         return
     yield "### Every strength"
     for block in _blocks(table, [folder for folder in folders if finished(folder)]):
-        yield next(tables_of(block, table["metrics"]))
+        yield from folded(f"{len(block.rows)} rows", [results(block, table["metrics"])])
         yield from planes(table["name"], block, table["metrics"])
 
 
@@ -212,7 +212,7 @@ def planes(name: str, block: Block, metrics: Sequence[str]) -> Iterator[str]:
     for chart in block.charts:
         if chart.name.startswith("plane") and chart.header[2] in metrics:
             file = f"{name}-{chart.name}.svg"
-            (HERE / file).write_text(chart.svg.replace("currentColor", _INK) + "\n")
+            (HERE / file).write_text(chart.drawing.svg.replace("currentColor", _INK) + "\n")
             yield f"![{chart.alternative}]({file})"
 
 
@@ -281,7 +281,8 @@ def main() -> None:
     if "write" not in options:
         _run_all(plan, runs, *(set(options.get(name, "").split(",")) - {""} for name in ("only", "tables")))
     parts = [part for table in plan["tables"] for part in section(table, runs)]
-    page = [f"# {plan['title']}", plan["preface"], CAPTION, *parts]
+    metrics = dict.fromkeys(metric for table in plan["tables"] for metric in table["metrics"])
+    page = [f"# {plan['title']}", plan["preface"], CAPTION, *glossary(metrics), *parts]
     (HERE / f"{sys.argv[1]}.md").write_text("\n\n".join(page) + "\n")
 
 

@@ -9,8 +9,9 @@ Ids are raw; the tables are plain text with a header, RecBole's atomic files, or
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
@@ -41,6 +42,8 @@ from recbole_fair.rundir import folder as rundir
 from recbole_fair.rundir.result import RESULT, Result
 from recbole_fair.settings import figures, host_metrics, keys, yamls
 from recbole_fair.settings.config import config_hash
+
+logger = logging.getLogger(__name__)
 
 PARTS = ("train", "valid", "test")
 _OF_SCORES = frozenset({"rec.meanrank", "rec.score", "data.label"})  # what a metric may need beyond lists
@@ -158,6 +161,7 @@ def _judge(files: Files, options: dict[str, Any], result: Result, folder: Path) 
     """All figures; users.csv and groups.csv are written, result.json is left to the caller."""
     start = perf_counter()
     facts.describe(result, {"device": "cpu"})
+    logger.info("reading %s", ", ".join(str(path) for path in astuple(files) if path is not None))
     tables = Tables(files)
     _check_bins(options, tables)
     items, users = named.reported(options, tables)
@@ -166,6 +170,8 @@ def _judge(files: Files, options: dict[str, Any], result: Result, folder: Path) 
     evaluator = KeepingEvaluator(options, items, users)
     result.test = dict(evaluator.evaluate(struct))
     how = resampling(options)
+    samples = f", intervals from {how.samples:,} resamplings" if how else ""
+    logger.info("judging %s users%s", f"{len(np.unique(tables.parts['test'].users)):,}", samples)
     judged = judge(evaluator.table, evaluator.declared, how, options["min_group_users"])
     result.resampling = asdict(how) if how else {}
     result.interval = {key: judged.interval.get(key) for key in result.test}

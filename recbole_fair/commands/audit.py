@@ -6,6 +6,7 @@ from pathlib import Path
 
 from recbole_fair.commands.arguments import Arguments
 from recbole_fair.errors import UsageError
+from recbole_fair.screen import spoken
 
 _USAGE = """usage: recbole-fair audit --recommendations F --interactions F --run_dir DIR [--users F] [--items F] ...
 
@@ -44,7 +45,9 @@ def main(arguments: Arguments) -> int:
     assert lists is not None and met is not None
     files = Files(lists, met, found["users"], found["items"])
     system, dataset = str(arguments.take("system", lists.stem)), str(arguments.take("dataset", "audit"))
-    print(audit(files, Path(str(folder)), system, dataset, arguments.options).table())
+    with spoken("quiet" in arguments.switches):
+        judged = audit(files, Path(str(folder)), system, dataset, arguments.options)
+    print(judged.table())
     return 0
 
 

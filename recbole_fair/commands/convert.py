@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from recbole_fair.commands.arguments import Arguments
 from recbole_fair.errors import UsageError
 from recbole_fair.registry import nearest
+from recbole_fair.screen import spoken
 
 if TYPE_CHECKING:
     from recbole_fair.convert.sources.catalogue import Source
@@ -94,11 +95,12 @@ def _convert(arguments: Arguments) -> int:
         verify=_choice(arguments, "verify", ("full", "sample")),
         options=_reader_options(source, arguments) | ({"interactions": str(file)} if file else {}),
     )
-    if "download" in arguments.switches:
-        from recbole_fair.convert.download import fetch
+    with spoken("quiet" in arguments.switches):
+        if "download" in arguments.switches:
+            from recbole_fair.convert.download import fetch
 
-        fetch(source, request.raw, request.options)
-    facts = build.convert(request)
+            fetch(source, request.raw, request.options)
+        facts = build.convert(request)
     print(_summary(request.out / request.name, facts))
     if source.own:
         print(_next(request))

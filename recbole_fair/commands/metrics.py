@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from recbole_fair.commands.arguments import Arguments
-from recbole_fair.metrics.declared import HOST_BEST, METRICS
+from recbole_fair.metrics.declared import HOST, METRICS
 from recbole_fair.metrics.directions import wish
 from recbole_fair.metrics.key import MetricKey
 from recbole_fair.metrics.metric import Metric
@@ -19,7 +19,7 @@ def main(arguments: Arguments) -> int:
         [metric.name, _OVER[metric.over], "yes/no answers" if metric.answers else "lists", wish(_key(metric))]
         for metric in METRICS.values()
     ]
-    host = [[name, _OVER[""], "lists (RecBole's)", wish(name)] for name in HOST_BEST]
+    host = [[name, _OVER[""], "lists (RecBole's)", wish(name)] for name in HOST]
     print("\n".join(aligned([["metric", "over", "judges", "direction"], *host, *ours])))
     print("Formulas and what not to conclude: docs/metrics.md")
     return 0

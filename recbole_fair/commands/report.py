@@ -9,13 +9,13 @@ from typing import Any
 from recbole_fair.commands.arguments import Arguments
 from recbole_fair.errors import UsageError
 from recbole_fair.metrics.key import MetricKey
-from recbole_fair.screen import visible
+from recbole_fair.screen import spoken, visible
 
 _USAGE = """usage: recbole-fair report DIR [DIR ...] --out=OUT [--key=value ...]
 
 Reads every run directory below each DIR (a comparison's folder stands for its runs) and writes into OUT: index.html
 (one file, no network), results.csv (a row a run, full precision), results.md, results.tex (booktabs) and
-figures/*.svg. docs/report.md says how to read them.
+figures/ as SVG, PDF and PNG. docs/report.md says how to read them.
 
   --out         folder to write to
   --metrics     as in --metrics='ndcg@20,cv@20[pop]'; the first one orders the rows
@@ -45,8 +45,12 @@ def main(arguments: Arguments) -> int:
         models=_names(arguments.take("models"), "models"),
     )
     arguments.refuse_rest("report", words=False)
-    for path in write([Path(word) for word in arguments.words], Path(out), options):
-        print(visible(str(path)))
+    with spoken("quiet" in arguments.switches):
+        paths = write([Path(word) for word in arguments.words], Path(out), options)
+    shown = [path for path in paths if path.parent == Path(out)]
+    print("\n".join(visible(str(path)) for path in shown))
+    if figures := {path.stem for path in paths} - {path.stem for path in shown}:
+        print(visible(f"{Path(out) / 'figures'}: {len(figures)} figures, each as SVG, PDF and PNG"))
     return 0
 
 

@@ -29,15 +29,17 @@ class Command:
 
 COMMANDS = {
     "run": Command("run", "train and judge one model (the default)", ("quiet",)),
-    "convert": Command("convert", "SOURCE --raw DIR: raw files to atomic files; --check NAME", ("download",)),
+    "convert": Command("convert", "SOURCE --raw DIR: raw files to atomic files; --check NAME", ("download", "quiet")),
     "models": Command("models", "list every name that --model takes; --cite: its reference", ("cite",)),
     "datasets": Command("datasets", "list the data sets that --dataset takes, and those that convert can make"),
     "metrics": Command("metrics", "list every name that --metrics takes"),
     "runs": Command("runs", "[DIR]: list the runs below a folder (runs/)"),
     "show": Command("show", "RUN: what a finished run found; its folder, or the beginning of its hash"),
-    "report": Command("report", "DIR [DIR...] --out OUT: tables, figures and a web page of finished runs"),
+    "report": Command("report", "DIR [DIR...] --out OUT: tables, figures and a web page of finished runs", ("quiet",)),
     "recommend": Command("recommend", "RUN_DIR --users=1,2 --k=20: top items of a saved run"),
-    "audit": Command("audit", "--recommendations F --interactions F --run_dir DIR: judge any system's lists"),
+    "audit": Command(
+        "audit", "--recommendations F --interactions F --run_dir DIR: judge any system's lists", ("quiet",)
+    ),
     "rerank": Command("rerank", "--recommendations F --items F --method M --out F: fairer lists out of any system's"),
     "probe": Command("probe", "RUN_DIR --sensitive_attribute=gender: what user states give away"),
     "tune": Command("tune", "search over a model's keys with Ray Tune, choose by validation", ("quiet",)),

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from recbole_fair.metrics import directions
 from recbole_fair.rundir.result import Result
-from recbole_fair.screen import aligned
+from recbole_fair.screen import stacked, wrapped
 
 _K = re.compile(r"@(\d+)")
 
@@ -101,16 +102,17 @@ class Comparison:
         return not self.failures and not self.differences
 
     def table(self) -> str:
-        """A line a model: mean +- standard deviation over seeds, of test figures."""
+        """A line a model: mean +- standard deviation over seeds, of test figures; an arrow shows the better side."""
         metrics = [metric for metric in _all_metrics(self.figures.values()) if self._shown(metric)]
-        head = ["model", *metrics, "seeds"]
+        head = ["model", *(f"{metric} {directions.arrow(metric)}".strip() for metric in metrics), "seeds"]
         rows = [
             [model, *(str(figures.get(metric, "-")) for metric in metrics), f"{len(self._of(model))}/{len(self.seeds)}"]
             for model, figures in self.figures.items()
         ]
         failed = [f"failed: {entry.model}, seed {entry.seed}: {entry.error}" for entry in self.failures]
         notes = [f"note: {note}" for note in self.notes]
-        return "\n".join([*aligned([head, *rows]), *failed, *notes, self._verdict(), f"all figures: {self.folder}"])
+        said = [*failed, *notes, self._verdict(), f"all figures: {self.folder}"]
+        return "\n".join([*stacked([head, *rows]), *(part for line in said for part in wrapped(line))])
 
     def _shown(self, metric: str) -> bool:
         found = _K.search(metric)

@@ -21,6 +21,7 @@ from recbole_fair.jobs.job import Job
 from recbole_fair.jobs.many import Outcome
 from recbole_fair.metrics.key import MetricKey
 from recbole_fair.rundir import files
+from recbole_fair.screen import Tally, duration
 from recbole_fair.settings.config import files_of
 from recbole_fair.tune import searches as tune
 from recbole_fair.tune.planning import SearchOptions, SearchPlan, room
@@ -97,18 +98,25 @@ def _note(entry: Entry, outcome: Outcome) -> None:
 def _run(entries: Sequence[Entry], entering: Entrants, options: SearchOptions, quiet: bool) -> None:
     """Do what is missing, and note each run as it ends."""
     missing = [entry for entry in entries if entry.status == "missing"]
+    tally = Tally(len(missing))
+
+    def say(index: int, what: str) -> None:
+        if not quiet:
+            print(f"{missing[index].model}, seed {missing[index].seed}: {what} ({tally})", file=sys.stderr, flush=True)
+
+    def starts(index: int) -> None:
+        tally.starts()
+        say(index, "starts")
 
     def ends(index: int, outcome: Outcome) -> None:
         _note(missing[index], outcome)
-        if not quiet:
-            _say(missing[index])
+        tally.done += 1
+        say(index, outcome.error or f"{outcome.run_dir}, {duration(outcome.seconds or 0.0)}")
 
+    if missing and not quiet:
+        print(f"{len(missing)} of {len(entries)} runs to do, what they stand on first", file=sys.stderr, flush=True)
     jobs = [entering.job(entry.model, entry.seed) for entry in missing]
-    many.run_all(jobs, room(options, entering.config), ends)
-
-
-def _say(entry: Entry) -> None:
-    print(f"{entry.model}, seed {entry.seed}: {entry.error or entry.run_dir}", file=sys.stderr, flush=True)
+    many.run_all(jobs, room(options, entering.config), ends, starts)
 
 
 def _k(entering: Entrants) -> int | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import pyarrow as pa
@@ -21,7 +23,10 @@ from recbole_fair.convert.sources import catalogue
 from recbole_fair.convert.tables import Table, Tables, with_distinct
 from recbole_fair.errors import UsageError
 from recbole_fair.registry import load
+from recbole_fair.screen import duration
 from recbole_fair.settings import yamls
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ def convert(request: Request) -> dict[str, Any]:
         manifest.write(folder, facts)
         if source.own:
             starter.write(folder)
+        logger.info("reading back and comparing, which takes about as long as writing or a few times longer")
         readback.verify(folder, tables, files, request.drop, request.verify)
     return facts
 
@@ -75,12 +81,15 @@ def _write(folder: Path, tables: Tables, ledger: Ledger, index: Index) -> tuple[
 
 def _write_table(folder: Path, suffix: str, table: Table, ledger: Ledger, index: Index | None = None) -> AtomicFile:
     ledger.reading = suffix
-    with AtomicFile(folder / f"{folder.name}.{suffix}", table.columns) as file:
+    name, began = f"{folder.name}.{suffix}", perf_counter()
+    logger.info("writing %s", name)
+    with AtomicFile(folder / name, table.columns) as file:
         parts = table.parts(ledger)
         for part in one_ahead(parts if index is None else map(with_distinct, parts)):
             if index is not None:
                 index.add(part)
             file.write(part)
+    logger.info("wrote %s: %s rows, %s", name, f"{file.rows:,}", duration(perf_counter() - began))
     return file
 
 

@@ -77,6 +77,7 @@ def item_vectors(
     known = store.read()
     missing = known.missing(keys)
     if missing:
+        _log.info("encoding %s item texts, once: their vectors are cached", f"{len(missing):,}")
         vectors = _encoded(encoder, [texts[position] for position in missing], progress)
         known = store.add(known.union(_Rows(keys[missing], vectors)))
     return known.take(keys)

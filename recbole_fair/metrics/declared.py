@@ -16,15 +16,30 @@ from recbole_fair.metrics.metric import Metric
 
 Declaration = TypeVar("Declaration", Metric, type)
 
-# RecBole's own metrics and the value that is best of each; None: no side is better.
-HOST_BEST: dict[str, float | None] = {
-    **dict.fromkeys(("recall", "ndcg", "hit", "mrr", "precision", "map", "auc", "gauc"), inf),
-    **dict.fromkeys(("itemcoverage", "shannonentropy"), inf),
-    **dict.fromkeys(("giniindex", "averagepopularity", "rmse", "mae", "logloss"), -inf),
-    "tailpercentage": None,
+# RecBole's own metrics: the value that is best of each (None: no side is better), and what it is.
+HOST: dict[str, tuple[float | None, str]] = {
+    "recall": (inf, "share of a user's held-out items that the list holds"),
+    "ndcg": (inf, "how well the list is ordered: hits near its top count more; 1 is perfect"),
+    "hit": (inf, "share of users whose list holds at least one held-out item"),
+    "mrr": (inf, "1 / place of the first hit in the list"),
+    "precision": (inf, "share of the list that was held out"),
+    "map": (inf, "mean precision of the list down to each of its hits"),
+    "auc": (inf, "chance that a held-out item scores above another one"),
+    "gauc": (inf, "chance that a held-out item of a user scores above another one of the same user"),
+    "itemcoverage": (inf, "share of all items that are listed for somebody"),
+    "shannonentropy": (inf, "entropy of the item in a list place: high where many items are listed"),
+    "giniindex": (-inf, "how unequally often items are listed: 0 all alike, near 1 a few have all places"),
+    "averagepopularity": (-inf, "mean number of training interactions of the listed items"),
+    "rmse": (-inf, "root of the mean squared error of scores"),
+    "mae": (-inf, "mean absolute error of scores"),
+    "logloss": (-inf, "mean negative log-likelihood of the answers"),
+    "tailpercentage": (None, "share of the list that belongs to the least popular items"),
 }
 _ATTACKED = "attr_auc"  # of the probe, by attacker: attr_auc_mlp[gender]
-_CHANCE = Metric(_ATTACKED, (), over="user", best=0.5, bounds=(0.0, 1.0))
+_CHANCE = Metric(
+    _ATTACKED, (), over="user", best=0.5, bounds=(0.0, 1.0),
+    means="how well an attacker reads the attribute from user states: AUC, .5 is guessing",
+)  # fmt: skip
 
 METRICS: dict[str, Metric] = {metric.name.lower(): metric for metric in (*LIST_METRICS, *ANSWER_METRICS)}
 CLASSES: dict[str, type] = {}  # RecBole metric classes that users registered
@@ -35,7 +50,7 @@ def register(metric: Declaration) -> Declaration:
     name = metric.name if isinstance(metric, Metric) else metric.__name__
     own = isinstance(metric, Metric) and metric.answers
     former = CLASSES.get(name.lower(), METRICS.get(name.lower()))
-    if name.lower() in HOST_BEST and not own:
+    if name.lower() in HOST and not own:
         raise UsageError(f"metric {name}: RecBole has one of this name; choose another")
     if former not in (None, metric):
         raise UsageError(f"metric {name}: there is one of this name; choose another")
@@ -49,8 +64,8 @@ def register(metric: Declaration) -> Declaration:
 def mean(name: str) -> Metric:
     """A metric that is a mean over users of what each user's list is worth: RecBole's, or a registered class."""
     made: Any = CLASSES.get(name.lower())
-    best = HOST_BEST.get(name.lower()) if made is None else -inf if made.smaller else inf
-    return Metric(name, [name.lower()], best=best)
+    best, means = HOST.get(name.lower(), (None, "")) if made is None else (-inf if made.smaller else inf, "")
+    return Metric(name, [name.lower()], best=best, means=means)
 
 
 def metric_of(key: MetricKey) -> Metric | None:
@@ -59,7 +74,7 @@ def metric_of(key: MetricKey) -> Metric | None:
     metric = METRICS.get(name)
     if metric is not None and metric.answers == (key.k is None):
         return metric
-    if name in HOST_BEST or name in CLASSES:
+    if name in HOST or name in CLASSES:
         return mean(name)
     return _CHANCE if name.startswith(_ATTACKED) and name != f"{_ATTACKED}_null" else None
 

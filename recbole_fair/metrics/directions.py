@@ -71,3 +71,13 @@ def wish(key: str) -> str:
     sign = arrow(key)
     words = {"↑": "higher is better", "↓": "lower is better", "": "no better side"}
     return words[sign] if sign in words else f"best at {sign[1:]}"
+
+
+def meaning(key: str) -> str:
+    """What the figure is, in a few words; empty for one that does not say.
+
+    >>> meaning("gap_ndcg@20[gender]")
+    'best-served user group minus worst-served one, in NDCG'
+    """
+    metric = declared(key)
+    return "" if metric is None else metric.means

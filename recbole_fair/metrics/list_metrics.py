@@ -21,22 +21,31 @@ _DISPERSION: dict[str, Any] = {"formula": formulas.cv, "best": 0.0, "bounds": (0
 _DISTANCE: dict[str, Any] = {"over": "item", "best": 0.0, "bounds": (0.0, 1.0), "equal": 0.0}
 
 OF_ITEM_GROUPS = (
-    # BiFair, section 4.3.2: of the groups' utilities sd / mean, and the mean of the worst quarter
-    Metric("CV", [UTILITY], over="item", **_DISPERSION),
-    Metric("MIN", [UTILITY], formulas.minimum, "item", best=inf, bounds=(0.0, 1.0)),
-    # Zhu et al. 2020: sd / mean of P(recommended | group, relevant), and of P(recommended | group)
-    Metric("REO", ["recommended_given_relevant"], over="item", **_DISPERSION),
-    Metric("RSP", ["recommended"], over="item", **_DISPERSION),
-    # sd / mean of the groups' shares of list places, and of exposure / merit (the group's share of test items)
-    Metric("Exposure_CV", ["exposure"], over="item", **_DISPERSION),
-    Metric("Merit_CV", ["exposure", "merit"], over="item", **{**_DISPERSION, "formula": _exposure_to_merit_cv}),
-    # Sapiezynski et al. 2019: due to a group is its share of the test items, of the catalogue, or the same as to all
-    Metric("AWRF", ["discounted", "merit"], exposure.awrf, **_DISTANCE),
-    Metric("AWRF_Population", ["discounted", "population"], exposure.awrf, **_DISTANCE),
-    Metric("AWRF_Uniform", ["discounted"], exposure.awrf_uniform, **_DISTANCE),
-    # max-min fairness as in FairDiverse: what the lower half of the groups has of all exposure
-    Metric("MMF", ["exposure"], exposure.max_min_share, "item", best=inf, bounds=(0.0, 0.5)),
-)
+    # BiFair, section 4.3.2
+    Metric("CV", [UTILITY], over="item", **_DISPERSION,
+           means="how unequally the item groups are served: sd / mean of their recall"),
+    Metric("MIN", [UTILITY], formulas.minimum, "item", best=inf, bounds=(0.0, 1.0),
+           means="how the worst-served quarter of the item groups is served: mean of their recall"),
+    # Zhu et al. 2020
+    Metric("REO", ["recommended_given_relevant"], over="item", **_DISPERSION,
+           means="sd / mean over item groups of the chance that a relevant item of the group is listed"),
+    Metric("RSP", ["recommended"], over="item", **_DISPERSION,
+           means="sd / mean over item groups of the chance that an item of the group is listed, relevant or not"),
+    Metric("Exposure_CV", ["exposure"], over="item", **_DISPERSION,
+           means="sd / mean of the item groups' shares of all list places"),
+    Metric("Merit_CV", ["exposure", "merit"], over="item", **{**_DISPERSION, "formula": _exposure_to_merit_cv},
+           means="sd / mean over item groups of their share of list places over their share of test items"),
+    # Sapiezynski et al. 2019
+    Metric("AWRF", ["discounted", "merit"], exposure.awrf, **_DISTANCE,
+           means="distance of the item groups' exposure from their shares of the test items"),
+    Metric("AWRF_Population", ["discounted", "population"], exposure.awrf, **_DISTANCE,
+           means="distance of the item groups' exposure from their shares of the catalogue"),
+    Metric("AWRF_Uniform", ["discounted"], exposure.awrf_uniform, **_DISTANCE,
+           means="distance of the item groups' exposure from the same share for each"),
+    # max-min fairness as in FairDiverse
+    Metric("MMF", ["exposure"], exposure.max_min_share, "item", best=inf, bounds=(0.0, 0.5),
+           means="share of all list places that the less exposed half of the item groups has"),
+)  # fmt: skip
 
 BASES = ("Recall", "NDCG", "Hit", "MRR", "MAP", "Precision")
 _DISPARITIES: dict[str, dict[str, Any]] = {
@@ -46,8 +55,14 @@ _DISPARITIES: dict[str, dict[str, Any]] = {
     "MIN": {"formula": formulas.minimum, "best": inf, "bounds": (0.0, 1.0), "equal": nan},
 }
 
+_COMPARED = {
+    "Gap": "best-served user group minus worst-served one",
+    "Ratio": "worst-served user group over best-served one",
+    "CV": "how unequally the user groups are served: sd / mean",
+    "MIN": "the worst-served quarter of the user groups",
+}
 BETWEEN_USERS = tuple(
-    Metric(f"{prefix}_{base}", [base.lower()], over="user", **disparity)
+    Metric(f"{prefix}_{base}", [base.lower()], over="user", means=f"{_COMPARED[prefix]}, in {base}", **disparity)
     for prefix, disparity in _DISPARITIES.items()
     for base in BASES
 )

@@ -79,7 +79,7 @@ class Metric:
     `over` names whose groups are compared, "user" or "item", a number for each such grouping; empty: one number over
     everyone. `best` is the value that would be best: inf where higher is better, -inf or the lower bound where lower
     is, None where neither side is. `bounds` is where its intervals end; `equal` is its value where groups are equal,
-    if it lies on one side of that only.
+    if it lies on one side of that only. `means` says in a few words what it is, for the heads of tables.
     """
 
     name: str  # as users type it: CV, Gap_NDCG, GD
@@ -90,6 +90,7 @@ class Metric:
     bounds: tuple[float, float] = (-inf, inf)
     equal: float = nan
     answers: bool = False
+    means: str = ""
 
     @property
     def figures(self) -> tuple[Reads, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,12 @@ from recbole_fair.registry import nearest
 from recbole_fair.report.charts.chart import Chart
 from recbole_fair.report.comparable import Facts, comparable, counted_once
 from recbole_fair.report.ranking import best_row, default_metrics, filled, metrics_in, ranked
-from recbole_fair.report.rows import Row, rows_of
+from recbole_fair.report.rows import Row, by_text, rows_of
 from recbole_fair.report.runs import Run, read_runs
 from recbole_fair.report.statistics.evidence import Evidence, gather
 from recbole_fair.report.statistics.significance import Difference, compare
+
+logger = logging.getLogger(__name__)
 
 _SHOWN = 6  # rows in figures that would be unreadable with more
 
@@ -131,6 +134,7 @@ def _block(
     evidence = gather(rows, shown)
     rows = ranked([filled(row, known, evidence) for row in rows], known)
     reference = _reference(rows, shown, wanted)
+    logger.info("%s: testing against %s, drawing", facts[0], reference.label if reference else "nothing")
     tests = compare(evidence, reference, rows, shown) if reference else []
     charts = tuple(_charts(rows, reference, shown, suffix))
     return Block(facts, tuple(rows), reference, tuple(tests), tuple(_untested(rows, shown, evidence)), charts)
@@ -143,16 +147,20 @@ def _reference(rows: Sequence[Row], keys: Sequence[str], wanted: str | None) -> 
     return next(iter(_named(rows, wanted)), None)
 
 
-def _untested(rows: Iterable[Row], keys: Sequence[str], evidence: Evidence) -> Iterator[str]:
-    for key in keys:
-        if directions.best(key) is None:
-            yield f"{key}: has no better side"
+def _untested(rows: Sequence[Row], keys: Sequence[str], evidence: Evidence) -> Iterator[str]:
+    """What could not be compared: a line a reason, with the metrics and rows that it holds for."""
+    sided = [key for key in keys if directions.best(key) is not None]
+    if neutral := [key for key in keys if key not in sided]:
+        yield f"{', '.join(neutral)}: no better side"
+    if collapsed := [row.label for row in rows if row.collapsed]:
+        yield f"{', '.join(collapsed)}: collapsed"
+    lacking: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        if row.collapsed:
-            yield f"{row.label}: collapsed"
-        for key in keys:
-            if reason := evidence.reasons.get((row.label, key)):
-                yield f"{row.label}, {key}: {reason}"
+        reasons = {key: evidence.reasons[row.label, key] for key in sided if (row.label, key) in evidence.reasons}
+        for reason, metrics in by_text(reasons):
+            lacking.setdefault((reason, ", ".join(metrics)), []).append(row.label)
+    for (reason, listed), labels in lacking.items():
+        yield f"{', '.join(labels)} in {listed}: {reason}"
 
 
 def _charts(rows: Sequence[Row], reference: Row | None, keys: Sequence[str], suffix: str) -> Iterator[Chart]:

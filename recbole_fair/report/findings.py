@@ -38,7 +38,7 @@ def _fairest(block: Block, first: Row, key: str, accuracy: str) -> str:
         return f"Best in {key} too: {first.label}, {_figure(block, first, key)}."
     pair = f"{best.label}, {_figure(block, best, key)}, where {first.label} has {_figure(block, first, key)}"
     cost = f"its {accuracy} is {_share_lost(first, best, accuracy)}"
-    return f"Best in {key}: {pair}; {cost}{_answer(block, first, best, key)}."
+    return f"Best in {key}: {pair}{_answer(block, first, best, key)}; {cost}."
 
 
 def _share_lost(first: Row, best: Row, accuracy: str) -> str:
@@ -50,13 +50,13 @@ def _answer(block: Block, first: Row, best: Row, key: str) -> str:
     if block.reference is None or block.reference.label != first.label:
         return ""
     answers = [verdict(test) for test in block.tests if (test.label, test.key) == (best.label, key)]
-    return f" ({key}: {answers[0]})" if answers else ""
+    return f" ({answers[0]})" if answers else ""
 
 
 def _figure(block: Block, row: Row, key: str) -> str:
     cell, digits = row.cells[key], decimals(block.rows, key)
     ends = "" if cell.low is None or cell.high is None else f" {interval(cell.low, cell.high, digits)}"
-    return f"{key} {number(cell.value, digits)}{ends}"
+    return f"{number(cell.value, digits)}{ends}"
 
 
 def _users(row: Row, accuracy: str) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from recbole_fair.metrics.bootstrap import NOISE
@@ -63,8 +63,21 @@ class Row:
 
     def remarks(self, keys: Sequence[str]) -> list[str]:
         """What a reader of the row must know: its state, why cells are empty or to be read with care, its warnings."""
-        cells = [f"{key}: {self.cells[key].note}" for key in keys if self.finished and self.cells[key].note]
+        empty = {key: note for key in keys if self.finished and (note := self.cells[key].note)}
+        cells = [f"{', '.join(of_note)}: {note}" for note, of_note in by_text(empty)]
         return [*_state(self), *filter(None, [self.floor]), *cells, *_warnings(self)]
+
+
+def by_text(texts: Mapping[str, str]) -> list[tuple[str, list[str]]]:
+    """Each text once, with what it is said of.
+
+    >>> by_text({"a": "not measured", "b": "undefined", "c": "not measured"})
+    [('not measured', ['a', 'c']), ('undefined', ['b'])]
+    """
+    said: dict[str, list[str]] = {}
+    for name, text in texts.items():
+        said.setdefault(text, []).append(name)
+    return list(said.items())
 
 
 def _median(values: Iterable[float | None]) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,10 +12,13 @@ from recbole_fair.report.writers.latex import latex
 from recbole_fair.report.writers.markdown import markdown
 from recbole_fair.report.writers.page import page
 from recbole_fair.report.writers.sheet import sheet
-from recbole_fair.storage import read_regular, write_text
+from recbole_fair.storage import read_regular, write_bytes, write_text
+
+logger = logging.getLogger(__name__)
 
 # Stands in the head of every page that report has written.
 _SIGN, _HEAD, _PAGE_BYTES = b"script-src 'sha256-", 1000, 1 << 30
+_DRAWN = ("svg", "pdf", "png")
 
 
 def write(roots: Sequence[Path], out: Path, options: Options) -> list[Path]:
@@ -28,11 +32,16 @@ def write(roots: Sequence[Path], out: Path, options: Options) -> list[Path]:
         "results.csv": sheet(report.runs),
         "results.md": markdown(report),
         "results.tex": latex(report),
-        **{f"figures/{chart.name}.svg": f"{chart.svg}\n" for block in report.blocks for chart in block.charts},
     }
     for name, content in texts.items():
         write_text(out / name, content)
-    return [out / name for name in texts]
+    drawings = {f"figures/{chart.name}": chart.drawing for block in report.blocks for chart in block.charts}
+    logger.info("saving %d figures", len(drawings))
+    for name, drawing in drawings.items():
+        write_text(out / f"{name}.svg", f"{drawing.svg}\n")
+        for suffix in _DRAWN[1:]:
+            write_bytes(out / f"{name}.{suffix}", drawing.file(suffix))
+    return [out / name for name in (*texts, *(f"{name}.{suffix}" for name in drawings for suffix in _DRAWN))]
 
 
 def _refuse_foreign(out: Path) -> None:

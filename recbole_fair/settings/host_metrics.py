@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from recbole_fair.host import AbstractMetric, DataStruct, EvaluatorType, metric_register
 from recbole_fair.metrics import declared as declarations
-from recbole_fair.metrics.declared import HOST_BEST, mean
+from recbole_fair.metrics.declared import HOST, mean
 from recbole_fair.metrics.metric import Metric
 
 _NEEDS = {"recommended": "groups.masked"}  # what a figure needs of the collector beyond lists
@@ -27,7 +27,7 @@ class DeclaredMetric(AbstractMetric):
 
 def host_name(metric: Metric) -> str:
     """The name in RecBole's table, where AUC, Precision and Recall judge lists."""
-    return f"Yes_{metric.name}" if metric.answers and metric.name.lower() in HOST_BEST else metric.name
+    return f"Yes_{metric.name}" if metric.answers and metric.name.lower() in HOST else metric.name
 
 
 def table() -> Mapping[str, Any]:
@@ -75,4 +75,4 @@ def declared(name: str) -> Metric:
 def registered(metric: str, answers: bool) -> str:
     """The name in RecBole's table of a metric that a user named; unknown ones are refused where they are used."""
     own = declarations.METRICS.get(metric.lower())
-    return host_name(own) if answers and own is not None and metric.lower() in HOST_BEST else metric
+    return host_name(own) if answers and own is not None and metric.lower() in HOST else metric

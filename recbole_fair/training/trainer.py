@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from time import perf_counter
@@ -257,16 +257,37 @@ class FairTrainer(Trainer):
         """Go to the last resume point; False if there is none and training starts at the beginning."""
         if not self.resume_file.exists():
             return False
-        tensors, about = storage.read_sealed(self.resume_file)
-        if wrong := [key for key in self.about if about.get(key) != self.about[key]]:
-            raise UsageError(f"{self.resume_file}: of another run ({wrong[0]} differs); remove it to start again")
+        self._restore(self.resume_file, *self._stored(self.resume_file, self.about), train_data)
+        return True
+
+    def resume_other(self, neighbour: Path, train_data: Any) -> None:
+        """Go to the last resume point of a run of other `epochs`, and take over its best weights."""
+        file = neighbour / self.resume_file.name
+        expected = {key: value for key, value in self.about.items() if key != "config_hash"}
+        tensors, about = self._stored(file, expected)
+        if (epoch := int(about["epoch"]) + 1) > self.epochs:
+            raise UsageError(
+                f"epochs={self.epochs}: {neighbour} has come to epoch {epoch}; --epochs={epoch} ends it there with its"
+                " best weights so far, more go on"
+            )
+        best = self.load_best(neighbour, expected)
+        checkpoint.save_best(self.folder, self.model, self.initial_buffers, {**self.about, "epoch": best["epoch"]})
+        self._restore(file, tensors, about, train_data)
+
+    def _stored(self, file: Path, expected: Mapping[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """The content of a resume point, which must be of the run that is expected."""
+        tensors, about = storage.read_sealed(file)
+        if wrong := [key for key in expected if about.get(key) != expected[key]]:
+            raise UsageError(f"{file}: of another run ({wrong[0]} differs); remove it to start again")
+        return tensors, about
+
+    def _restore(self, file: Path, tensors: dict[str, torch.Tensor], about: dict[str, Any], train_data: Any) -> None:
         try:
             self._go_on(tensors, about, train_data)
         except UsageError:
             raise
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            raise UsageError(f"{self.resume_file}: damaged ({error}); remove it to start again") from error
-        return True
+            raise UsageError(f"{file}: damaged ({error}); remove it to start again") from error
 
     def _go_on(self, tensors: dict[str, torch.Tensor], about: dict[str, Any], train_data: Any) -> None:
         """Put back what `save_resume_point` stored."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from recbole_fair import storage
 from recbole_fair.rundir.result import finished
+from recbole_fair.screen import Tally
 from recbole_fair.tune.objectives import Objectives
 
 FILE = "tune.json"
@@ -40,9 +41,12 @@ class Trial:
 class Record:
     """The rows of a search and their file: read when a search goes on, written whenever a trial starts or ends."""
 
-    def __init__(self, folder: Path, about: Mapping[str, Any], objectives: Objectives, quiet: bool = True) -> None:
+    def __init__(
+        self, folder: Path, about: Mapping[str, Any], objectives: Objectives, quiet: bool = True, total: int = 0
+    ) -> None:
         self.folder, self.about, self.objectives, self.quiet = folder, dict(about), objectives, quiet
         self.trials: dict[int, Trial] = {}
+        self.tally = Tally(total)
 
     def remember(self, rows: list[Trial]) -> None:
         """Rows of an earlier process, until the same trials are asked for again: a second kill must not lose them."""
@@ -52,6 +56,14 @@ class Record:
         """A trial starts, or starts again on another machine."""
         self.trials[number] = Trial(number, dict(values))
         self.write()
+        self.tally.starts()
+        self._say(self.trials[number], "starts")
+
+    def has(self, number: int, values: Mapping[str, Any], **facts: Any) -> None:
+        """A trial need not start: it is finished from before, and no measure of how long the others take."""
+        self.trials[number] = Trial(number, dict(values), **facts)
+        self.tally.total -= 1
+        self.write()
 
     def ends(self, number: int, **facts: Any) -> None:
         """A trial has ended in one way or another."""
@@ -59,8 +71,13 @@ class Record:
         for key, value in facts.items():
             setattr(row, key, value)
         self.write()
+        self.tally.done += 1
+        self._say(row, self.outcome(row))
+
+    def _say(self, row: Trial, what: str) -> None:
         if not self.quiet:
-            print(f"trial {row.number}: {self.outcome(row)}  {settings(row.values)}", file=sys.stderr, flush=True)
+            line = f"trial {row.number}: {what}  {settings(row.values)} ({self.tally})"
+            print(line, file=sys.stderr, flush=True)
 
     def complete(self, trials: int) -> bool:
         """Whether every trial is known to have ended well, with all figures that are wanted, and still lies there.

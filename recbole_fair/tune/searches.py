@@ -93,7 +93,7 @@ def search(
 
 def carried_out(plan: SearchPlan, folder: Path, quiet: bool = True) -> Search:
     """Run a plan's trials, those already known first, and choose."""
-    record = Record(folder, plan.about(), plan.objectives, quiet)
+    record = Record(folder, plan.about(), plan.objectives, quiet, plan.trials)
     with rundir.held(folder / ".search.lock", f"{folder}: another process is searching here"):
         record.remember(_former(folder / FILE, plan))
         if not record.complete(plan.trials):

@@ -36,8 +36,7 @@ def _read(plan: SearchPlan, record: Record, number: int, values: dict[str, Any],
     with suppress(UsageError):
         if (result := job.finished_result()) is not None:
             seconds = record.trials[number].seconds if number in record.trials else None
-            record.starts(number, values)
-            record.ends(number, **_facts(plan, Outcome(run_dir=result.run_dir)), seconds=seconds)
+            record.has(number, values, **_facts(plan, Outcome(run_dir=result.run_dir)), seconds=seconds)
             return True
     return False
 

@@ -14,6 +14,7 @@ from planted import run_planted
 from report_planted import change, plant
 
 from recbole_fair.metrics import Metric, declared, directions, register
+from recbole_fair.metrics.declared import HOST, METRICS
 from recbole_fair.metrics.formulas import deviation
 from recbole_fair.metrics.intervals import Resampling
 from recbole_fair.report.assemble import Options, assemble
@@ -114,3 +115,11 @@ def test_what_an_interval_is_of_stands_in_the_result_and_reports_have_one_level(
     assert recomputed(folder, Resampling(0.99, 900))["ndcg@5"] == pytest.approx([low, high], abs=0.02)
     narrow = recomputed(folder, Resampling(0.5, 900))["ndcg@5"]
     assert cell.low < narrow[0] < narrow[1] < cell.high
+
+
+def test_every_metric_says_in_a_few_words_what_it_is() -> None:
+    ours = {metric.name: metric.means for metric in METRICS.values()}
+    said = [*ours.items(), *((name, means) for name, (_, means) in HOST.items())]
+    assert [name for name, means in said if not means or len(means) > 120] == []
+    assert "attacker" in directions.meaning("attr_auc_mlp[gender]")
+    assert directions.meaning("recall@20") != directions.meaning("recall")

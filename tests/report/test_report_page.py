@@ -110,7 +110,7 @@ def test_landmarks_language_and_skip_link(page: Page) -> None:
 
 
 def test_states_provenance_and_verdicts_are_told(page: Page, source: str) -> None:
-    assert "seed 1 failed: loss is nan in epoch 2" in page.texts
+    assert "Wild: seed 1 failed: loss is nan in epoch 2" in page.texts
     assert page.texts["collapsed"] == 2  # under the name and in the provenance
     for fact in ("hash-MF", "f00d", "5p117", "MF-s1", "worse"):
         assert page.texts[fact] >= 1, fact
@@ -122,6 +122,16 @@ def test_asked_metrics_are_seen_and_the_first_one_is_said_to_sort(page: Page) ->
     heads = {head["data-metric"]: head for head in page.all("th") if head.get("data-metric")}
     assert heads["recall@5"].get("aria-sort") == "descending"
     assert not [key for key, head in heads.items() if "hidden" in head]
+
+
+def test_heads_say_what_they_mean_to_a_mouse_and_a_list_says_it_to_everybody(page: Page) -> None:
+    titles = [head["title"] for head in page.all("abbr")]
+    assert titles[:2] == ["share of a user's held-out items that the list holds",
+                          "how unequally the item groups are served: sd / mean of their recall"]  # fmt: skip
+    assert page.texts["What the columns are"] == 1
+    assert len(page.all("dt")) >= len(titles)
+    for title in titles:
+        assert any(text.startswith(f"{title}; ") for text in page.texts), title
 
 
 def test_metrics_that_were_not_asked_for_wait_hidden(tree: Path) -> None:

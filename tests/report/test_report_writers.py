@@ -68,6 +68,38 @@ def test_markdown_has_the_marks_the_failures_and_the_verdicts(written: Path) -> 
     assert len(widths) == 1
 
 
+def test_markdown_folds_the_tests_and_says_first_what_they_show(written: Path) -> None:
+    text = (written / "results.md").read_text()
+    before, _, folded = text.partition("### Against BiFairMF")[2].partition("<details>")
+    assert "- Worse than BiFairMF: MF in recall@5, cv@5\\[pop\\]" in before
+    inside = folded.partition("</details>")[0]
+    assert re.match(r"\n<summary>6 tests: \d worse, \d no difference shown, 3 without a verdict</summary>\n\n", inside)
+    assert "| worse |" in inside and "| worse |" not in before
+    assert "Not tested:" in inside
+    assert text.count("<details>") == text.count("</details>") == 2
+
+
+def test_a_reason_and_a_remark_stand_once_with_all_that_they_hold_for(tmp_path: Path) -> None:
+    for name in ("MF", "Pop", "Odd"):
+        odd = {"test": {"recall@5": 0.3}} if name == "Odd" else {}
+        plant(tmp_path / name, name, warnings=["times are equal"], **odd)
+    report = assemble([tmp_path], Options(metrics=("recall@5", "cv@5[pop]", "gap_recall@5[gender]"), reference="MF"))
+    text = markdown(report)
+    assert text.count("times are equal") == 1
+    assert "- all rows: times are equal" in text
+    assert "- Odd: cv@5\\[pop\\], gap\\_recall@5\\[gender\\]: not measured" in text
+    assert "Odd in cv@5[pop], gap_recall@5[gender]: undefined or not measured" in report.blocks[0].untested
+
+
+def test_every_figure_is_there_for_print_and_for_slides(written: Path) -> None:
+    names = {path.stem for path in (written / "figures").glob("*.svg")}
+    for suffix, sign in (("pdf", b"%PDF-"), ("png", b"\x89PNG")):
+        files = list((written / "figures").glob(f"*.{suffix}"))
+        assert {path.stem for path in files} == names
+        assert all(path.read_bytes().startswith(sign) for path in files)
+    assert not any(b"/Type3" in path.read_bytes() for path in (written / "figures").glob("*.pdf"))
+
+
 def test_latex_has_the_papers_layout(written: Path) -> None:
     text = (written / "results.tex").read_text()
     for part in ("\\toprule", "\\midrule", "\\bottomrule", "\\textbf{0.", "\\underline{0.", "$\\pm$", "$\\downarrow$"):
@@ -159,7 +191,12 @@ def test_command_writes_and_names_its_files(tree: Path, tmp_path: Path, capsys: 
         == 0
     )
     assert (out / "index.html").exists()
-    assert str(out / "index.html") in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert str(out / "index.html") in shown.out
+    assert "figures, each as SVG, PDF and PNG" in shown.out
+    assert re.search(r"^reading the users of \S+ \(0 of \d done\)$", shown.err, re.M)
+    assert main(["report", str(tree), f"--out={out}", "--metrics=recall@5", "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ const sortBy = (head) => {
   say(`Sorted by ${head.textContent.trim()}, ${order}.`);
 };
 
-for (const head of document.querySelectorAll("table.sortable thead th:not(.fixed)")) {
+for (const head of document.querySelectorAll("table.sortable thead th")) {
   const button = document.createElement("button");
   button.type = "button";
   button.append(...head.childNodes);

@@ -1,10 +1,11 @@
-"""From a matplotlib figure to an SVG that is the same every time and readable on dark and light pages."""
+"""From a matplotlib figure to an SVG that is readable on dark and light pages, a PDF and a PNG: the same every time."""
 
 from __future__ import annotations
 
 import io
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -33,16 +34,36 @@ _STYLE: dict[Any, Any] = {
     **dict.fromkeys(_INKED, _INK),
 }
 _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+# As journals take them: letters as TrueType outlines, white paper under the pixels. No date, so bytes do not change.
+_AS_FILE: dict[str, dict[str, Any]] = {
+    "pdf": {"metadata": {"CreationDate": None}},
+    "png": {"metadata": {"Software": None}, "dpi": 200, "transparent": False, "facecolor": "white"},
+}
 
 
-def drawn(name: str, title: str, size: tuple[float, float], draw: Callable[[Figure], Any]) -> str:
-    """The SVG of a figure of `size` inches that `draw` fills; ids begin with its name, so several share a page."""
+@dataclass(frozen=True)
+class Drawing:
+    """A figure as it stands in the page, and the same to be saved in another format."""
+
+    svg: str
+    figure: Figure
+
+    def file(self, suffix: str) -> bytes:
+        """The content of a PDF or a PNG file of it."""
+        stream = io.BytesIO()
+        with mpl.rc_context({**_STYLE, "pdf.fonttype": 42}):
+            self.figure.savefig(stream, format=suffix, **_AS_FILE[suffix])
+        return stream.getvalue()
+
+
+def drawn(name: str, title: str, size: tuple[float, float], draw: Callable[[Figure], Any]) -> Drawing:
+    """A figure of `size` inches that `draw` fills; ids of its SVG begin with its name, so several share a page."""
     stream = io.StringIO()
     with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
         figure.savefig(stream, format="svg", metadata=_NO_METADATA)
-    return _tidied(stream.getvalue(), name, title)
+    return Drawing(_tidied(stream.getvalue(), name, title), figure)
 
 
 def _tidied(svg: str, name: str, title: str) -> str:

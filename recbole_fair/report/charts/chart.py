@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from recbole_fair.report.charts.canvas import Drawing
 
 
 @dataclass(frozen=True)
@@ -12,6 +16,6 @@ class Chart:
     name: str  # its file, without the suffix
     title: str
     alternative: str
-    svg: str
+    drawing: Drawing
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]

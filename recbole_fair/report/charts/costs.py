@@ -21,10 +21,10 @@ def costs(name: str, rows: Sequence[Row]) -> Chart | None:
     if not shown:
         return None
     title = "Seconds of training and peak memory"
-    svg = drawn(name, title, (5.6, 0.8 + 0.22 * len(shown)), lambda figure: _draw(figure, shown))
+    drawing = drawn(name, title, (5.6, 0.8 + 0.22 * len(shown)), lambda figure: _draw(figure, shown))
     table = tuple((row.label, _seconds(row), _megabytes(row)) for row in shown)
     told = f"Median over seeds of {len(shown)} rows. Longest: {max(shown, key=lambda row: row.seconds() or 0).label}."
-    return Chart(name, title, told, svg, ("row", "seconds of training", "peak memory in MB"), table)
+    return Chart(name, title, told, drawing, ("row", "seconds of training", "peak memory in MB"), table)
 
 
 def _seconds(row: Row) -> str:

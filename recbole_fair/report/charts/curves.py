@@ -21,13 +21,12 @@ _WIDTH = 5.6
 
 def validation(name: str, rows: Sequence[Row], key: str) -> Chart | None:
     """The validation figure of each row, a line a seed."""
-    lines = {row.label: _of_seeds(row, f"valid {key}") for row in rows}
-    return _chart(name, f"{key} on validation by epoch", {label: seeds for label, seeds in lines.items() if seeds})
+    return _chart(name, f"{key} on validation by epoch", {row.label: _of_seeds(row, f"valid {key}") for row in rows})
 
 
 def _of_seeds(row: Row, entry: str) -> list[Curve]:
     found = (curves(run.folder).get(entry) for run in row.finished)
-    return [curve for curve in found if curve and len(curve) > 1]
+    return [curve for curve in found if curve]
 
 
 def groups(name: str, row: Row) -> list[Chart]:
@@ -47,13 +46,15 @@ def shares(name: str, row: Row) -> Chart | None:
 
 
 def _chart(name: str, title: str, lines: Lines) -> Chart | None:
+    """The chart; None where every curve is but one epoch."""
+    lines = {label: long for label, seeds in lines.items() if (long := [curve for curve in seeds if len(curve) > 1])}
     if not lines:
         return None
     height = 2.9 + legend_height(list(lines))
-    svg = drawn(name, title, (_WIDTH, height), lambda figure: _draw(figure, lines))
+    drawing = drawn(name, title, (_WIDTH, height), lambda figure: _draw(figure, lines))
     table = tuple(_summary(label, seeds) for label, seeds in lines.items())
     told = "; ".join(f"{row[0]} from {row[2]} to {row[3]}" for row in table)
-    return Chart(name, title, f"{told}.", svg, ("line", "epochs", "first", "last", "lowest", "highest"), table)
+    return Chart(name, title, f"{told}.", drawing, ("line", "epochs", "first", "last", "lowest", "highest"), table)
 
 
 def _summary(label: str, seeds: Sequence[Curve]) -> tuple[str, ...]:

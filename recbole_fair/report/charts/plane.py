@@ -55,7 +55,7 @@ def plane(name: str, rows: Sequence[Row], x: str, y: str) -> Chart | None:
     title = f"{y} against {x}"
     joined = families(shown)
     height = 4.2 + (legend_height(list(joined)) if joined else 0)
-    svg = drawn(name, title, (5.6, height), lambda figure: _draw(figure, shown, (best, joined), x, y))
+    drawing = drawn(name, title, (5.6, height), lambda figure: _draw(figure, shown, (best, joined), x, y))
     alternative = (
         f"{len(shown)} rows by {x} ({directions.wish(x)}) and {y} ({directions.wish(y)}), with 95 % intervals over"
         f" users. Beaten by none on both (dashed line): {', '.join(row.label for row in best)}."
@@ -63,7 +63,7 @@ def plane(name: str, rows: Sequence[Row], x: str, y: str) -> Chart | None:
     table = tuple(
         (row.label, _cell(row.cells[x]), _cell(row.cells[y]), "yes" if row in best else "no") for row in shown
     )
-    return Chart(name, title, alternative, svg, ("row", x, y, "on the Pareto line"), table)
+    return Chart(name, title, alternative, drawing, ("row", x, y, "on the Pareto line"), table)
 
 
 def families(rows: Sequence[Row]) -> dict[str, dict[float, Row]]:

@@ -26,10 +26,10 @@ def utility(name: str, rows: Sequence[Row], grouping: Grouping, metric: str) -> 
         return None
     title = f"{metric} by {grouping.kind} group: {grouping.field}"
     height = 0.9 + legend_height(list(figures)) + len(names) * (0.12 + 0.09 * len(figures))
-    svg = drawn(name, title, (5.6, height), lambda figure: _draw(figure, figures, names, metric))
+    drawing = drawn(name, title, (5.6, height), lambda figure: _draw(figure, figures, names, metric))
     table = tuple((group, *(_shown(groups.get(group)) for groups in figures.values())) for group in names)
     alternative = f"With 95 % intervals over users. Lowest: {_extremes(figures, 0)}. Highest: {_extremes(figures, -1)}."
-    return Chart(name, title, alternative, svg, ("group", *figures), table)
+    return Chart(name, title, alternative, drawing, ("group", *figures), table)
 
 
 def _extremes(figures: Figures, place: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from recbole_fair.report.rows import Row
 from recbole_fair.report.runs import Run, config_of
 from recbole_fair.report.statistics.evaluated import LEVEL, Evaluated, Resampled, evaluated, resampled, shared_users
 from recbole_fair.report.users import Users, read_users
+from recbole_fair.screen import Tally
+
+logger = logging.getLogger(__name__)
 
 Interval = tuple[float | None, float | None, str]  # low, high, and "at most" or "at least" or nothing
 
@@ -34,7 +38,12 @@ def gather(rows: Iterable[Row], keys: Sequence[str]) -> Evidence:
     """Read the users of every finished run, once."""
     seeds: dict[tuple[str, str], Sequence[Evaluated]] = {}
     reasons: dict[tuple[str, str], str] = {}
-    for row in rows:
+    finished = [row for row in rows if row.finished]
+    tally = Tally(len(finished))
+    for row in finished:
+        tally.starts()
+        logger.info("reading the users of %s (%s)", row.label, tally)
+        tally.done += 1
         tables = [(run, users_of(run)) for run in row.finished]
         for key in keys:
             found = [_of_run(run, users, key) for run, users in tables]
@@ -42,6 +51,7 @@ def gather(rows: Iterable[Row], keys: Sequence[str]) -> Evidence:
                 reasons[row.label, key] = refused[0]
             elif found:
                 seeds[row.label, key] = [one for one in found if isinstance(one, Evaluated)]
+    logger.info("resampling them for intervals of %d rows and %d metrics", len(finished), len(keys))
     return Evidence(seeds, reasons, _intervals(seeds))
 
 
@@ -57,8 +67,8 @@ def _of_run(run: Run, users: Users | None, key: str) -> Evaluated | str:
     if directions.declared(key) is None:
         return "no metric of this name is declared here"
     if users is None:
-        return f"no users.csv in {run.name}"
-    return evaluated(users, key, stated) or f"the users of {run.name} do not give result.json's {key}"
+        return "no users.csv"
+    return evaluated(users, key, stated) or "the run's files do not give back what result.json states"
 
 
 def _intervals(seeds: Mapping[tuple[str, str], Sequence[Evaluated]]) -> dict[tuple[str, str], Interval]:

@@ -21,7 +21,7 @@ from recbole_fair.report.statistics.significance import Difference
 from recbole_fair.report.writers.elements import element, items, plain_table, table, text
 from recbole_fair.report.writers.escape import in_html
 from recbole_fair.report.writers.numbers import interval, number, p_value, sureness
-from recbole_fair.report.writers.wording import CAPTION, claim, seeds, verdict
+from recbole_fair.report.writers.wording import CAPTION, claim, counts, meanings, notes, seeds, verdict, verdicts
 
 
 def page(report: Report) -> str:
@@ -30,7 +30,7 @@ def page(report: Report) -> str:
     script = _asset("report.js")
     return Template(_asset("page.html")).substitute(
         title=in_html(report.title), summary=_summary(report), findings=_findings(report),
-        contents=_contents(report), caption=in_html(CAPTION),
+        contents=_contents(report), caption=in_html(CAPTION), glossary=_glossary(report.all_keys),
         controls=_controls(report), results=_results(report, anchors), sections="".join(_sections(report)),
         provenance=_provenance(report.runs, anchors), version=in_html(recbole_fair.__version__),
         style=_asset("report.css"), script=script, script_hash=_digest(script),
@@ -52,9 +52,17 @@ def _summary(report: Report) -> str:
         f" They differ in data, split or candidates: rows of the {len(report.blocks)} tables must not be compared with"
         " each other."
     )  # fmt: skip
-    return in_html(
-        f"{len(report.runs)} runs ({counted}), {sum(len(block.rows) for block in report.blocks)} rows.{mixed}"
-    )
+    judged = "; ".join(dict.fromkeys(filter(None, map(_judged, report.blocks))))
+    rows = sum(len(block.rows) for block in report.blocks)
+    return in_html(f"{judged}{'. ' if judged else ''}{len(report.runs)} runs ({counted}), {rows} rows.{mixed}")
+
+
+def _judged(block: Block) -> str:
+    """What was judged, and on whom."""
+    data = next((run.result.data for row in block.rows for run in row.finished), {})
+    sizes = [f"{data[what]:,} {what}" for what in ("users", "items", "interactions") if data.get(what) is not None]
+    models = ", ".join(dict.fromkeys(row.runs[0].result.model for row in block.rows))
+    return f"{models} on {block.dataset}, {', '.join(sizes)}" if sizes else ""
 
 
 def _findings(report: Report) -> str:
@@ -66,6 +74,16 @@ def _findings(report: Report) -> str:
         if (sentences := findings(block, report.keys))
     ]
     return _section("findings", "What was found", parts) if parts else ""
+
+
+def _glossary(keys: Iterable[str]) -> str:
+    """What the heads of the columns tell a mouse, for everybody else."""
+    pairs = "".join(text("dt", names) + text("dd", defined) for names, defined in meanings(keys))
+    return (
+        element("details", text("summary", "What the columns are") + element("dl", pairs, class_="glossary"))
+        if pairs
+        else ""
+    )
 
 
 def _states(runs: Iterable[Run]) -> list[str]:
@@ -135,8 +153,13 @@ def _section(name: str, title: str, parts: Iterable[str]) -> str:
 
 
 def _tests(block: Block, place: int) -> str:
-    shown = tests(block, place) if block.tests else ""
-    return shown + (text("p", "Not tested:") + items(block.untested) if block.untested else "")
+    """What was shown, and folded away every test and what was not tested."""
+    untested = text("p", "Not tested:") + items(block.untested) if block.untested else ""
+    if not block.tests:
+        return untested
+    every = element("details", text("summary", counts(block)) + tests(block, place) + untested)
+    against = text("h3", f"{block.dataset}: against {block.reference.label if block.reference else ''}")
+    return against + items(verdicts(block)) + every
 
 
 def _figures(block: Block, several: bool) -> str:
@@ -146,7 +169,9 @@ def _figures(block: Block, several: bool) -> str:
 
 def _drawing(chart: Chart) -> str:
     """The drawing, what it shows in words, and its numbers."""
-    plot = element("div", chart.svg, class_="plot", role="group", tabindex="0", aria_label=f"{chart.title}, drawing")
+    plot = element(
+        "div", chart.drawing.svg, class_="plot", role="group", tabindex="0", aria_label=f"{chart.title}, drawing"
+    )
     numbers = plain_table(f"{chart.name}-numbers", chart.title, chart.header, chart.rows)
     details = element("details", text("summary", "The numbers") + numbers)
     return element("figure", text("figcaption", chart.title) + plot + text("p", chart.alternative) + details)
@@ -162,17 +187,15 @@ def _provenance(runs: Sequence[Run], anchors: Mapping[str, str]) -> str:
     return provenance(runs, anchors, versions) + "".join(lists)
 
 
-_FACTS = ("strategy", "seeds", "seconds to train", "peak memory, MB", "remarks")
-
-
-_KINDS = {"strategy": "text", "remarks": "text fixed"}
+_FACTS = ("strategy", "seeds", "seconds to train", "peak memory, MB")
 
 
 def results(block: Block, report: Report, place: int, anchors: Mapping[str, str]) -> str:
     """One block's rows with every metric; those that were not asked for are hidden until chosen."""
     digits = {key: decimals(block.rows, key) for key in report.all_keys}
     rows = (_row(row, block, report, digits, anchors) for row in block.rows)
-    return table(f"results-{place}", block.described, _head(report), rows, sortable=True)
+    shown = table(f"results-{place}", block.described, _head(report), rows, sortable=True)
+    return shown + items(f"{labels}: {remark}" for labels, remark in notes(block.rows, report.keys))
 
 
 def _head(report: Report) -> Iterator[str]:
@@ -180,11 +203,12 @@ def _head(report: Report) -> Iterator[str]:
     for key in report.all_keys:
         order = "descending" if directions.best(key) == math.inf else "ascending"
         yield element(
-            "th", in_html(key) + text("small", directions.wish(key)), scope="col", data_metric=key, data_first=order,
+            "th", text("abbr", key, title=directions.meaning(key) or None) + text("small", directions.wish(key)),
+            scope="col", data_metric=key, data_first=order,
             hidden=key not in report.keys, aria_sort=order if report.keys[:1] == (key,) else None,
         )  # fmt: skip
     for name in _FACTS:
-        yield text("th", name, scope="col", class_=_KINDS.get(name))
+        yield text("th", name, scope="col", class_="text" if name == "strategy" else None)
 
 
 def _row(row: Row, block: Block, report: Report, digits: Mapping[str, int], anchors: Mapping[str, str]) -> str:
@@ -193,7 +217,7 @@ def _row(row: Row, block: Block, report: Report, digits: Mapping[str, int], anch
     link = element("a", in_html(row.label), href=f"#{anchors[row.runs[0].name]}")
     name = element("th", link + (text("small", state) if state else ""), scope="row")
     return element(
-        "tr", "".join([name, *cells, *_facts(row, report)]), data_model=row.label.lower(),
+        "tr", "".join([name, *cells, *_facts(row)]), data_model=row.label.lower(),
         data_dataset=block.dataset.lower(), data_strategy=row.strategy.lower(), class_="floor" if row.floor else None,
     )  # fmt: skip
 
@@ -208,14 +232,13 @@ def _figure(cell: Cell, key: str, digits: int, hidden: bool) -> str:
     return element("td", marked + spoken + small, data_metric=key, data_value=value, hidden=hidden)
 
 
-def _facts(row: Row, report: Report) -> Iterator[str]:
+def _facts(row: Row) -> Iterator[str]:
     yield text("td", row.strategy or "none", class_="text")
     yield element("td", in_html(seeds(row)) + text("small", ", ".join(str(run.result.seed) for run in row.runs)))
     seconds, memory = row.seconds(), row.memory()
     yield text("td", number(seconds, 1), data_value="" if seconds is None else repr(seconds))
     megabytes = None if memory is None else memory / 1e6
     yield text("td", number(megabytes, 0), data_value="" if megabytes is None else repr(megabytes))
-    yield element("td", items(row.remarks(report.keys)), class_="text remarks")
 
 
 def tests(block: Block, place: int) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from recbole_fair.metrics.directions import meaning, wish
 from recbole_fair.report.assemble import Block
-from recbole_fair.report.rows import Row
+from recbole_fair.report.rows import Row, by_text
 from recbole_fair.report.statistics.significance import FEWEST_SEEDS, Difference
 from recbole_fair.report.writers.numbers import number
 
@@ -44,6 +45,43 @@ def verdict(test: Difference) -> str:
     return told if test.verdict != "not shown" else f"{told} (would have seen {number(test.detectable)})"
 
 
+def verdicts(block: Block) -> list[str]:
+    """Which rows are better than the reference, and worse, in which metrics."""
+    label = block.reference.label if block.reference else ""
+    sentences = []
+    for answer, word in (("shown", "Better"), ("opposite", "Worse")):
+        of_row: dict[str, list[str]] = {}
+        for test in block.tests:
+            if test.verdict == answer:
+                of_row.setdefault(test.label, []).append(test.key)
+        if of_row:
+            told = "; ".join(f"{name} in {', '.join(keys)}" for name, keys in of_row.items())
+            sentences.append(f"{word} than {label}: {told}.")
+    return sentences
+
+
+def counts(block: Block) -> str:
+    """How many tests there are and how they came out."""
+    names = {**_VERDICTS, "no verdict": "without a verdict"}
+    answers = {word: sum(test.verdict == answer for test in block.tests) for answer, word in names.items()}
+    shown = ", ".join(f"{count} {word}" for word, count in answers.items() if count)
+    return f"{len(block.tests)} tests: {shown}"
+
+
 def notes(rows: Sequence[Row], keys: Sequence[str]) -> list[tuple[str, str]]:
-    """(row, remark) of every remark on what is shown."""
-    return [(row.label, remark) for row in rows for remark in row.remarks(keys)]
+    """(rows, remark) of every remark on what is shown, each remark once."""
+    said: dict[str, list[str]] = {}
+    for row in rows:
+        for remark in row.remarks(keys):
+            said.setdefault(remark, []).append(row.label)
+    return [(_all(labels, len(rows)), remark) for remark, labels in said.items()]
+
+
+def _all(labels: Sequence[str], count: int) -> str:
+    return "all rows" if len(labels) == count > 1 else ", ".join(labels)
+
+
+def meanings(keys: Iterable[str]) -> list[tuple[str, str]]:
+    """(metrics, what they are) of every metric that says so, those that are the same thing together."""
+    texts = {key: f"{meaning(key)}; {wish(key)}" for key in keys if meaning(key)}
+    return [(", ".join(of_text), text) for text, of_text in by_text(texts)]
