@@ -32,6 +32,7 @@ from recbole_fair.evaluation.ranked import KeepingEvaluator
 from recbole_fair.groups import named
 from recbole_fair.groups.membership import Groups, Values
 from recbole_fair.host import DataStruct
+from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.metrics.intervals import resampling
 from recbole_fair.metrics.judging import judge
 from recbole_fair.registry import nearest
@@ -107,11 +108,11 @@ class Tables:
         """Raw ids; place 0 is nobody."""
         return np.array(["[PAD]", *self.ids[kind].to_pylist()], dtype=str)
 
-    def item_counts(self) -> npt.NDArray[np.int64]:
-        """Training interactions of each item."""
+    def trained(self, wish: str) -> tuple[IntArray, IntArray]:
+        """Users and items of the training interactions."""
         if not self.parts:
-            raise UsageError("pop: popularity is counted in training interactions; give --interactions=FILE")
-        return np.bincount(self.parts["train"].items, minlength=len(self.ids["item"]) + 1)
+            raise UsageError(f"{wish}: is made from training interactions; give --interactions=FILE")
+        return self.parts["train"].users, self.parts["train"].items
 
     def values(self, field: str, key: str, kind: str) -> Values:
         """A field of the users or items table, by id."""
@@ -164,6 +165,7 @@ def _judge(files: Files, options: dict[str, Any], result: Result, folder: Path) 
     struct = _judged(tables, options, items, result)
     result.seconds["data"] = perf_counter() - start
     evaluator = KeepingEvaluator(options, items, users)
+    evaluator.learn(*tables.trained("metrics"), len(tables.ids["item"]) + 1)
     result.test = dict(evaluator.evaluate(struct))
     how = resampling(options)
     judged = judge(evaluator.table, evaluator.declared, how, options["min_group_users"])
