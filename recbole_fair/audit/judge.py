@@ -9,7 +9,7 @@ Ids are raw; the tables are plain text with a header, RecBole's atomic files, or
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -59,11 +59,19 @@ class Files:
     @cached_property
     def digest(self) -> str:
         """Of all that is read, and as what."""
+        return self._digest(role.name for role in fields(self))
+
+    @cached_property
+    def data(self) -> str:
+        """Of all but the lists: systems that are judged on the same data share it."""
+        return self._digest(role.name for role in fields(self) if role.name != "recommendations")
+
+    def _digest(self, roles: Iterable[str]) -> str:
         value = hashlib.sha256()
-        for role in fields(self):
-            path = getattr(self, role.name)
+        for role in roles:
+            path = getattr(self, role)
             if path is not None:
-                value.update(role.name.encode())
+                value.update(role.encode())
                 with storage.open_regular(path) as stream:
                     value.update(hashlib.file_digest(stream, "sha256").digest())
         return value.hexdigest()[:16]
@@ -276,7 +284,7 @@ def _masked(tables: Tables, users: npt.NDArray[np.int64], items: list[Groups]) -
 def _facts(tables: Tables, files: Files) -> dict[str, Any]:
     parts = {name: (pairs.users, pairs.items) for name, pairs in tables.parts.items()}
     return {
-        "fingerprint": files.digest,
+        "fingerprint": files.data,
         "split": split_digest(tables.names("user"), tables.names("item"), parts),
         "candidates": None,
         "users": len(tables.ids["user"]),

@@ -95,22 +95,22 @@ def ndkl(shown: Shown, k: int, grouping: str) -> FloatArray:
         counted = (listed > 0) & counts.any(axis=1)
         above += np.where(counted, discount * divergence(_shares(counts), catalogue), 0.0)
         below += np.where(counted, discount, 0.0)
-    return divide(above, below)
+    return _compared(shown, grouping, divide(above, below))
 
 
 def ee_d(shown: Shown, k: int, grouping: str) -> FloatArray:
     """EE-D = sum_g E_g^2, E_g the group's share of the list's exposure: how unevenly it is spread."""
-    return np.asarray((_exposure(shown, k, grouping) ** 2).sum(axis=1))
+    return _compared(shown, grouping, (_exposure(shown, k, grouping) ** 2).sum(axis=1))
 
 
 def ee_r(shown: Shown, k: int, grouping: str) -> FloatArray:
     """EE-R = sum_g E_g E*_g: how far exposure goes where it is due."""
-    return np.asarray((_exposure(shown, k, grouping) * _due(shown, k, grouping)).sum(axis=1))
+    return _compared(shown, grouping, (_exposure(shown, k, grouping) * _due(shown, k, grouping)).sum(axis=1))
 
 
 def ee_l(shown: Shown, k: int, grouping: str) -> FloatArray:
     """EE-L = sum_g (E_g - E*_g)^2 = EE-D - 2 EE-R + sum_g E*_g^2 (Diaz et al. 2020, by group)."""
-    return np.asarray(((_exposure(shown, k, grouping) - _due(shown, k, grouping)) ** 2).sum(axis=1))
+    return _compared(shown, grouping, ((_exposure(shown, k, grouping) - _due(shown, k, grouping)) ** 2).sum(axis=1))
 
 
 def _exposure(shown: Shown, k: int, grouping: str) -> FloatArray:
@@ -134,14 +134,14 @@ def _due(shown: Shown, k: int, grouping: str) -> FloatArray:
 def calibration_kl(shown: Shown, k: int, grouping: str) -> FloatArray:
     """C_KL = sum_g p_g ln(p_g / (.99 q_g + .01 p_g)), p the user's training profile, q the list (Steck 2018)."""
     had, listed = _tastes(shown, k, grouping)
-    return divergence(had, (1 - _SMOOTHING) * listed + _SMOOTHING * had)
+    return _compared(shown, grouping, divergence(had, (1 - _SMOOTHING) * listed + _SMOOTHING * had))
 
 
 def calibration_js(shown: Shown, k: int, grouping: str) -> FloatArray:
     """Jensen-Shannon divergence in bits of the same two: 0 where they are alike, 1 where they share no group."""
     had, listed = _tastes(shown, k, grouping)
     middle = (had + listed) / 2
-    return (divergence(had, middle) + divergence(listed, middle)) / (2 * np.log(2))
+    return _compared(shown, grouping, (divergence(had, middle) + divergence(listed, middle)) / (2 * np.log(2)))
 
 
 def _tastes(shown: Shown, k: int, grouping: str) -> tuple[FloatArray, FloatArray]:
@@ -149,6 +149,12 @@ def _tastes(shown: Shown, k: int, grouping: str) -> tuple[FloatArray, FloatArray
     parts = shown.parts(grouping)
     had = np.stack([shown.profile_mean(column) for column in parts.T], axis=1)
     return _shares(had), _shares(exposed(shown.lists[:, :k], parts, np.ones(k)))
+
+
+def _compared(shown: Shown, grouping: str, values: FloatArray) -> FloatArray:
+    """The values where two groups of the catalogue have items, else nan: of one group all shares are equal."""
+    several = shown.groups[grouping].membership.any(axis=0).sum() >= 2
+    return np.asarray(values if several else np.full_like(values, np.nan))
 
 
 def _shares(counts: FloatArray) -> FloatArray:
