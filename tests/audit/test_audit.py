@@ -594,8 +594,8 @@ def test_the_command_line_refuses_with_2_and_a_sentence(
 
 
 def several(folder: Path, *systems: str) -> list[str]:
-    (folder / "other.tsv").write_text((folder / "recommendations.tsv").read_text().replace("\t1\n", "\t9\n"))
     rest = [word for word in words(folder, "--topk=2", "--bootstrap=20") if not word.startswith("--recommendations")]
+    (folder / "other.tsv").write_text((folder / "recommendations.tsv").read_text().replace("\t1\n", "\t9\n"))
     return [*rest, *(word for system in systems for word in ("--recommendations", system))]
 
 
