@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +33,7 @@ from recbole_fair.evaluation.ranked import KeepingEvaluator
 from recbole_fair.groups import named
 from recbole_fair.groups.membership import Groups, Values
 from recbole_fair.host import DataStruct
+from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.metrics.intervals import resampling
 from recbole_fair.metrics.judging import judge
 from recbole_fair.registry import nearest
@@ -61,11 +62,19 @@ class Files:
     @cached_property
     def digest(self) -> str:
         """Of all that is read, and as what."""
+        return self._digest(role.name for role in fields(self))
+
+    @cached_property
+    def data(self) -> str:
+        """Of all but the lists: systems that are judged on the same data share it."""
+        return self._digest(role.name for role in fields(self) if role.name != "recommendations")
+
+    def _digest(self, roles: Iterable[str]) -> str:
         value = hashlib.sha256()
-        for role in fields(self):
-            path = getattr(self, role.name)
+        for role in roles:
+            path = getattr(self, role)
             if path is not None:
-                value.update(role.name.encode())
+                value.update(role.encode())
                 with storage.open_regular(path) as stream:
                     value.update(hashlib.file_digest(stream, "sha256").digest())
         return value.hexdigest()[:16]
@@ -110,11 +119,11 @@ class Tables:
         """Raw ids; place 0 is nobody."""
         return np.array(["[PAD]", *self.ids[kind].to_pylist()], dtype=str)
 
-    def item_counts(self) -> npt.NDArray[np.int64]:
-        """Training interactions of each item."""
+    def trained(self, wish: str) -> tuple[IntArray, IntArray]:
+        """Users and items of the training interactions."""
         if not self.parts:
-            raise UsageError("pop: popularity is counted in training interactions; give --interactions=FILE")
-        return np.bincount(self.parts["train"].items, minlength=len(self.ids["item"]) + 1)
+            raise UsageError(f"{wish}: is made from training interactions; give --interactions=FILE")
+        return self.parts["train"].users, self.parts["train"].items
 
     def values(self, field: str, key: str, kind: str) -> Values:
         """A field of the users or items table, by id."""
@@ -168,6 +177,7 @@ def _judge(files: Files, options: dict[str, Any], result: Result, folder: Path) 
     struct = _judged(tables, options, items, result)
     result.seconds["data"] = perf_counter() - start
     evaluator = KeepingEvaluator(options, items, users)
+    evaluator.learn(*tables.trained("metrics"), len(tables.ids["item"]) + 1)
     result.test = dict(evaluator.evaluate(struct))
     how = resampling(options)
     samples = f", intervals from {how.samples:,} resamplings" if how else ""
@@ -280,7 +290,7 @@ def _masked(tables: Tables, users: npt.NDArray[np.int64], items: list[Groups]) -
 def _facts(tables: Tables, files: Files) -> dict[str, Any]:
     parts = {name: (pairs.users, pairs.items) for name, pairs in tables.parts.items()}
     return {
-        "fingerprint": files.digest,
+        "fingerprint": files.data,
         "split": split_digest(tables.names("user"), tables.names("item"), parts),
         "candidates": None,
         "users": len(tables.ids["user"]),

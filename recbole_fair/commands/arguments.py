@@ -37,8 +37,11 @@ class Arguments:
             raise UsageError(f"{command}: does not take {' '.join(rest)}; `recbole-fair {command} --help`")
 
 
-def parse(argv: Sequence[str], switches: Collection[str]) -> Arguments:
-    """Split argv; values follow YAML rules, dotted keys make nested mappings."""
+def parse(argv: Sequence[str], switches: Collection[str], repeated: Collection[str] = ()) -> Arguments:
+    """Split argv; values follow YAML rules, dotted keys make nested mappings.
+
+    A `repeated` option may be given several times and is the list of its values as they were typed.
+    """
     arguments, rest = Arguments(), list(argv)
     given: set[str] = set()
     while rest:
@@ -54,6 +57,9 @@ def parse(argv: Sequence[str], switches: Collection[str]) -> Arguments:
             if not rest or rest[0].startswith("--"):
                 raise UsageError(f"--{key}: needs a value, as in --{key}=VALUE")
             text = rest.pop(0)
+        if key in repeated:
+            arguments.options.setdefault(key, []).append(text)
+            continue
         if clash := next((other for other in given if _overlap(key, other)), None):
             raise UsageError(f"--{key}: given twice (--{clash} before it); keep one")
         given.add(key)

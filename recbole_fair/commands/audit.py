@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recbole_fair.commands.arguments import Arguments
 from recbole_fair.errors import UsageError
 from recbole_fair.screen import spoken
+
+if TYPE_CHECKING:
+    from recbole_fair.rundir.result import Result
+
+_NAME, _PAGE = r"[\w][\w.+-]*", "report"
 
 _USAGE = """usage: recbole-fair audit --recommendations F --interactions F --run_dir DIR [--users F] [--items F] ...
 
@@ -19,36 +27,74 @@ result.json, users.csv and groups.csv into DIR, which report and compare read li
   --users F             user_id and any fields, for --user_groups
   --items F             item_id and any fields, for --item_groups
   --run_dir DIR         where the results go
+  --recommendations A=F --recommendations B=F ...
+                        several systems: a folder of each in DIR, and DIR/report with their differences from the first
   --system NAME         what to call the recommender (the name of the lists' file)
   --dataset NAME        what to call the data (audit)
 
 Files are tab- or comma-separated with a header, RecBole's atomic files, or parquet. Several values of a field are the
 words of a token_seq column of an atomic file, or a list in parquet. Keys:
-  --topk=10,20  --metrics=Recall,NDCG,CV,MIN  --item_groups=pop,genre  --genre_field=FIELD
-  --user_groups=gender,gender*age  --group_bins.age.young='[0,35)'  --min_group_users=5
+  --topk=10,20  --metrics=Recall,NDCG,CV,MIN  --item_groups=pop,tail3,cold,genre  --genre_field=FIELD
+  --user_groups=gender,gender*age,activity,mainstream  --group_bins.age.young='[0,35)'  --min_group_users=5
   --interval=0.95  --bootstrap=1000  --interval_method=widened"""
 
 
 def main(arguments: Arguments) -> int:
-    """Judge and print the table."""
+    """Judge and print the table; of several systems their page too."""
     if arguments.words:
         raise UsageError(f"{arguments.words[0]!r}: audit takes --key=value only")
-    found = {name: _file(arguments, name) for name in ("recommendations", "interactions", "users", "items")}
-    if missing := next((name for name in ("recommendations", "interactions") if found[name] is None), None):
-        raise UsageError(f"audit: give --{missing}=FILE; see audit --help")
+    listed = arguments.take("recommendations", [])
+    met, *sides = (_file(arguments, name) for name in ("interactions", "users", "items"))
     folder = arguments.take("run_dir")
+    for name, given in (("recommendations", listed), ("interactions", met)):
+        if not given:
+            raise UsageError(f"audit: give --{name}=FILE; see audit --help")
     if not folder:
         raise UsageError("audit: give --run_dir=DIR, where the results go")
+    systems, system = _systems(listed), arguments.take("system")
+    if len(systems) > 1 and system is not None:
+        raise UsageError("--system: several systems have their names in --recommendations NAME=FILE; leave it out")
     from recbole_fair.audit.judge import Files, audit
 
-    lists, met = found["recommendations"], found["interactions"]
-    assert lists is not None and met is not None
-    files = Files(lists, met, found["users"], found["items"])
-    system, dataset = str(arguments.take("system", lists.stem)), str(arguments.take("dataset", "audit"))
+    dataset, root = str(arguments.take("dataset", "audit")), Path(str(folder))
     with spoken("quiet" in arguments.switches):
-        judged = audit(files, Path(str(folder)), system, dataset, arguments.options)
-    print(judged.table())
+        results = [
+            audit(Files(path, met, *sides), root / name, str(system or name or path.stem), dataset, arguments.options)
+            for name, path in systems.items()
+        ]
+    print("\n\n".join(result.table() for result in results))
+    if len(results) > 1:
+        print(f"\nside by side: {_page(results, root, dataset, 'metrics' in arguments.options)}")
     return 0
+
+
+def _systems(listed: Sequence[str]) -> dict[str, Path]:
+    """The file of each system by its name; the only one's name is empty."""
+    if len(listed) == 1:
+        return {"": Path(listed[0])}
+    found: dict[str, Path] = {}
+    for given in listed:
+        name, equals, path = given.partition("=")
+        if not equals or not path or not re.fullmatch(_NAME, name) or name == _PAGE or name in found:
+            raise UsageError(
+                f"--recommendations {given}: of several systems give each as NAME=FILE, with names of letters, digits"
+                f" and -+., each once ({_PAGE} is the page's folder)"
+            )
+        found[name] = Path(path)
+    return found
+
+
+def _page(results: Sequence[Result], root: Path, dataset: str, named: bool) -> Path:
+    """The report of all systems, tested against the first; on the metrics that were named, at the largest K."""
+    from recbole_fair.metrics.key import MetricKey
+    from recbole_fair.report.assemble import Options
+    from recbole_fair.report.write import write
+
+    cutoffs = {key: MetricKey.parse(key).k or 0 for key in results[0].test}
+    metrics = tuple(key for key, k in cutoffs.items() if k == max(cutoffs.values())) if named else ()
+    names = [result.model for result in results]
+    options = Options(f"{dataset}: {', '.join(names)}", metrics, reference=names[0])
+    return write([Path(result.run_dir) for result in results], root / _PAGE, options)[0]
 
 
 def usage() -> str:

@@ -16,11 +16,12 @@ EVERYWHERE = ("debug", "help")
 
 @dataclass(frozen=True)
 class Command:
-    """A sub-command: the module of this package that holds its `main`, a line of help, and its own switches."""
+    """A sub-command: the module here that holds its `main`, a line of help, its own switches, what may be repeated."""
 
     module: str
     summary: str
     switches: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
 
     def load(self) -> Any:
         """The module itself; none is imported before its command is typed."""
@@ -38,7 +39,10 @@ COMMANDS = {
     "report": Command("report", "DIR [DIR...] --out OUT: tables, figures and a web page of finished runs", ("quiet",)),
     "recommend": Command("recommend", "RUN_DIR --users=1,2 --k=20: top items of a saved run"),
     "audit": Command(
-        "audit", "--recommendations F --interactions F --run_dir DIR: judge any system's lists", ("quiet",)
+        "audit",
+        "--recommendations F --interactions F --run_dir DIR: judge any system's lists",
+        ("quiet",),
+        ("recommendations",),
     ),
     "rerank": Command("rerank", "--recommendations F --items F --method M --out F: fairer lists out of any system's"),
     "probe": Command("probe", "RUN_DIR --sensitive_attribute=gender: what user states give away"),
@@ -66,7 +70,7 @@ def arguments_of(name: str, argv: Sequence[str]) -> Arguments:
         readers = [other for other, command in COMMANDS.items() if switch in command.switches]
         if token.startswith("--") and readers and switch not in own:
             raise UsageError(f"{name}: does not take {token}; it is a switch of {' and '.join(readers)}")
-    return parse(argv, own)
+    return parse(argv, own, COMMANDS[name].repeated)
 
 
 def find(name: str) -> Command:

@@ -105,9 +105,11 @@ class Data:
             raise UsageError(f"item_text: {config.name} needs item texts; {remedy}")
         return item_texts([self.values(field, "item_text", "item") for field in fields])
 
-    def item_counts(self) -> IntArray:
-        """Training interactions of each item."""
-        return np.bincount(self.pairs("train")[1], minlength=self.dataset.item_num)
+    def trained(self, wish: str) -> tuple[IntArray, IntArray]:
+        """User and item ids of the training interactions; before there is a split, a `wish` for them is refused."""
+        if not self.parts:
+            raise UsageError(f"{wish}: is made from the training part, which is not split off yet; name a field")
+        return self.pairs("train")
 
     def tokens(self, field: str) -> Tokens:
         """Raw ids in the order of RecBole's own."""

@@ -12,13 +12,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from recbole_fair.errors import TrainingError
+from recbole_fair.errors import TrainingError, UsageError
 from recbole_fair.groups.membership import Groups
 from recbole_fair.host import Collector, Dataset, DataStruct, Evaluator
 from recbole_fair.metrics.declared import mean
-from recbole_fair.metrics.formulas import FloatArray, IntArray
+from recbole_fair.metrics.formulas import FloatArray, IntArray, Terms
 from recbole_fair.metrics.list_table import OF_LISTS, RankingTable, by_field
-from recbole_fair.metrics.metric import Figure, Metric
+from recbole_fair.metrics.metric import Figure, Metric, OfEachUser
+from recbole_fair.metrics.shown import Shown
 from recbole_fair.settings import host_metrics
 
 _HOST_KEYS = ("rec.items", "rec.topk")
@@ -135,6 +136,7 @@ class KeepingEvaluator(Evaluator):
     def __init__(self, config: Any, item_groups: Sequence[Groups] = (), user_groups: Sequence[Groups] = ()) -> None:
         super().__init__(config)
         self.item_groups, self.groups = item_groups, by_field([*item_groups, *user_groups])
+        self._refuse_unfit()
         self.averaged = self._averaged(config)
         for name in self.averaged.keys() & self.metric_class.keys():  # read from the table, not computed twice
             self.metric_class[name] = host_metrics.class_of(mean(name))(config)
@@ -154,8 +156,18 @@ class KeepingEvaluator(Evaluator):
         """The metrics that read the table of users: ours, and RecBole's means over users."""
         return [metric.declared for metric in self.metric_class.values() if hasattr(metric, "declared")]
 
+    def _refuse_unfit(self) -> None:
+        """A metric of certain groupings would not be reported without them."""
+        for metric in self.declared:
+            if isinstance(metric, OfEachUser) and metric.fields and not metric.groupings(self):
+                raise UsageError(
+                    f"metrics: {metric.name} is of {' or '.join(metric.fields)}; name one among item_groups, which are"
+                    f" {[groups.field for groups in self.item_groups]}"
+                )
+
     def learn(self, users: IntArray, items: IntArray, item_count: int) -> None:
-        """What a metric needs of the training interactions; lists need nothing."""
+        """What a metric needs of the training interactions."""
+        self.training, self.item_count = (users, items), item_count
 
     def evaluate(self, dataobject: DataStruct) -> dict[str, float]:
         """The host's figures as plain floats; every metric of ours reads the table."""
@@ -201,9 +213,13 @@ class KeepingEvaluator(Evaluator):
         topk = list(self.config["topk"])
         found = judged.get("rec.topk").numpy()
         hit, relevant = found[:, :-1].astype(bool), found[:, -1]
+        counts = _split(judged, self.item_groups)
+        users, lists = judged.get("data.user").numpy(), judged.get("rec.items").numpy()
+        own = self._of_each_user(users, lists, counts.get("relevant", {}), relevant)
+        ratios = {key: values for key, values in own.items() if isinstance(values, Terms)}
         return RankingTable(
-            users=judged.get("data.user").numpy(),
-            lists=judged.get("rec.items").numpy(),
+            users=users,
+            lists=lists,
             scores=judged.get("rec.scores").numpy(),
             topk=topk,
             per_user={
@@ -211,13 +227,27 @@ class KeepingEvaluator(Evaluator):
                 for name, metric in self.averaged.items()
                 for values in [_by_user(metric, hit, relevant)]
                 for k in topk
-            },
+            }
+            | {key: values for key, values in own.items() if not isinstance(values, Terms)},
+            ratios=ratios,
             groups=self.groups,
             utility=self.config["group_utility"],
             utility_users=self.config["group_utility_users"],
-            stored=self._stored(OF_LISTS),
-            **_split(judged, self.item_groups),
+            stored=(*self._stored(OF_LISTS), *map(Figure, ratios)),
+            **counts,
         )
+
+    def _of_each_user(
+        self, users: IntArray, lists: IntArray, relevant: Mapping[str, IntArray], held_out: IntArray
+    ) -> dict[str, FloatArray | Terms]:
+        """The columns of metrics that are means over users, beside RecBole's."""
+        asked = [metric for metric in self.declared if isinstance(metric, OfEachUser)]
+        if not asked:
+            return {}
+        shown = Shown(users, lists, self.training, self.item_count, self.groups, relevant, held_out)
+        return {
+            key: metric.of(shown, k, grouping) for metric in asked for key, k, grouping in metric.columns(self._shape)
+        }
 
 
 def _split(judged: DataStruct, item_groups: Sequence[Groups]) -> dict[str, dict[str, Any]]:

@@ -49,13 +49,69 @@ def popularity(counts: npt.NDArray[np.int64], tokens: Sequence[str], share: floa
     >>> popularity(np.array([0, 5, 1, 9]), ["[PAD]", "a", "b", "c"], 0.4).membership[:, 0].tolist()
     [False, False, False, True]
     """
-    seen = np.flatnonzero(counts > 0)
-    head_size = max(1, int(share * len(seen) + 1e-9))  # .29 * 100 is 28.999... in binary
-    by_count = sorted(seen.tolist(), key=lambda item: (-int(counts[item]), str(tokens[item])))
+    by_count = _most_met_first(counts, tokens)
+    head_size = max(1, int(share * len(by_count) + _BINARY))
     membership = np.zeros((len(counts), 2), dtype=bool)
     membership[by_count[:head_size], 0] = True
     membership[by_count[head_size:], 1] = True
     return Groups("item", "pop", ("popular", "rest"), membership)
+
+
+_BINARY = 1e-9  # .29 * 100 is 28.999... in binary
+
+
+def _most_met_first(counts: npt.NDArray[np.int64], tokens: Sequence[str]) -> npt.NDArray[np.int64]:
+    """The items with a training interaction, ties by raw id."""
+    seen = np.flatnonzero(counts > 0).tolist()
+    return np.array(sorted(seen, key=lambda item: (-int(counts[item]), str(tokens[item]))), dtype=np.int64)
+
+
+def head_mid_tail(counts: npt.NDArray[np.int64], tokens: Sequence[str], head: float = 0.2, tail: float = 0.2) -> Groups:
+    """The fewest items with the share `head` of all training interactions, the rarest with up to `tail`, and between.
+
+    .8 and .2 are the rule of 80 and 20, under which nothing is between; an empty group is none. Ties and items that
+    training does not hold as in `popularity`.
+
+    >>> head_mid_tail(np.array([0, 2, 5, 2, 1]), ["[PAD]", "a", "b", "c", "d"], 0.5, 0.3).membership.T.tolist()
+    [[False, False, True, False, False], [False, True, False, False, False], [False, False, False, True, True]]
+    """
+    by_count = _most_met_first(counts, tokens)
+    sizes = counts[by_count]
+    total, reached = int(sizes.sum()), sizes.cumsum()
+    in_head = reached - sizes < (head - _BINARY) * total
+    in_tail = ~in_head & (total - reached + sizes <= (tail + _BINARY) * total)
+    membership = np.zeros((len(counts), 3), dtype=bool)
+    membership[by_count] = np.column_stack([in_head, ~in_head & ~in_tail, in_tail])
+    present = membership.any(axis=0)
+    names = tuple(name for name, here in zip(("head", "mid", "tail"), present, strict=True) if here)
+    return Groups("item", "tail3", names, membership[:, present])
+
+
+def cold(counts: npt.NDArray[np.int64], most: int = 0) -> Groups:
+    """Items with at most so many training interactions, and the others.
+
+    >>> cold(np.array([0, 0, 4])).membership.tolist()
+    [[False, False], [True, False], [False, True]]
+    """
+    membership = np.column_stack([counts <= most, counts > most])
+    membership[0] = False
+    return Groups("item", "cold", ("cold", "warm"), membership)
+
+
+def thirds(field: str, values: npt.NDArray[np.float64]) -> Groups:
+    """Users by terciles of a number [U]: those up to the first one, up to the second, above; nan is in none.
+
+    Users of one number stay together, so thirds may differ in size, and one may be empty.
+
+    >>> thirds("activity", np.array([np.nan, 1, 2, 2, 9])).membership.T.tolist()
+    [[False, True, True, True, False], [False, False, False, False, False], [False, False, False, False, True]]
+    """
+    membership = np.zeros((len(values), 3), dtype=bool)
+    has = np.flatnonzero(~np.isnan(values))
+    if len(has):
+        ends = np.quantile(values[has], [1 / 3, 2 / 3], method="inverted_cdf")
+        membership[has, np.searchsorted(ends, values[has])] = True
+    return Groups("user", field, ("low", "middle", "high"), membership)
 
 
 def by_value(

@@ -13,6 +13,12 @@ from recbole_fair.groups import membership
 from recbole_fair.groups.bins import binned, codes_of
 from recbole_fair.groups.membership import Groups
 
+IntArray = npt.NDArray[np.int64]
+
+# Groups that need no field: training interactions make them.
+OF_ITEMS = ("pop", "tail3", "cold")
+OF_USERS = ("activity", "mainstream")
+
 _MANY = 20  # groups of numbers, from which bins are proposed
 
 
@@ -25,22 +31,52 @@ class Catalogue(Protocol):
     def values(self, field: str, key: str, kind: str) -> membership.Values:
         """Raw values of a field of all users or items; `key` is the setting that asked for it."""
 
-    def item_counts(self) -> npt.NDArray[np.int64]:
-        """Training interactions of each item."""
+    def trained(self, wish: str) -> tuple[IntArray, IntArray]:
+        """Users and items of the training interactions; `wish` is the setting that needs them."""
 
 
 def item_groups(config: Mapping[str, Any], data: Catalogue, name: str, key: str = "item_groups") -> Groups:
-    """pop, genre (the data set's genre_field) or any item field."""
-    if name == "pop":
-        return membership.popularity(data.item_counts(), data.names("item").tolist(), float(config["popular_share"]))
+    """pop, tail3 or cold, of which training interactions decide; genre (the data's genre_field) or any item field."""
+    if name in OF_ITEMS:
+        names = data.names("item")
+        counts = np.bincount(data.trained(f"{key}={name}")[1], minlength=len(names))
+        if name == "cold":
+            return membership.cold(counts, int(config["cold_interactions"]))
+        if name == "tail3":
+            return membership.head_mid_tail(counts, names.tolist(), *_head_and_tail(config["tail_shares"]))
+        return membership.popularity(counts, names.tolist(), float(config["popular_share"]))
     field = (config["genre_field"] or name) if name == "genre" else name
     return _field_groups(config, data, "item", name, field, key)
 
 
+def _head_and_tail(shares: Any) -> tuple[float, float]:
+    numbers = [share for share in shares if isinstance(share, (int, float)) and 0 < share < 1]
+    if len(numbers) != 2 or len(shares) != 2 or sum(numbers) > 1 + 1e-9:
+        raise UsageError(
+            f"tail_shares={shares!r}: the shares of interactions that head and tail have, up to 1 together, as in"
+            " [0.2, 0.2]"
+        )
+    return float(numbers[0]), float(numbers[1])
+
+
 def user_groups(config: Mapping[str, Any], data: Catalogue, name: str, key: str = "user_groups") -> Groups:
-    """A user field, or a product of several such as gender*age."""
-    parts = [_field_groups(config, data, "user", part, part, key) for part in name.split("*")]
+    """A user field, activity or mainstream, or a product of several such as gender*age."""
+    parts = [
+        _taste(data, part, key) if part in OF_USERS else _field_groups(config, data, "user", part, part, key)
+        for part in name.split("*")
+    ]
     return parts[0] if len(parts) == 1 else membership.product(parts)
+
+
+def _taste(data: Catalogue, name: str, key: str) -> Groups:
+    """Thirds of users by their training interactions, how many (activity) or of how popular items (mainstream)."""
+    users, items = data.trained(f"{key}={name}")
+    counts = np.bincount(users, minlength=len(data.names("user"))).astype(float)
+    counts[counts == 0] = np.nan
+    if name == "activity":
+        return membership.thirds(name, counts)
+    popularity = np.bincount(items)[items]
+    return membership.thirds(name, np.bincount(users, popularity, minlength=len(counts)) / counts)
 
 
 def _field_groups(config: Mapping[str, Any], data: Catalogue, kind: str, name: str, field: str, key: str) -> Groups:

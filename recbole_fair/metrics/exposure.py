@@ -1,4 +1,4 @@
-"""What lists do to items: exposure by item group, REO and RSP, long tail, popularity, Gini, coverage.
+"""What lists do to items: exposure by item group, REO and RSP, Gini, coverage, entropy.
 
 Lists are item ids [U, K], best first, 0 (RecBole's padding) where a list is shorter; item groups are a membership
 [I, G] whose row 0 is empty. An item of several groups counts in each, so shares may add up to more than 1.
@@ -23,10 +23,19 @@ def exposure(lists: IntArray, membership: BoolArray, discount: str = "none") -> 
     """
     if discount not in ("none", "log"):
         raise UsageError(f"discount={discount!r}: none (each slot counts 1) or log (1 / log2(rank + 1))")
-    ranks = np.arange(1, lists.shape[1] + 1)
-    weight = 1 / np.log2(ranks + 1) if discount == "log" else np.ones(len(ranks))  # [K]
+    weight = log_discount(lists.shape[1]) if discount == "log" else np.ones(lists.shape[1])  # [K]
     slots = (lists > 0) @ weight  # [U]
-    return Terms(_exposed(lists, membership, weight), np.repeat(slots[:, None], membership.shape[1], axis=1))
+    return Terms(exposed(lists, membership, weight), np.repeat(slots[:, None], membership.shape[1], axis=1))
+
+
+def log_discount(k: int) -> FloatArray:
+    """1 / log2(rank + 1) of the ranks 1 to k, [K]."""
+    return np.asarray(1 / np.log2(np.arange(2, k + 2)))
+
+
+def exposed(lists: IntArray, membership: npt.NDArray[Any], weight: FloatArray) -> FloatArray:
+    """sum_k weight[k] 1(list[u, k] in g), [U, G]; one group at a time, so that no [U, K, G] of floats is held."""
+    return np.stack([column[lists] @ weight for column in membership.T], axis=1)
 
 
 def merit(relevant: npt.NDArray[Any], held_out: npt.NDArray[Any]) -> Terms:
@@ -65,7 +74,8 @@ def awrf(exposures: npt.NDArray[Any], target: npt.NDArray[Any]) -> FloatArray:
     known = ~np.isnan(exposures) & ~np.isnan(target)
     shown, due = (_shares(np.where(known, figures, 0.0)) for figures in (exposures, target))
     middle = (shown + due) / 2
-    return disparity((_divergence(shown, middle) + _divergence(due, middle)) / 2, np.where(known, exposures, np.nan))
+    bits = (divergence(shown, middle) + divergence(due, middle)) / (2 * np.log(2))
+    return disparity(bits, np.where(known, exposures, np.nan))
 
 
 def awrf_uniform(exposures: npt.NDArray[Any]) -> FloatArray:
@@ -90,9 +100,9 @@ def _shares(figures: npt.NDArray[Any]) -> FloatArray:
     return divide(figures, figures.sum(-1, keepdims=True))
 
 
-def _divergence(shares: FloatArray, others: FloatArray) -> FloatArray:
-    """sum_g p_g log2(p_g / q_g), in which a group without a share adds nothing."""
-    logs = np.log2(np.where(shares > 0, divide(shares, others), 1.0))
+def divergence(shares: FloatArray, others: FloatArray) -> FloatArray:
+    """KL(p || q) = sum_g p_g ln(p_g / q_g) in nats, in which a group without a share adds nothing."""
+    logs = np.log(np.where(shares > 0, divide(shares, others), 1.0))
     return np.asarray((shares * logs).sum(-1))
 
 
@@ -112,20 +122,7 @@ def recommended(lists: IntArray, membership: BoolArray, seen: npt.NDArray[Any]) 
     the items masked for the user (its training items).
     """
     could = membership.sum(0) - np.asarray(seen, dtype=float)
-    return Terms(_exposed(lists, membership, np.ones(lists.shape[1])), could)
-
-
-def aplt(lists: IntArray, tail: BoolArray) -> Terms:
-    """APLT = (1/|U|) sum_u |{i in L_u, i in tail}| / |L_u| (Abdollahpouri et al. 2019), terms [U]; tail [I]."""
-    return _list_mean(lists, tail)
-
-
-def average_popularity(lists: IntArray, popularity: npt.NDArray[Any]) -> Terms:
-    """ARP = (1/|U|) sum_u (1/|L_u|) sum_{i in L_u} phi(i) (Yin et al. 2012), terms [U].
-
-    popularity [I] is phi, the number of training interactions of an item.
-    """
-    return _list_mean(lists, popularity)
+    return Terms(exposed(lists, membership, np.ones(lists.shape[1])), could)
 
 
 def times_listed(lists: IntArray, item_count: int) -> FloatArray:
@@ -165,16 +162,3 @@ def entropy(counts: npt.NDArray[Any]) -> FloatArray:
     counts = np.asarray(counts, dtype=float)
     shares = divide(counts, counts.sum(-1, keepdims=True))
     return np.asarray(-(shares * np.log(np.where(shares > 0, shares, 1.0))).sum(-1))
-
-
-def _exposed(lists: IntArray, membership: BoolArray, weight: FloatArray) -> FloatArray:
-    """sum_k weight[k] 1(list[u, k] in g), [U, G]; one group at a time, so that no [U, K, G] of floats is held."""
-    return np.stack([column[lists] @ weight for column in membership.T], axis=1)
-
-
-def _list_mean(lists: IntArray, values: npt.NDArray[Any]) -> Terms:
-    """Mean over users of the mean over their list; a user with an empty list does not count."""
-    listed = lists > 0
-    length = listed.sum(1)
-    mean = divide((np.asarray(values, dtype=float)[lists] * listed).sum(1), length)
-    return Terms(np.where(length > 0, mean, 0.0), (length > 0).astype(float))

@@ -58,9 +58,10 @@ class Terms(NamedTuple):
 
 
 def user_mean(values: npt.NDArray[Any]) -> Terms:
-    """Mean of a metric over users: (1 / |U|) sum_u m_u, for values [U] or [U, C]."""
+    """Mean of a metric over users, (1 / |U|) sum_u m_u, for values [U] or [U, C]; nan marks a user without it."""
     figures = np.asarray(values, dtype=float)
-    return Terms(figures, np.ones_like(figures))
+    known = ~np.isnan(figures)
+    return Terms(np.where(known, figures, 0.0), known.astype(float))
 
 
 def group_utility_terms(hits: npt.NDArray[Any], relevant: npt.NDArray[Any], users: str = "relevant") -> Terms:

@@ -1,13 +1,13 @@
-"""Metrics of lists, each declared once: disparities between item groups, and between user groups."""
+"""Metrics of lists, each declared once: disparities between groups, and means of what each user's list is worth."""
 
 from __future__ import annotations
 
 from math import inf, nan
 from typing import Any
 
-from recbole_fair.metrics import exposure, formulas
+from recbole_fair.metrics import exposure, formulas, shown
 from recbole_fair.metrics.formulas import FloatArray
-from recbole_fair.metrics.metric import UTILITY, Metric
+from recbole_fair.metrics.metric import UTILITY, Metric, OfEachUser
 
 
 def _exposure_to_merit_cv(exposures: FloatArray, merits: FloatArray) -> FloatArray:
@@ -67,4 +67,24 @@ BETWEEN_USERS = tuple(
     for base in BASES
 )
 
-LIST_METRICS = (*OF_ITEM_GROUPS, *BETWEEN_USERS)
+_TAILS = ("pop", "tail3")  # groupings whose last group is the long tail
+_NEARER: dict[str, Any] = {"over": "item", "best": 0.0}
+
+OF_EACH_USER = (
+    # popularity of what is listed: its mean, the long tail's share and number, and the mean over that of the profile
+    OfEachUser("ARP", ["arp"], best=-inf, bounds=(0.0, inf), of=shown.arp),
+    OfEachUser("APLT", ["aplt"], over="item", bounds=(0.0, 1.0), of=shown.aplt, fields=_TAILS),
+    OfEachUser("ACLT", ["aclt"], over="item", bounds=(0.0, inf), of=shown.aclt, fields=_TAILS),
+    OfEachUser("Popularity_Lift", ["popularity_lift"], best=0.0, bounds=(-1.0, inf), of=shown.popularity_lift),
+    # Geyik et al. 2019: prefixes of the list beside the catalogue
+    OfEachUser("NDKL", ["ndkl"], bounds=(0.0, inf), of=shown.ndkl, **_NEARER),
+    # Diaz et al. 2020, by group: disparity, relevance and loss of expected exposure
+    OfEachUser("EE_D", ["ee_d"], bounds=(0.0, inf), of=shown.ee_d, **_NEARER),
+    OfEachUser("EE_R", ["ee_r"], over="item", best=inf, bounds=(0.0, inf), of=shown.ee_r),
+    OfEachUser("EE_L", ["ee_l"], bounds=(0.0, inf), of=shown.ee_l, **_NEARER),
+    # Steck 2018: the list beside what the user had in training
+    OfEachUser("Calibration_KL", ["calibration_kl"], bounds=(0.0, inf), of=shown.calibration_kl, **_NEARER),
+    OfEachUser("Calibration_JS", ["calibration_js"], bounds=(0.0, 1.0), of=shown.calibration_js, **_NEARER),
+)
+
+LIST_METRICS = (*OF_ITEM_GROUPS, *BETWEEN_USERS, *OF_EACH_USER)

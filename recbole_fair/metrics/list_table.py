@@ -60,9 +60,9 @@ class Table(Protocol):
 class RankingTable:
     """One row a judged user, in the loader's order: its list, its metrics, and its hits by item group.
 
-    `per_user` holds means-to-be ("recall@20"). For each item grouping, `hits` counts a user's hits of each group within
-    each of the T values of `topk`, `relevant` its test items, `masked` (kept if a metric needs it) the items it could
-    not be shown.
+    `per_user` holds means-to-be ("recall@20", "ndkl@20[pop]"), `ratios` figures whose users weigh unlike. For each item
+    grouping, `hits` counts a user's hits of each group within each of the T values of `topk`, `relevant` its test
+    items, `masked` (kept if a metric needs it) the items it could not be shown.
     """
 
     users: IntArray  # [U]
@@ -70,6 +70,7 @@ class RankingTable:
     scores: FloatArray  # [U, K]
     topk: Sequence[int]
     per_user: Mapping[str, FloatArray]  # [U] each
+    ratios: Mapping[str, Terms] = field(default_factory=dict)  # [U] each
     groups: Mapping[str, Groups] = field(default_factory=dict)
     hits: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)  # [U, T, G]
     relevant: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)  # [U, G]
@@ -84,22 +85,25 @@ class RankingTable:
         if (stored := Figure(figure, grouping, prompt)) in self.stored and isinstance(self.stored, Mapping):
             return self.stored[stored]
         if not grouping:
-            return user_mean(self.per_user[figure][:, None])
+            return self._of_users(figure).by_group(np.ones((len(self.users), 1)))
         groups = self.groups[grouping]
         if groups.kind == "user":
-            return user_mean(self.per_user[figure]).by_group(groups.membership[self.users])
+            return self._of_users(figure).by_group(groups.membership[self.users])
         key = MetricKey.parse(figure)
         assert key.k is not None
         return _OF_ITEMS[key.name](self, groups, key.k)
+
+    def _of_users(self, figure: str) -> Terms:
+        return self.ratios[figure] if figure in self.ratios else user_mean(self.per_user[figure])
 
     def hits_within(self, groups: Groups, k: int) -> npt.NDArray[Any]:
         """[U, G] of hits among the first k."""
         return self.hits[groups.field][:, list(self.topk).index(k)]
 
     def figures(self, kind: str) -> list[str]:
-        """The host's metrics for users; utility and exposure for item groups."""
+        """Means and ratios over users; utility and exposure for item groups."""
         if kind == "user":
-            return list(self.per_user)
+            return [*self.per_user, *self.ratios]
         return [f"{name}@{k}" for name in dict.fromkeys(("recall", self.utility, "exposure")) for k in self.topk]
 
     def judged(self, grouping: str) -> IntArray:
@@ -115,8 +119,12 @@ class RankingTable:
         return {}
 
     def notes(self) -> Iterable[str]:
-        """Nothing beside what holds for all tables."""
-        return ()
+        """Figures that some judged users do not have."""
+        lacking = {name: int(np.isnan(values).sum()) for name, values in self.per_user.items()}
+        lacking |= {name: int((terms.denominator == 0).sum()) for name, terms in self.ratios.items()}
+        for users in sorted(set(lacking.values()) - {0}):
+            names = ", ".join(name for name, count in lacking.items() if count == users)
+            yield f"{names}: undefined for {users} of {len(self.users)} judged users, who are left out of it"
 
     def _counted_in(self, grouping: str) -> BoolArray:
         groups = self.groups[grouping]

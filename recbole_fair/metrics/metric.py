@@ -7,7 +7,7 @@ intervals, paired tests, directions and RecBole's metric classes follow from it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf, nan
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from recbole_fair.groups.membership import Groups
 from recbole_fair.groups.variants import NONE, OWN, Variant
-from recbole_fair.metrics.formulas import FloatArray
+from recbole_fair.metrics.formulas import FloatArray, Terms
 from recbole_fair.metrics.key import MetricKey
 
 Formula = Callable[..., Any]
@@ -108,7 +108,11 @@ class Metric:
         """The groupings that it is reported for; the empty name where it is over everyone."""
         if not self.over:
             return [""]
-        return [field for field, groups in table.groups.items() if groups.kind == self.over]
+        return [field for field, groups in table.groups.items() if groups.kind == self.over and self.fits(field)]
+
+    def fits(self, field: str) -> bool:
+        """Whether it can be reported for a grouping of its kind."""
+        return True
 
     def measures(self, table: Any) -> Iterator[Measure]:
         """Its numbers on a table: one a grouping and cutoff, as in cv@20[pop]."""
@@ -139,6 +143,33 @@ def variants_of(prompt: str, groups: Groups | None) -> tuple[Variant, ...]:
     if prompt == GIVEN and groups is not None:
         return tuple(Variant(groups.field, name) for name in groups.names)
     return (OWN,) if prompt in (OWN_VALUES, AS_USED) else (NONE,)
+
+
+@dataclass(frozen=True)
+class OfEachUser(Metric):
+    """A mean over users of what each user's list is worth, with `over="item"` beside each grouping of items.
+
+    `of(shown, k, grouping)` answers [U] values, nan where undefined, or the Terms of a ratio. Each becomes a column of
+    users.csv and is reported by group of users too.
+    """
+
+    of: Callable[..., FloatArray | Terms] = field(kw_only=True)
+    fields: tuple[str, ...] = ()  # the only groupings that it is of, where that matters
+
+    def fits(self, field: str) -> bool:
+        """Whether it is of a grouping."""
+        return not self.fields or field in self.fields
+
+    def measures(self, table: Any) -> Iterator[Measure]:
+        """One a grouping and cutoff; each is the mean of a column of its own name."""
+        for key, _, _ in self.columns(table):
+            yield Measure(key, (Figure(key),), only, bounds=self.bounds)
+
+    def columns(self, table: Any) -> Iterator[tuple[str, int, str]]:
+        """The key, cutoff and grouping of each."""
+        for grouping in self.groupings(table):
+            for k in table.topk:
+                yield str(MetricKey(self.name, k, grouping)), k, grouping
 
 
 @dataclass(frozen=True)

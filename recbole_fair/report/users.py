@@ -30,6 +30,7 @@ StrArray = npt.NDArray[np.str_]
 _ID = "user_id"
 _PREDICTIONS = {_ID: "string", "item_id": "string", "label": "double", "variant": "string", "score": "double"}
 _PROBE = {_ID: "string", "attribute": "string", "fold": "int64", "class": "string", "score": "double"}
+_COUNTS = ("hits[", "relevant[", "above[", "below[")
 _ITEM_GROUP = re.compile(r"relevant\[(?P<field>[^:]+):(?P<group>.+)\]")
 
 
@@ -53,13 +54,16 @@ class Users:
         fields = list(dict.fromkeys(_group(name)["field"] for name in self._of("relevant")))
         names = {field: self._item_groups(field) for field in fields}
         groups |= {field: Groups("item", field, tuple(of), np.zeros((1, len(of)), bool)) for field, of in names.items()}
-        per_user = {name: values for name, values in self.figures.items() if "[" not in name and "@" in name}
+        counted = [name for name in self.figures if name.startswith(_COUNTS)]
+        per_user = {name: values for name, values in self.figures.items() if name not in counted and "@" in name}
         topk = sorted({MetricKey.parse(name).k or 0 for name in per_user} | set(self._cutoffs))
         hits = {field: [self._counts("hits", field, names[field], f"@{k}") for k in topk] for field in fields}
         nothing = np.zeros((len(self.ids), 0))
         return RankingTable(
             users=np.arange(len(self.ids)), lists=nothing.astype(int), scores=nothing, topk=topk, per_user=per_user,
             groups=groups, hits={field: np.stack(of, axis=1) for field, of in hits.items()},
+            ratios={name: Terms(above[:, 0], below[:, 0])
+                    for (name, grouping, _), (above, below) in self._stored.items() if not grouping and "@" in name},
             relevant={field: self._counts("relevant", field, names[field]) for field in fields},
             utility=self.config.get("group_utility") or "recall",
             utility_users=self.config.get("group_utility_users") or "relevant", stored=self._stored,
@@ -77,7 +81,7 @@ class Users:
             told = prompt != AGAIN and (not table.prompts or table.scores.keys() >= set(asked))
             return told and name in {*table.figures("user"), "flip"}
         if not grouping or table.groups[grouping].kind == "user":
-            return name in table.per_user
+            return name in table.figures("user")
         return MetricKey.parse(name).name not in OF_LISTS
 
     def _of(self, kind: str) -> list[str]:
@@ -191,7 +195,7 @@ def read_users(
 
 def _is_figure(name: str) -> bool:
     """Metrics and counts have a cutoff or are counts by item group or of answers; all else are names of groups."""
-    return "@" in name or name.startswith(("hits[", "relevant[", "above[", "below[")) or name in Confusion._fields
+    return "@" in name or name.startswith(_COUNTS) or name in Confusion._fields
 
 
 def _header(path: Path) -> list[str]:

@@ -13,6 +13,7 @@ from recbole_fair.metrics import directions
 from recbole_fair.metrics.bootstrap import NOISE
 from recbole_fair.metrics.judging import NO_GROUP
 from recbole_fair.metrics.key import MetricKey
+from recbole_fair.metrics.metric import OfEachUser
 from recbole_fair.rundir import before_after
 from recbole_fair.rundir.result import Result
 from recbole_fair.screen import aligned, short, visible, wrapped
@@ -49,13 +50,14 @@ def _groupings(result: Result) -> dict[str, str]:
 
 
 def _figures(result: Result, k: int | None) -> list[str]:
-    """Three blocks of figures at one K, with the better side as an arrow."""
+    """Blocks of figures at one K, with the better side as an arrow."""
     kinds = _groupings(result)
-    blocks: dict[str, list[list[str]]] = {"accuracy": [], "items": [], "users": []}
+    blocks: dict[str, list[list[str]]] = {"accuracy": [], "lists": [], "items": [], "users": []}
     for name, value in result.test.items():
         key = MetricKey.parse(name)
         if key.k in (None, k):
-            block = f"{kinds.get(key.grouping, 'user')}s" if key.grouping else "accuracy"
+            alone = "lists" if isinstance(directions.declared(name), OfEachUser) else "accuracy"
+            block = f"{kinds.get(key.grouping, 'user')}s" if key.grouping else alone
             row = [f"  {name}", directions.arrow(name), short(value), _span(result.interval.get(name))]
             blocks[block].append([*row, short(result.valid[name]) if name in result.valid else ""])
     head = ["", "", "test", _level(result), "validation" if result.valid else ""]

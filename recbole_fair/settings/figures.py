@@ -60,6 +60,7 @@ def _check_grouping(values: Mapping[str, Any], key: MetricKey, told: str) -> Non
     kind = metric.over
     given = [values[of_kind] or [] for of_kind in _GROUPINGS[kind]]
     offered = [name for names in given for name in ([names] if isinstance(names, str) else names)]
+    offered = [field for field in offered if metric.fits(field)]
     if key.grouping not in (offered if kind else [""]):
         form = f"name one of the {kind} groupings, {offered}, as in CV@20[pop]" if kind else f"{name} has no [grouping]"
         raise UsageError(f"{told}: {form}")

@@ -12,7 +12,7 @@ from recbole_fair.data.inputs import inputs_of
 from recbole_fair.data.load import Data
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
-from recbole_fair.groups.named import item_groups, names_of, sensitive_groups, user_groups
+from recbole_fair.groups.named import OF_USERS, item_groups, names_of, sensitive_groups, user_groups
 from recbole_fair.groups.pairs import PairGroups, of_pairs
 from recbole_fair.host import InputType
 from recbole_fair.settings.config import Config
@@ -43,8 +43,8 @@ def fair_group(config: Config, data: Data) -> PairGroups:
 def _part(config: Config, data: Data, name: str) -> Groups:
     """One factor of `fair_group`; a name that is no user field is an item's."""
     users = data.dataset.user_feat
-    if users is not None and name in users:
-        if config["hold_labels"]:
+    if name in OF_USERS or (users is not None and name in users):
+        if config["hold_labels"] and name not in OF_USERS:
             raise UsageError(f"hold_labels: fair_group={name!r} needs every user's label; take 0, or groups of items")
         return user_groups(config, data, name, "fair_group")
     return item_groups(config, data, name, "fair_group")

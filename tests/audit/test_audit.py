@@ -21,6 +21,8 @@ from recbole_fair import cli
 from recbole_fair.audit.judge import Files, audit
 from recbole_fair.data.identity import split_digest
 from recbole_fair.errors import UsageError
+from recbole_fair.report.statistics.evaluated import evaluated
+from recbole_fair.report.users import read_users
 from recbole_fair.rundir.result import Result
 from recbole_fair.runner import run
 
@@ -30,7 +32,8 @@ Toy = Callable[..., dict[str, Any]]
 METRICS = [
     "Recall", "NDCG", "Hit", "MRR", "MAP", "Precision", "CV", "MIN", "REO", "RSP", "Exposure_CV", "Merit_CV",
     "Gap_NDCG", "Ratio_Recall", "CV_Hit", "MIN_MRR", "ItemCoverage", "GiniIndex", "ShannonEntropy", "AveragePopularity",
-    "AWRF", "AWRF_Population", "AWRF_Uniform", "MMF",
+    "AWRF", "AWRF_Population", "AWRF_Uniform", "MMF", "ARP", "APLT", "ACLT", "Popularity_Lift", "NDKL", "EE_D", "EE_R",
+    "EE_L", "Calibration_KL", "Calibration_JS",
 ]  # fmt: skip
 GROUPS: dict[str, Any] = {"item_groups": ["pop", "genre"], "genre_field": "genre", "user_groups": ["gender"]}
 
@@ -80,6 +83,14 @@ def test_the_lists_of_a_run_have_the_figures_of_the_run(model: str, toy: Toy, to
             key: float(value) for key, value in row.items() if key not in ("user_id", "gender")
         }
         assert users[0][user]["gender"] == row["gender"]
+
+
+def test_groups_without_a_column_are_the_same_in_a_run_and_an_audit(toy: Toy, toy_root: Path, tmp_path: Path) -> None:
+    groups = {"item_groups": ["tail3", "cold"], "user_groups": ["activity", "mainstream", "activity*gender"]}
+    cuts = {"tail_shares": [0.5, 0.3], "cold_interactions": 4}
+    theirs = run(**toy("MF", metrics=METRICS, save_recommendations=True, **groups, **cuts))
+    same_figures(audit_of_run(theirs, tmp_path / "audit", toy_root / "toy", **groups, **cuts), theirs)
+    assert {row["group"] for row in theirs.group_rows} >= {"head", "mid", "tail", "cold", "warm", "low", "high*F"}
 
 
 def changed_toy(toy_root: Path, target: Path, change: Callable[[str, str], str]) -> Path:
@@ -239,6 +250,27 @@ def test_lists_of_another_system_are_judged_as_plain_loops_judge_them(shop: Shop
     for key, figures in expected.groups.items():
         for name in figures.keys() & cells[key].keys():
             assert cells[key][name] == pytest.approx(figures[name], abs=1e-9), (key, name)
+
+
+def test_what_each_list_is_worth_has_intervals_is_told_by_user_group_and_given_back(shop: Shop, tmp_path: Path) -> None:
+    names = ["Recall", "ARP", "APLT", "Popularity_Lift", "NDKL", "EE_L", "Calibration_JS"]
+    files = written(tmp_path / "in", as_atomic, shop)
+    result = audited(tmp_path / "out", files, metrics=names, topk=[5], min_group_users=1, **GROUPS)
+    of_groups = {f"{name}@5[{field}]" for name in ("ndkl", "ee_l", "calibration_js") for field in ("pop", "genre")}
+    assert result.test.keys() == {"recall@5", "arp@5", "aplt@5[pop]", "popularity_lift@5", *of_groups}
+    assert all(low <= result.test[key] <= high for key, (low, high) in result.interval.items())
+    women = next(row for row in result.group_rows if row["group"] == "F")
+    assert women["popularity_lift@5_low"] < women["popularity_lift@5"] < women["popularity_lift@5_high"]
+    assert "calibration_js@5[genre]" in women and "aplt@5[pop]" in women
+    assert any("popularity_lift@5: undefined for" in note for note in result.warnings), "a user without training"
+    users = read_users(tmp_path / "out")
+    assert users is not None and all(evaluated(users, key, value) for key, value in result.test.items())
+
+
+def test_a_metric_of_the_long_tail_needs_a_grouping_that_has_one(shop: Shop, tmp_path: Path) -> None:
+    files = written(tmp_path / "in", as_tsv, shop)
+    with pytest.raises(UsageError, match="APLT is of pop or tail3; name one among item_groups"):
+        audited(tmp_path / "out", files, metrics=["APLT"], topk=[5], item_groups=["country"])
 
 
 def test_short_lists_strangers_and_unknown_values_are_counted(shop: Shop, tmp_path: Path) -> None:
@@ -495,6 +527,8 @@ def test_wrong_settings_are_refused(keys: dict[str, Any], says: str, tmp_path: P
 def test_a_group_needs_the_table_that_holds_it(tmp_path: Path) -> None:
     files = paths_of(tmp_path)
     assert audited(tmp_path / "out", files[:2], topk=[2]).group_rows[0]["field"] == "pop"
+    made = audited(tmp_path / "made", files[:2], topk=[2], item_groups=["tail3"], user_groups=["activity"])
+    assert {row["field"] for row in made.group_rows} == {"tail3", "activity"}, "no table is needed"
     for side, key in (("users", "user_groups"), ("items", "item_groups")):
         with pytest.raises(UsageError, match=f"give --{side}=FILE"):
             audited(tmp_path / "other", files[:2], topk=[2], **{key: ["gender"]})
@@ -557,6 +591,35 @@ def test_the_command_line_refuses_with_2_and_a_sentence(
     assert cli.main(given) == 2
     error = capsys.readouterr().err
     assert says in error and "Traceback" not in error and len(error.splitlines()) == 1
+
+
+def several(folder: Path, *systems: str) -> list[str]:
+    rest = [word for word in words(folder, "--topk=2", "--bootstrap=20") if not word.startswith("--recommendations")]
+    (folder / "other.tsv").write_text((folder / "recommendations.tsv").read_text().replace("\t1\n", "\t9\n"))
+    return [*rest, *(word for system in systems for word in ("--recommendations", system))]
+
+
+def test_several_systems_share_their_data_and_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = (paths_of(tmp_path)[0].with_name(name) for name in ("recommendations.tsv", "other.tsv"))
+    more = ["--metrics=Recall,NDCG,REO,RSP,ARP", "--user_groups=gender"]
+    assert cli.main([*several(tmp_path, f"A={first}", f"B={second}"), *more]) == 0
+    assert str(tmp_path / "out" / "report" / "index.html") in capsys.readouterr().out
+    results = [Result.read(tmp_path / "out" / name) for name in "AB"]
+    assert results[0].data == results[1].data and results[0].config_hash != results[1].config_hash
+    page = (tmp_path / "out" / "report" / "index.html").read_text()
+    assert "Is the row better than A?" in page and 'id="results-2"' not in page, "comparable, so in one table"
+    tested = page[page.index('id="tests-1"') : page.index("</table>", page.index('id="tests-1"'))]
+    assert all(key in tested for key in ("recall@2", "ndcg@2", "arp@2")) and "no verdict (1 seed)" in tested
+
+
+@pytest.mark.parametrize(
+    "systems", [("A=x", "A=y"), ("x", "B=y"), ("../up=x", "B=y"), ("report=x", "B=y"), ("A=", "B=y")]
+)
+def test_several_systems_need_a_name_each(
+    systems: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(several(tmp_path, *systems)) == 2
+    assert "give each as NAME=FILE" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_the_digest_says_which_file_had_which_role(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -38,6 +39,61 @@ def test_popularity_does_not_depend_on_numbering() -> None:
     first = membership.popularity(np.array([0, 4, 4, 4]), ["[PAD]", "a", "b", "c"], 0.4)
     second = membership.popularity(np.array([0, 4, 4, 4]), ["[PAD]", "c", "b", "a"], 0.4)
     assert first.membership[1, 0] and second.membership[3, 0]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 9), min_size=2, max_size=60), st.sampled_from([(20, 20), (80, 20), (50, 10), (1, 99)]))
+def test_head_mid_and_tail_are_cut_by_interactions(counts: list[int], percent: tuple[int, int]) -> None:
+    counts[0] = 0
+    tokens = ["[PAD]", *(f"i{number:03d}" for number in range(1, len(counts)))]
+    found = membership.head_mid_tail(np.array(counts), tokens, percent[0] / 100, percent[1] / 100)
+    ordered = sorted((item for item, count in enumerate(counts) if count), key=lambda i: (-counts[i], tokens[i]))
+    head: list[int] = []
+    while ordered and 100 * sum(counts[item] for item in head) < percent[0] * sum(counts):
+        head.append(ordered.pop(0))
+    tail: list[int] = []
+    while ordered and 100 * sum(counts[item] for item in [*tail, ordered[-1]]) <= percent[1] * sum(counts):
+        tail.append(ordered.pop())
+    expected = {name: sorted(items) for name, items in (("head", head), ("mid", ordered), ("tail", tail)) if items}
+    columns = zip(found.names, found.membership.T, strict=True)
+    assert {name: np.flatnonzero(column).tolist() for name, column in columns} == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.one_of(st.none(), st.integers(0, 5)), max_size=30))
+def test_thirds_are_cut_where_a_third_of_the_users_is_reached(numbers: list[int | None]) -> None:
+    found = membership.thirds("activity", np.array([math.nan if one is None else one for one in numbers], dtype=float))
+    known = sorted(one for one in numbers if one is not None)
+    for user, one in enumerate(numbers):
+        if one is None:
+            assert not found.membership[user].any()
+            continue
+        below = sum(other < one for other in known)  # the first user of this number decides for all of them
+        group = "low" if 3 * below < len(known) else "middle" if 3 * below < 2 * len(known) else "high"
+        assert found.labels(np.array([user])).tolist() == [group]
+
+
+def test_groups_without_a_column_are_made_from_training_alone(toy: Toy) -> None:
+    keys = {"topk": [3], "eval_args": {"split": {"RS": [0.6, 0.2, 0.2]}}, "cold_interactions": 3}
+    config = Config(overrides=toy("Pop", **keys))
+    loaded = load.load(config)
+    users, items = (ids.tolist() for ids in loaded.pairs("train"))
+    met = Counter(items)
+    cold = named.item_groups(config, loaded, "cold")
+    assert cold.names == ("cold", "warm") and cold.unknown == 0
+    assert np.flatnonzero(cold.membership[:, 0]).tolist() == [
+        item for item in range(1, loaded.dataset.item_num) if met[item] <= 3
+    ]
+    activity, mainstream = (named.user_groups(config, loaded, name) for name in ("activity", "mainstream"))
+    had = {user: [met[item] for one, item in zip(users, items, strict=True) if one == user] for user in set(users)}
+    for groups, number in ((activity, len), (mainstream, lambda counts: sum(counts) / len(counts))):
+        by_group = [[number(had[user]) for user in np.flatnonzero(column)] for column in groups.membership.T]
+        assert sum(map(len, by_group)) == len(had)
+        ordered = [one for values in by_group for one in sorted(values)]
+        assert ordered == sorted(ordered) and len(set(ordered)) == sum(len(set(values)) for values in by_group)
+    assert activity.membership.any(axis=0).sum() == 2, "women had six, men eight"
+    both = named.user_groups(config, loaded, "activity*gender")
+    assert "high*F" in both.names and both.membership.sum() == (both.membership.any(axis=1)).sum()
 
 
 def test_several_values_count_in_each_or_the_first() -> None:
@@ -117,7 +173,7 @@ def test_groups_of_a_data_set(toy: Toy) -> None:
     assert users.membership.sum(0).tolist() == [19, 10, 0, 12]
     assert users.unknown == 1
     head = named.item_groups(config, loaded, "pop")
-    counts = loaded.item_counts()
+    counts = np.bincount(loaded.trained("pop")[1], minlength=loaded.dataset.item_num)
     assert counts.sum() == len(loaded.pairs("train")[0]), "training interactions only"
     assert counts[head.membership[:, 0]].min() >= counts[head.membership[:, 1]].max()
 
@@ -131,6 +187,13 @@ def test_groups_of_a_data_set(toy: Toy) -> None:
         ({"user_groups": [1]}, "is no name of a grouping"),
         ({"item_groups": [None]}, "is no name of a grouping"),
         ({"item_groups": ["genre"], "genre_field": "style"}, "no such field"),
+        ({"item_groups": ["tail3"], "tail_shares": [0.8, 0.3]}, "tail_shares=[0.8, 0.3]: the shares of"),
+        ({"item_groups": ["tail3"], "tail_shares": [0.2]}, "tail_shares=[0.2]: the shares of"),
+        ({"item_groups": ["tail3"], "tail_shares": ["few", 0.2]}, "tail_shares=['few', 0.2]: the shares of"),
+        (
+            {"user_groups": ["activity"], "eval_args": {"split": {"WS": [0.8, 0.1, 0.1]}, "order": "TO"}},
+            "not split off",
+        ),
         ({"model": "ReweightMF", "fair_group": "genre", "group_bins": {"genre": {"all": ["comic"]}}}, "1 group(s)"),
         ({"model": "ReweightMF", "item_groups": []}, "needs item groups"),
         ({"model": "ReweightEASE"}, "closed form"),

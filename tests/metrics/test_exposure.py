@@ -168,22 +168,6 @@ def test_reo_and_rsp_against_sets(case: Lists) -> None:
 
 
 @fast
-@given(CASES)
-def test_long_tail_and_popularity_against_a_loop(case: Lists) -> None:
-    tail, popularity = case.membership[:, 0], case.random.integers(0, 50, len(case.membership))
-    shares, means = [], []
-    for row in case.lists:
-        listed = [item for item in row if item]
-        if listed:
-            shares.append(sum(tail[item] for item in listed) / len(listed))
-            means.append(sum(popularity[item] for item in listed) / len(listed))
-    expected = [sum(values) / len(values) if values else math.nan for values in (shares, means)]
-    assert float(formulas.aplt(case.lists, tail).value()) == pytest.approx(expected[0], nan_ok=True)
-    found = float(formulas.average_popularity(case.lists, popularity).value())
-    assert found == pytest.approx(expected[1], nan_ok=True)
-
-
-@fast
 @given(CASES, st.randoms())
 def test_the_order_of_users_and_the_names_of_groups_do_not_matter(case: Lists, random) -> None:
     users, groups = list(range(len(case.lists))), list(range(case.membership.shape[1]))
