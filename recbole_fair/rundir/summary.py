@@ -11,7 +11,7 @@ from typing import Any
 
 from recbole_fair.metrics import directions
 from recbole_fair.metrics.bootstrap import NOISE
-from recbole_fair.metrics.judging import NO_GROUP
+from recbole_fair.metrics.judging import NO_GROUP, NOTHING_COMPARED
 from recbole_fair.metrics.key import MetricKey
 from recbole_fair.rundir import before_after
 from recbole_fair.rundir.result import Result
@@ -50,11 +50,11 @@ def _groupings(result: Result) -> dict[str, str]:
 
 def _figures(result: Result, k: int | None) -> list[str]:
     """Three blocks of figures at one K, with the better side as an arrow."""
-    kinds = _groupings(result)
+    kinds, nothing = _groupings(result), {note.removesuffix(NOTHING_COMPARED) for note in result.warnings}
     blocks: dict[str, list[list[str]]] = {"accuracy": [], "items": [], "users": []}
     for name, value in result.test.items():
         key = MetricKey.parse(name)
-        if key.k in (None, k):
+        if key.k in (None, k) and not (value is None and key.grouping in nothing):
             block = f"{kinds.get(key.grouping, 'user')}s" if key.grouping else "accuracy"
             row = [f"  {name}", directions.arrow(name), short(value), _span(result.interval.get(name))]
             blocks[block].append([*row, short(result.valid[name]) if name in result.valid else ""])

@@ -282,13 +282,14 @@ def test_where_the_data_lie_may_be_edited(run_toy: RunToy) -> None:
     open_run(folder)
 
 
-def test_a_page_that_no_report_wrote_is_left_alone(run_toy: RunToy, tmp_path: Path) -> None:
+def test_files_that_no_report_wrote_are_left_alone(run_toy: RunToy, tmp_path: Path) -> None:
     folder, out = run_toy("Pop").run_dir, tmp_path / "site"
     out.mkdir()
-    (out / "index.html").write_text("<h1>my thesis</h1>")
-    assert cli.main(["report", folder, f"--out={out}"]) == 2
-    assert (out / "index.html").read_text() == "<h1>my thesis</h1>"
-    (out / "index.html").unlink()
+    for name in ("index.html", "results.csv", "results.tex"):
+        (out / name).write_text("my thesis")
+        assert cli.main(["report", folder, f"--out={out}"]) == 2
+        assert [(path.name, path.read_text()) for path in out.iterdir()] == [(name, "my thesis")]
+        (out / name).unlink()
     assert [cli.main(["report", folder, f"--out={out}"]) for _ in range(2)] == [0, 0]
 
 
