@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from recbole_fair import cli, registry, run, storage
 from recbole_fair.errors import BusyError, UsageError
+from recbole_fair.rundir import folder as rundir
 from recbole_fair.runner import open_run
 from recbole_fair.settings import yamls
 from recbole_fair.settings.config import Config
@@ -238,8 +239,6 @@ def audit_of(folder: Path, run_dir: Path, *more: str) -> int:
 
 
 def test_two_audits_cannot_write_into_one_folder(tmp_path: Path) -> None:
-    from recbole_fair.rundir import folder as rundir
-
     assert audit_of(tmp_path, tmp_path / "out") == 0
     with rundir.locked(tmp_path / "out"), pytest.raises(BusyError):
         audit_of(tmp_path, tmp_path / "out", "--debug")
@@ -263,6 +262,39 @@ def test_an_audit_killed_at_any_write_can_be_asked_again(
     monkeypatch.undo()
     assert audit_of(tmp_path, tmp_path / "out") == 0
     assert (tmp_path / "out" / "result.json").exists()
+
+
+@pytest.mark.parametrize("removed", range(4))
+def test_a_refusal_killed_while_it_leaves_its_folder_can_be_asked_again(
+    removed: int, toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys, real, seen = toy("MF", probe="gender"), Path.unlink, []
+
+    def killed(path: Path, missing_ok: bool = False) -> None:
+        seen.append(path.name)
+        if len(seen) > removed:
+            raise KeyboardInterrupt
+        real(path, missing_ok)
+
+    def unclaim(folder: Path, real: Callable[[Path], None] = rundir.unclaim) -> None:
+        monkeypatch.setattr(Path, "unlink", killed)
+        real(folder)
+
+    monkeypatch.setattr(rundir, "unclaim", unclaim)
+    with pytest.raises(KeyboardInterrupt):
+        run(**keys)
+    monkeypatch.undo()
+    assert set(seen) <= {"run.json", "config.yaml", "run.log", ".lock"}
+    with pytest.raises(UsageError, match="a probe needs two classes"):
+        run(**keys)
+    assert not Path(keys["run_dir"]).exists()
+
+
+def test_a_resume_point_beside_a_result_is_removed(run_toy: RunToy) -> None:
+    left = Path(run_toy("MF").run_dir) / "resume.safetensors"
+    left.write_bytes(b"killed between the two")
+    assert run_toy("MF").status == "ok"
+    assert not left.exists()
 
 
 def test_an_edited_configuration_of_a_finished_run_is_noticed(run_toy: RunToy, toy: Toy) -> None:
