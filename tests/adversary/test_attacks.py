@@ -286,8 +286,8 @@ def test_a_refusal_killed_while_it_leaves_its_folder_can_be_asked_again(
     monkeypatch.undo()
     assert set(seen) <= {"run.json", "config.yaml", "run.log", ".lock"}
     with pytest.raises(UsageError, match="a probe needs two classes"):
-        run(**keys)
-    assert not Path(keys["run_dir"]).exists()
+        run(**keys, resume=True)
+    assert Path(keys["run_dir"]).exists() == (not removed), "a claim that stands is no fresh one"
 
 
 def test_a_resume_point_beside_a_result_is_removed(run_toy: RunToy) -> None:
