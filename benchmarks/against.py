@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parents[1]
-USERS, ITEMS, ROWS, LISTS, RATINGS, TIMES = 2000, 2000, 200_000, 10_000, 300_000, 5
+USERS, ITEMS, ROWS, LISTS, RATINGS, TIMES = 2000, 2000, 100_000, 5_000, 200_000, 3
 # Runs where either commit is imported: both have these modules and functions. The first of each is not counted.
 _SIDE = """
 import contextlib, io, json, sys, time

@@ -54,6 +54,7 @@ class Place(NamedTuple):
     seed: int
     tries: int
     every: int
+    scenes: list[str]
 
     def draws(self, name: str) -> Iterator[tuple[int, random.Random, Path]]:
         """For each try its number, its own random numbers and a folder that is not there yet."""
@@ -73,6 +74,8 @@ def judged(ended: Ended, where: Path, allowed: set[str]) -> str | None:
 def kills(place: Place) -> Iterator[Try]:
     """Every `every`-th change to a file, of every scene; from a first one that the seed draws."""
     for name, scene in scenes(place.data).items():
+        if place.scenes and name not in place.scenes:
+            continue
         folder = place.root / "kills" / name.replace(" ", "_")
         import_what(scene.argv, prepared(folder / "imports", scene))
         first = random.Random(f"{place.seed} {name}").randint(1, place.every)
@@ -238,6 +241,7 @@ def main() -> int:
     parser.add_argument("--classes", default=",".join(CLASSES))
     parser.add_argument("--tries", type=int, help="of each class but kills")
     parser.add_argument("--every", type=int, default=3, help="kill before every n-th change")
+    parser.add_argument("--scenes", default="", help="kill only these commands, as in audit,run resumed (all)")
     parser.add_argument("--seed", type=int, default=14)
     asked = parser.parse_args()
     for module in MODULES:
@@ -249,7 +253,9 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
             write_toy(root / "data")
-            counts = counted(name, work(Place(root, root / "data", asked.seed, asked.tries or tries, asked.every)))
+            only = list(filter(None, asked.scenes.split(",")))
+            place = Place(root, root / "data", asked.seed, asked.tries or tries, asked.every, only)
+            counts = counted(name, work(place))
         print(f"{name:<12}{counts['tries']:>7}", *(f"{counts[kind]:>15}" for kind in KINDS), flush=True)
         faults += sum(counts[kind] for kind in KINDS)
     return 1 if faults else 0
