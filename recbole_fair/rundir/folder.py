@@ -99,9 +99,14 @@ def locked(folder: Path) -> Iterator[None]:
         return
     with held(folder / ".lock", f"{folder}: another process is working on this run"):
         storage.sweep(folder)
-        if finished(folder):  # killed after its result, before it could tidy up
-            (folder / "resume.safetensors").unlink(missing_ok=True)
+        drop_resume_point(folder)
         yield
+
+
+def drop_resume_point(folder: Path) -> None:
+    """Remove the resume point of a finished run: a kill between the two leaves it beside the result."""
+    if finished(folder) and os.access(folder, os.W_OK):
+        (folder / "resume.safetensors").unlink(missing_ok=True)
 
 
 @contextmanager

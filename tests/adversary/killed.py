@@ -68,7 +68,7 @@ def scenes(data: Path) -> Mapping[str, Scene]:
              "--fair_group=genre", "--k=3", "--out=new.tsv"], (lists,),
         ),
         "blend": Scene(["blend", "run", "pop", "--weight=equal", "--run_dir=both"], (run, other), ("--resume=True",)),
-        "compare": Scene(["compare", "--models=MF,Pop", "--seeds=2", *many, "--report=page"]),
+        "compare": Scene(["compare", "--models=MF,Pop", "--seeds=2", *many]),
         "tune": Scene(["tune", "--model=MF", "--search=space.yaml", *many]),
         "convert": Scene(
             ["convert", "csv", "bought.csv", "--user=who", "--item=what", "--time=when", "--users=who.csv",

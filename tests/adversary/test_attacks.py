@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from recbole_fair import cli, registry, run, storage
 from recbole_fair.errors import BusyError, UsageError
+from recbole_fair.jobs.job import Job
 from recbole_fair.rundir import folder as rundir
 from recbole_fair.runner import open_run
 from recbole_fair.settings import yamls
@@ -294,6 +295,15 @@ def test_a_resume_point_beside_a_result_is_removed(run_toy: RunToy) -> None:
     left = Path(run_toy("MF").run_dir) / "resume.safetensors"
     left.write_bytes(b"killed between the two")
     assert run_toy("MF").status == "ok"
+    assert not left.exists()
+
+
+def test_a_search_or_comparison_removes_the_resume_point_of_a_trial_that_it_reads(toy: Toy, tmp_path: Path) -> None:
+    keys = {key: value for key, value in toy("MF").items() if key not in ("model", "dataset", "run_dir")}
+    job = Job("MF", "toy", keys=keys, root=str(tmp_path))
+    left = Path(job.run_when_free().run_dir) / "resume.safetensors"
+    left.write_bytes(b"killed between the two")
+    assert job.finished_result() is not None
     assert not left.exists()
 
 
