@@ -64,7 +64,8 @@ def import_what(argv: Sequence[str], where: Path) -> None:
     if not child:
         with suppress(BaseException):
             os.chdir(where)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            for stream in (1, 2):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
             cli.main(argv)
         names.write_text("\n".join(set(sys.modules) - ready))
         os._exit(0)
