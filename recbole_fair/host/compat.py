@@ -9,6 +9,7 @@ reading one executes it; our trainer writes and reads safetensors instead.
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable
 from functools import wraps
@@ -174,7 +175,12 @@ def silence_tensorboard() -> None:
     """Keep the host from creating `./log_tensorboard` (it has no key to switch it off)."""
     from recbole.trainer import trainer
 
-    trainer.get_tensorboard = lambda _logger: NoTensorboard()
+    trainer.get_tensorboard = _no_tensorboard
+
+
+def _no_tensorboard(log: logging.Logger) -> NoTensorboard:
+    log.info("TensorBoard is off: history.csv holds every loss and validation figure")
+    return NoTensorboard()
 
 
 def apply() -> None:

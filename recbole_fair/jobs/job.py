@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from recbole_fair.errors import BusyError, TrainingError, UsageError
+from recbole_fair.rundir.folder import drop_resume_point
 from recbole_fair.rundir.result import Result, finished
 from recbole_fair.settings import yamls
 
@@ -88,6 +89,7 @@ class Job:
     def finished_result(self) -> Result | None:
         """What a finished run of this job says."""
         folder = self.folder()
+        drop_resume_point(folder)
         return Result.read(folder) if finished(folder) else None
 
     def run_when_free(self) -> Result:

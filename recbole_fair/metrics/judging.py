@@ -14,6 +14,7 @@ from recbole_fair.metrics.list_table import Table
 from recbole_fair.metrics.metric import AS_USED, NOTHING, Figure, Measure, Metric
 
 NO_GROUP = "(none)"
+NOTHING_COMPARED = ": fewer than two groups with judged users, so there is nothing to compare"
 Row = dict[str, Any]
 
 
@@ -114,4 +115,4 @@ def _absent_groups(table: Table) -> Iterator[str]:
         if absent:
             yield f"{field}: no judged user for {', '.join(absent)}; left out"
         if len(groups.names) - len(absent) < 2:
-            yield f"{field}: fewer than two groups with judged users, so there is nothing to compare"
+            yield f"{field}{NOTHING_COMPARED}"

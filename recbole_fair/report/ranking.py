@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from recbole_fair.metrics import directions
+from recbole_fair.metrics.judging import NOTHING_COMPARED
 from recbole_fair.metrics.key import MetricKey
 from recbole_fair.report.rows import Cell, Row
 from recbole_fair.report.runs import Run
@@ -64,7 +65,9 @@ def _cell(row: Row, key: str, evidence: Evidence) -> Cell:
 def _absence(row: Row, key: str) -> str:
     if not any(key in run.result.test for run in row.finished):
         return "not measured"
-    reasons = [note for run in row.finished for note in run.result.warnings if str(note).startswith(key)]
+    figure = replace(MetricKey.parse(key), k=None)
+    words = (key, f"{figure} is undefined", f"{figure.grouping}{NOTHING_COMPARED}")
+    reasons = [note for run in row.finished for note in run.result.warnings if str(note).startswith(words)]
     return f"undefined ({reasons[0]})" if reasons else "undefined"
 
 

@@ -45,10 +45,10 @@ def write(roots: Sequence[Path], out: Path, options: Options) -> list[Path]:
 
 
 def _refuse_foreign(out: Path) -> None:
-    """A page that no report wrote is left alone."""
-    for name, sign in (("index.html", _SIGN), ("results.csv", None), ("results.md", None), ("results.tex", None)):
-        path = out / name
+    """A page that no report wrote is left alone, and so are tables and figures beside no page: it is written first."""
+    page = out / "index.html"
+    for path in (page, *(out / name for name in ("results.csv", "results.md", "results.tex", "figures"))):
         if path.is_symlink():
             raise UsageError(f"{path}: is a link; remove it, or choose another --out")
-        if sign and path.exists() and sign not in read_regular(path, _PAGE_BYTES)[:_HEAD]:
+        if path.exists() and not (page.exists() and _SIGN in read_regular(page, _PAGE_BYTES)[:_HEAD]):
             raise UsageError(f"{path}: was not written by report; choose another --out, or remove it")

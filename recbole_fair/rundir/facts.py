@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_info
 
 import recbole_fair
 from recbole_fair.data.labeled import LabeledLoader
@@ -27,7 +28,9 @@ def describe(result: Result, config: Mapping[str, Any]) -> None:
             result.versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    result.environment = {"device": str(config["device"]), "threads": torch.get_num_threads()}
+    blas = max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
+    threads = {"threads": torch.get_num_threads(), "blas_threads": blas}  # sums are rounded by their order
+    result.environment = {"device": str(config["device"]), **threads}
 
 
 def peak_memory(device: torch.device) -> int:

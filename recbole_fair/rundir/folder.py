@@ -74,11 +74,14 @@ def check_settings(folder: Path) -> None:
 
 
 def unclaim(folder: Path) -> None:
-    """Undo a fresh claim: a run that was refused before it trained leaves nothing to remove by hand."""
+    """Undo a fresh claim: a run that was refused before it trained leaves nothing to remove by hand.
+
+    The identity goes first: killed here, the folder is nobody's and may be claimed again.
+    """
     if (folder / "model.safetensors").exists() or (folder / RESULT).exists():
         return
     storage.sweep(folder)
-    for name in ("config.yaml", _IDENTITY, "run.log", ".lock"):
+    for name in (_IDENTITY, "config.yaml", "run.log", ".lock"):
         (folder / name).unlink(missing_ok=True)
     if not any(folder.iterdir()):
         folder.rmdir()
@@ -96,7 +99,14 @@ def locked(folder: Path) -> Iterator[None]:
         return
     with held(folder / ".lock", f"{folder}: another process is working on this run"):
         storage.sweep(folder)
+        drop_resume_point(folder)
         yield
+
+
+def drop_resume_point(folder: Path) -> None:
+    """Remove the resume point of a finished run: a kill between the two leaves it beside the result."""
+    if finished(folder) and os.access(folder, os.W_OK):
+        (folder / "resume.safetensors").unlink(missing_ok=True)
 
 
 @contextmanager

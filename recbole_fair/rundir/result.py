@@ -5,13 +5,15 @@ from __future__ import annotations
 import html
 import math
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recbole_fair import storage
 from recbole_fair.errors import UsageError
+from recbole_fair.metrics.judging import NOTHING_COMPARED
+from recbole_fair.metrics.key import MetricKey
 from recbole_fair.registry import load
 from recbole_fair.screen import short, visible
 
@@ -67,6 +69,10 @@ def _is_difference(value: Any) -> bool:
         and _is_text(value["metric"])
         and all(_is_number(value[word]) for word in words - {"metric"})
     )
+
+
+def _at(part: str, cutoffs: Sequence[str]) -> str:
+    return f"{part} (K = {', '.join(cutoffs)})" if cutoffs else part
 
 
 # What each entry of result.json is.
@@ -130,13 +136,22 @@ class Result:
 
     def save(self, folder: Path) -> None:
         """Write result.json; NaN and infinities become null with a warning."""
-        for where, part in (("valid ", self.valid), ("", self.test)):
+        self.warnings = list(dict.fromkeys([*self.warnings, *self._without_undefined()]))
+        storage.write_json(folder / RESULT, {_STORED.get(key, key): value for key, value in self._entries().items()})
+
+    def _without_undefined(self) -> Iterator[str]:
+        """Make undefined figures null and name each once for all K; where nothing is compared, that is said already."""
+        compared_not = {note.removesuffix(NOTHING_COMPARED) for note in self.warnings}
+        named: dict[MetricKey, dict[str, list[str]]] = {}
+        for where, part in (("test", self.test), ("validation", self.valid)):
             for name, value in part.items():
                 if value is not None and not math.isfinite(value):
-                    part[name] = None
-                    self.warnings.append(f"{where}{name} is undefined")
-        self.warnings = list(dict.fromkeys(self.warnings))
-        storage.write_json(folder / RESULT, {_STORED.get(key, key): value for key, value in self._entries().items()})
+                    part[name], key = None, MetricKey.parse(name)
+                    cutoffs = named.setdefault(replace(key, k=None), {}).setdefault(where, [])
+                    cutoffs += [str(key.k)] if key.k else []
+        for figure, places in named.items():
+            if figure.grouping not in compared_not:
+                yield f"{figure} is undefined on {' and '.join(map(_at, places, places.values()))}"
 
     def _entries(self) -> dict[str, Any]:
         return {key: value for key, value in asdict(self).items() if key != "run_dir"}

@@ -11,7 +11,7 @@ from typing import Any
 
 from recbole_fair.metrics import directions
 from recbole_fair.metrics.bootstrap import NOISE
-from recbole_fair.metrics.judging import NO_GROUP
+from recbole_fair.metrics.judging import NO_GROUP, NOTHING_COMPARED
 from recbole_fair.metrics.key import MetricKey
 from recbole_fair.metrics.metric import OfEachUser
 from recbole_fair.rundir import before_after
@@ -51,11 +51,11 @@ def _groupings(result: Result) -> dict[str, str]:
 
 def _figures(result: Result, k: int | None) -> list[str]:
     """Blocks of figures at one K, with the better side as an arrow."""
-    kinds = _groupings(result)
+    kinds, nothing = _groupings(result), {note.removesuffix(NOTHING_COMPARED) for note in result.warnings}
     blocks: dict[str, list[list[str]]] = {"accuracy": [], "lists": [], "items": [], "users": []}
     for name, value in result.test.items():
         key = MetricKey.parse(name)
-        if key.k in (None, k):
+        if key.k in (None, k) and not (value is None and key.grouping in nothing):
             alone = "lists" if isinstance(directions.declared(name), OfEachUser) else "accuracy"
             block = f"{kinds.get(key.grouping, 'user')}s" if key.grouping else alone
             row = [f"  {name}", directions.arrow(name), short(value), _span(result.interval.get(name))]

@@ -19,6 +19,8 @@ from safetensors.torch import load_file, save_file
 
 from recbole_fair import cli, registry, run, storage
 from recbole_fair.errors import BusyError, UsageError
+from recbole_fair.jobs.job import Job
+from recbole_fair.rundir import folder as rundir
 from recbole_fair.runner import open_run
 from recbole_fair.settings import yamls
 from recbole_fair.settings.config import Config
@@ -238,8 +240,6 @@ def audit_of(folder: Path, run_dir: Path, *more: str) -> int:
 
 
 def test_two_audits_cannot_write_into_one_folder(tmp_path: Path) -> None:
-    from recbole_fair.rundir import folder as rundir
-
     assert audit_of(tmp_path, tmp_path / "out") == 0
     with rundir.locked(tmp_path / "out"), pytest.raises(BusyError):
         audit_of(tmp_path, tmp_path / "out", "--debug")
@@ -265,6 +265,48 @@ def test_an_audit_killed_at_any_write_can_be_asked_again(
     assert (tmp_path / "out" / "result.json").exists()
 
 
+@pytest.mark.parametrize("removed", range(4))
+def test_a_refusal_killed_while_it_leaves_its_folder_can_be_asked_again(
+    removed: int, toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys, real, seen = toy("MF", probe="gender"), Path.unlink, []
+
+    def killed(path: Path, missing_ok: bool = False) -> None:
+        seen.append(path.name)
+        if len(seen) > removed:
+            raise KeyboardInterrupt
+        real(path, missing_ok)
+
+    def unclaim(folder: Path, real: Callable[[Path], None] = rundir.unclaim) -> None:
+        monkeypatch.setattr(Path, "unlink", killed)
+        real(folder)
+
+    monkeypatch.setattr(rundir, "unclaim", unclaim)
+    with pytest.raises(KeyboardInterrupt):
+        run(**keys)
+    monkeypatch.undo()
+    assert set(seen) <= {"run.json", "config.yaml", "run.log", ".lock"}
+    with pytest.raises(UsageError, match="a probe needs two classes"):
+        run(**keys, resume=True)
+    assert Path(keys["run_dir"]).exists() == (not removed), "a claim that stands is no fresh one"
+
+
+def test_a_resume_point_beside_a_result_is_removed(run_toy: RunToy) -> None:
+    left = Path(run_toy("MF").run_dir) / "resume.safetensors"
+    left.write_bytes(b"killed between the two")
+    assert run_toy("MF").status == "ok"
+    assert not left.exists()
+
+
+def test_a_search_or_comparison_removes_the_resume_point_of_a_trial_that_it_reads(toy: Toy, tmp_path: Path) -> None:
+    keys = {key: value for key, value in toy("MF").items() if key not in ("model", "dataset", "run_dir")}
+    job = Job("MF", "toy", keys=keys, root=str(tmp_path))
+    left = Path(job.run_when_free().run_dir) / "resume.safetensors"
+    left.write_bytes(b"killed between the two")
+    assert job.finished_result() is not None
+    assert not left.exists()
+
+
 def test_an_edited_configuration_of_a_finished_run_is_noticed(run_toy: RunToy, toy: Toy) -> None:
     folder = Path(run_toy("MF", epochs=1).run_dir)
     config = folder / "config.yaml"
@@ -282,13 +324,14 @@ def test_where_the_data_lie_may_be_edited(run_toy: RunToy) -> None:
     open_run(folder)
 
 
-def test_a_page_that_no_report_wrote_is_left_alone(run_toy: RunToy, tmp_path: Path) -> None:
+def test_files_that_no_report_wrote_are_left_alone(run_toy: RunToy, tmp_path: Path) -> None:
     folder, out = run_toy("Pop").run_dir, tmp_path / "site"
     out.mkdir()
-    (out / "index.html").write_text("<h1>my thesis</h1>")
-    assert cli.main(["report", folder, f"--out={out}"]) == 2
-    assert (out / "index.html").read_text() == "<h1>my thesis</h1>"
-    (out / "index.html").unlink()
+    for name in ("index.html", "results.csv", "results.tex"):
+        (out / name).write_text("my thesis")
+        assert cli.main(["report", folder, f"--out={out}"]) == 2
+        assert [(path.name, path.read_text()) for path in out.iterdir()] == [(name, "my thesis")]
+        (out / name).unlink()
     assert [cli.main(["report", folder, f"--out={out}"]) for _ in range(2)] == [0, 0]
 
 

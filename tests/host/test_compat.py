@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import warnings
@@ -122,11 +123,15 @@ def test_empty_sequences_load(toy_root: Path, toy: Toy, tmp_path: Path) -> None:
     assert load.load(config).values("genre", "test")[1] in ((), ("noir",))
 
 
-def test_no_tensorboard_folder_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_tensorboard_folder_is_made_and_the_log_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     from recbole.trainer import trainer
 
     monkeypatch.chdir(tmp_path)
-    writer = trainer.get_tensorboard(None)
+    with caplog.at_level("INFO"):
+        writer = trainer.get_tensorboard(logging.getLogger())
+    assert "TensorBoard is off: history.csv" in caplog.text
     writer.add_scalar("a", 1, 2)
     writer.add_hparams({}, {})
     assert not list(tmp_path.iterdir())

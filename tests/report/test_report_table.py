@@ -76,14 +76,21 @@ def test_a_failed_seed_is_told_and_the_others_count(tmp_path: Path) -> None:
     assert row.remarks(["recall@5"]) == ["seed 3 failed: no reason stated"]
 
 
-def test_undefined_is_a_dash_with_its_reason(tmp_path: Path) -> None:
-    plant(
-        tmp_path / "A", "A", test={"recall@5": 0.1, "cv@5[pop]": None}, warnings=["cv@5[pop] is undefined: one group"]
-    )
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "cv@5[pop] is undefined: one group",  # as the first versions said it
+        "cv[pop] is undefined on test (K = 5, 10)",
+        "pop: fewer than two groups with judged users, so there is nothing to compare",
+    ],
+)
+def test_undefined_is_a_dash_with_its_reason(reason: str, tmp_path: Path) -> None:
+    others = ["recall[pop] is undefined on test (K = 5)", "pop: no judged user for rare; left out"]
+    plant(tmp_path / "A", "A", test={"recall@5": 0.1, "cv@5[pop]": None}, warnings=[*others, reason])
     plant(tmp_path / "B", "B")
     plant(tmp_path / "C", "C", test={"recall@5": 0.1})
     report = only(tmp_path, "recall@5", "cv@5[pop]")
-    assert row_of(report, "A").cells["cv@5[pop]"].note == "undefined (cv@5[pop] is undefined: one group)"
+    assert row_of(report, "A").cells["cv@5[pop]"].note == f"undefined ({reason})"
     assert row_of(report, "C").cells["cv@5[pop]"].note == "not measured"
 
 
