@@ -286,9 +286,7 @@ def holm(p: npt.ArrayLike) -> FloatArray:
     return adjusted
 
 
-def detectable(
-    error: npt.ArrayLike, level: float = 0.95, power: float = 0.8, freedom: float = math.inf
-) -> FloatArray:
+def detectable(error: npt.ArrayLike, level: float = 0.95, power: float = 0.8, freedom: float = math.inf) -> FloatArray:
     """The smallest true difference that a two-sided t-test at `level` would show with probability `power`.
 
     d * standard error, where a t of non-centrality d exceeds t_(1 + level)/2 with that probability; for a mean the
