@@ -2,8 +2,8 @@
 
 Shown: the paired 95 % interval over users and seeds excludes 0 on the better side, and Holm's p over all tests of the
 table is at most .05. Opposite: the same on the other side. Else not shown, with the smallest difference that the test
-would have found in four of five cases even if Holm had put it first, at .05 / number of tests. The seed is the larger noise, so with fewer than three seeds on either side
-there is an interval over users and no verdict.
+would have found in four of five cases even if Holm had put it first, at .05 / number of tests. The seed is the larger
+noise, so with fewer than three seeds on either side there is an interval over users and no verdict.
 """
 
 from __future__ import annotations
