@@ -92,9 +92,10 @@ def read_json(path: Path) -> dict[str, Any]:
 # --- writing
 
 
-def default_cache() -> Path:
-    """The user's cache folder, by the XDG rule."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recbole_fair"
+def cache_folder(named: str | None = None) -> Path:
+    """Where item vectors and models are kept: as `cache_dir` names it (`~` is the home), else by the XDG rule."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recbole_fair"
+    return Path(named).expanduser() if named else default
 
 
 @contextmanager

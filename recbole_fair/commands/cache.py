@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from recbole_fair.commands.arguments import Arguments
 
 
 def main(arguments: Arguments) -> int:
     """List the cached vectors, or remove them with --clear."""
     from recbole_fair.encoding import cache
-    from recbole_fair.storage import default_cache
+    from recbole_fair.storage import cache_folder
 
-    folder = Path(arguments.take("cache_dir") or default_cache())
+    folder = cache_folder(arguments.take("cache_dir"))
     arguments.refuse_rest("cache")
     if "clear" in arguments.switches:
         print(f"{folder}: {cache.clear(folder) / 1e6:.1f} MB removed")

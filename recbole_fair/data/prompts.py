@@ -52,23 +52,32 @@ class Timelines:
         return slice(int(self.starts[user]), int(self.starts[user + 1]))
 
     def before(self, user: int, row: int) -> IntArray:
-        """The rows of a user strictly before `row`."""
-        return np.arange(int(self.starts[user]), row)
+        """The rows of a user strictly before `row` and of no later part; of windows all that are before it.
 
-    def row_of(self, user: int, item: int) -> int:
-        """The latest interaction of a user with an item; the end of the timeline where there is none."""
-        rows = self.rows(user)
-        places = np.flatnonzero(self.items[rows] == item)
-        return rows.start + int(places[-1]) if len(places) else rows.stop
-
-    def known_before(self, user: int, phase: str, first_judged: int) -> IntArray:
-        """Rows that may stand in the history of a judged pair: those of earlier parts, as for every other model.
-
-        A user who is new (split by users) has none there: then those before the first of the user's judged rows.
+        Where the split goes by time no earlier row is of a later part; in a random order (`RO`) many are.
         """
-        rows = np.arange(*self.rows(user).indices(len(self.items)))
-        earlier = rows[self.phases[rows] < PHASES.index(phase)]
-        return earlier if len(earlier) else rows[rows < first_judged]
+        rows = np.arange(int(self.starts[user]), row)
+        if self.targets is not None or row == self.rows(user).stop:
+            return rows
+        return rows[self.phases[rows] <= self.phases[row]]
+
+    def judged_row(self, user: int, items: Sequence[int]) -> int:
+        """The user's first interaction with one of these items in the earliest part that is judged; else the end.
+
+        A pair that is in both judged parts is asked of what was known before the first, and so never of itself.
+        """
+        own = self.rows(user)
+        judged = own.start + np.flatnonzero(np.isin(self.items[own], items) & (self.phases[own] > 0))
+        return int(judged[self.phases[judged].argmin()]) if len(judged) else own.stop
+
+    def part_of(self, user: int, row: int) -> str:
+        """The part that a judged row is in; an item that was never met is judged as in the test part."""
+        return PHASES[int(self.phases[row])] if row < self.rows(user).stop else "test"
+
+    def known_before(self, user: int, phase: str) -> IntArray:
+        """The rows of a user in earlier parts: what every other model knows; none of a user who is new there."""
+        own = self.rows(user)
+        return own.start + np.flatnonzero(self.phases[own] < PHASES.index(phase))
 
 
 @dataclass(frozen=True)

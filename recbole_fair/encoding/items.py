@@ -13,12 +13,7 @@ from recbole_fair.encoding import cache, saved
 from recbole_fair.encoding.encoders import Encoder, make_encoder
 from recbole_fair.encoding.saved import SavedVectors
 from recbole_fair.settings.config import Config
-from recbole_fair.storage import default_cache
-
-
-def cache_folder(config: Config) -> Path:
-    """Where vectors and converted models are kept: `cache_dir`, else the user's cache folder."""
-    return Path(config["cache_dir"]) if config["cache_dir"] else default_cache()
+from recbole_fair.storage import cache_folder
 
 
 def encoder_of(config: Config) -> Encoder | SavedVectors:
@@ -32,7 +27,7 @@ def encoder_of(config: Config) -> Encoder | SavedVectors:
         device=str(config["device"]),
         seed=int(config["split_seed"]),  # a run's seed changes its training, not its input
         width=int(config["encoder_width"]),
-        cache=cache_folder(config),
+        cache=cache_folder(config["cache_dir"]),
     )
 
 
@@ -55,4 +50,4 @@ def _tokens(data: Data) -> list[str]:
 
 def _by_text(config: Config, data: Data, encoder: Encoder, progress: bool) -> npt.NDArray[np.float32]:
     texts = data.item_texts(config)[1:]
-    return cache.item_vectors(encoder, _tokens(data), texts, cache_folder(config), progress)
+    return cache.item_vectors(encoder, _tokens(data), texts, cache_folder(config["cache_dir"]), progress)

@@ -107,7 +107,7 @@ def find(name: str, revision: str | None = None, *, cache: Path | None = None) -
     _refuse_baichuan(repository, "baichuan" if repository.startswith("baichuan-inc/") else "")
     if (snapshot := hub.cached(repository, revision)) is not None:
         return _checked(_snapshot(repository, snapshot, "hub cache"))
-    packaged = None if revision else _from_package(repository, cache or storage.default_cache())
+    packaged = None if revision else _from_package(repository, cache or storage.cache_folder())
     return _checked(packaged or _snapshot(repository, hub.download(repository, revision), "hub"))
 
 

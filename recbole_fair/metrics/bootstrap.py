@@ -10,12 +10,14 @@ What not to conclude: an interval is over users, given this trained model and th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 from recbole_fair.errors import UsageError
 
@@ -284,13 +286,15 @@ def holm(p: npt.ArrayLike) -> FloatArray:
     return adjusted
 
 
-def detectable(error: npt.ArrayLike, level: float = 0.95, power: float = 0.8) -> FloatArray:
-    """The smallest true difference that a two-sided test at `level` would show with probability `power`.
+def detectable(error: npt.ArrayLike, level: float = 0.95, power: float = 0.8, freedom: float = math.inf) -> FloatArray:
+    """The smallest true difference that a two-sided t-test at `level` would show with probability `power`.
 
-    (z_(1 + level)/2 + z_power) * standard error; for a mean the error is sd of the users' differences / sqrt(U).
+    d * standard error, where a t of non-centrality d exceeds t_(1 + level)/2 with that probability; for a mean the
+    error is sd of the users' differences / sqrt(U). Without `freedom`, a normal's: d = z_(1 + level)/2 + z_power.
 
-    >>> print(detectable(0.01).round(4))
-    0.028
+    >>> print(detectable(0.01).round(4), detectable(0.01, freedom=4).round(4))
+    0.028 0.0376
     """
-    reach = _NORMAL.inv_cdf((1 + _checked_level(level)) / 2) + _NORMAL.inv_cdf(_checked_level(power))
+    threshold = special.stdtrit(freedom, (1 + _checked_level(level)) / 2)
+    reach = special.nctdtrinc(freedom, 1 - _checked_level(power), threshold)
     return np.asarray(reach * np.asarray(error, dtype=float))

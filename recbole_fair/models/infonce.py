@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from recbole_fair.host import BPR, LightGCN
@@ -12,8 +13,9 @@ class InfoNCEMF(Contrastive, BPR):
     """RecBole's matrix factorisation under InfoNCE."""
 
     def vectors(self) -> tuple[Tensor, Tensor]:
-        """The embedding tables."""
-        return self.user_embedding.weight, self.item_embedding.weight
+        """All rows of the embedding tables; users' through the module, behind which C- puts its filters."""
+        users = torch.arange(self.n_users, device=self.item_embedding.weight.device)
+        return self.user_embedding(users), self.item_embedding.weight
 
 
 class InfoNCELightGCN(Contrastive, LightGCN):

@@ -8,7 +8,6 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from recbole_fair.metrics import directions
 from recbole_fair.metrics.judging import NOTHING_COMPARED
 from recbole_fair.metrics.key import MetricKey
 from recbole_fair.report.rows import Cell, Row
@@ -119,8 +118,7 @@ def _marked(rows: Sequence[Row], key: str) -> list[Row]:
 
 
 def _cost(row: Row, key: str) -> float:
-    value = row.cells[key].value
-    cost = math.nan if value is None else float(directions.cost(key, value))
+    cost = row.cost(key)
     return math.inf if math.isnan(cost) else cost
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from recbole_fair.metrics import directions
 from recbole_fair.metrics.bootstrap import NOISE
 from recbole_fair.report.labels import labels
 from recbole_fair.report.runs import Run
@@ -52,6 +54,11 @@ class Row:
     def strategy(self) -> str:
         """The fairness strategy, if there is one."""
         return self.runs[0].result.strategy or ""
+
+    def cost(self, key: str) -> float:
+        """What should be small, a mean over seeds: errors to either side of a best value do not cancel. Or nan."""
+        values = [value for run in self.finished if (value := run.result.test.get(key)) is not None]
+        return statistics.fmean(directions.cost(key, values)) if values else math.nan
 
     def seconds(self) -> float | None:
         """Median seconds of training."""

@@ -6,6 +6,7 @@ the test figures are computed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,11 +33,14 @@ Judge = Callable[[Tensor], Point]  # a setting -> what it does
 
 
 def choose(points: Sequence[Point], budget: float, aim: str) -> int:
-    """The place of the fairest point that keeps `budget` of the accuracy of the first, where nothing is changed."""
+    """The place of the fairest point that keeps `budget` of the accuracy of the first, where nothing is changed.
+
+    A point without a CV (no group has a hit) is chosen only where no point has one.
+    """
     enough = [place for place, point in enumerate(points) if point.accuracy >= budget * points[0].accuracy]
     if aim == "min":
         return max(enough, key=lambda place: points[place].minimum)
-    return min(enough, key=lambda place: points[place].cv)
+    return min(enough, key=lambda place: (math.isnan(points[place].cv), points[place].cv))
 
 
 class AfterTraining(Strategy):

@@ -1,6 +1,7 @@
 """What a fairness strategy is: an object that owns the backward pass of any model's training.
 
     prepare(model)          before the optimiser is built: what must leave `model.parameters()` leaves it here
+    start(batches)          how many batches an epoch has
     backward(model, batch)  compute losses, leave gradients behind, return what to log
     end_epoch(epoch)        once the epoch's batches are done
 
@@ -90,6 +91,9 @@ class Strategy:
 
     def prepare(self, model: nn.Module) -> None:
         """Look at the model, refuse it or attach to it, before its optimiser exists."""
+
+    def start(self, batches: int) -> None:
+        """Training starts, or goes on after a stop; an epoch has so many batches."""
 
     def backward(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Leave the gradients of one batch in the parameters; return the losses to log."""

@@ -9,6 +9,7 @@ each batch; for a single prompt it is the one attribute.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -49,6 +50,11 @@ class CounterfactualPrompt(Strategy):
         }
         self.rate = float(self.config["learning_rate"])
         self.optimizer = torch.optim.AdamW(model.prompt.parameters(), lr=self.rate)
+
+    def start(self, batches: int) -> None:
+        """The rate falls to 0 over all batches of all epochs."""
+        if self.config["decay"]:
+            self.schedule = replace(self.schedule, batches=int(self.config["epochs"]) * batches)
 
     def backward(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:
         """All updates of a batch; no gradient is left for the host's optimiser."""
@@ -134,5 +140,4 @@ def _schedule(config: Any) -> Schedule:
         discriminate=int(config["discriminate_steps"]),
         every=int(config["discriminate_every"]),
         strength=float(config["adversary_weight"]),
-        batches=int(config["epochs"]) * int(config["rounds"]) if config["decay"] else 0,
     )

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_fair.errors import UsageError
+from recbole_fair.host import Interaction
 from recbole_fair.models.adversary import Adversary, left_out, random_subset
 from recbole_fair.registry import label
 from recbole_fair.strategies.base import Batch, Strategy, TrainingView
@@ -53,19 +54,24 @@ class UserFilters(nn.Module):
             self.selected = before
 
 
+def user_table(model: Any) -> nn.Embedding:
+    """The one table of `n_users` rows by which a model knows users."""
+    tables = [
+        part
+        for name, part in model.named_modules()
+        if isinstance(part, nn.Embedding) and len(part.weight) == model.n_users and "user" in name
+    ]
+    if len(tables) != 1:
+        raise UsageError(f"C-: {label(type(model))} has {len(tables)} tables of user vectors; a filter needs one")
+    return tables[0]
+
+
 def filter_users(model: Any, attributes: Sequence[str], user_field: str) -> UserFilters:
     """Put filters right behind a model's user vectors, as a part of it; `user_states` then gives what they let by.
 
-    A model knows users by one table of `n_users` rows, or, as SimpleX, by an aggregation of it with the history.
+    The vectors are rows of the table of users or, as in SimpleX, an aggregation of such a row with the history.
     """
-    tables = {
-        name: part
-        for name, part in model.named_modules()
-        if isinstance(part, nn.Embedding) and len(part.weight) == model.n_users and "user" in name
-    }
-    if len(tables) != 1:
-        raise UsageError(f"C-: {label(type(model))} has {len(tables)} tables of user vectors; a filter needs one")
-    table = next(iter(tables.values()))
+    table = user_table(model)
     filters = UserFilters(table.embedding_dim, attributes).to(table.weight.device)
     if hasattr(model, _AGGREGATION):
         aggregate: Callable[..., Tensor] = getattr(model, _AGGREGATION)
@@ -84,6 +90,27 @@ def _aggregated(model: Any, table: nn.Embedding, users: Tensor) -> Tensor:
     return aggregated
 
 
+def check_scores(model: Any, filters: UserFilters, batch: Any) -> None:
+    """Refuse a model whose scores know users by anything but the filters: its lists would keep what is to be hidden.
+
+    A graph model reads the table as a whole. The filters' inputs are cut off here, so that a gradient that still
+    reaches the table passed them by.
+    """
+    pairs = Interaction({model.ITEM_ID: torch.ones_like(batch[model.USER_ID]), **batch.interaction})
+    cut = filters.register_forward_pre_hook(lambda _module, inputs: (inputs[0].detach(),))
+    model.eval()
+    scores = model.predict(pairs).sum()
+    model.train()
+    cut.remove()
+    parts = [user_table(model).weight, *filters.parameters()]
+    beside, *through = torch.autograd.grad(scores, parts, allow_unused=True)
+    if beside is not None or all(gradient is None for gradient in through):
+        raise UsageError(
+            f"C-: {label(type(model))} scores by more of its users' table than a filter lets by; take a model that"
+            " reads a user's own row, such as PMF, MF or SimpleX"
+        )
+
+
 class Counterfactual(Strategy):
     """Filters and model learn jointly to recommend and to be unreadable; adversaries learn to read."""
 
@@ -98,7 +125,7 @@ class Counterfactual(Strategy):
 
     def prepare(self, model: nn.Module) -> None:
         """Put the filters in, so that the model's optimiser and checkpoints have them."""
-        self.filters = filter_users(model, tuple(self.classes), str(model.USER_ID))
+        self.filters, self.checked = filter_users(model, tuple(self.classes), str(model.USER_ID)), False
         first = next(self.filters.parameters())
         self.employ(first.shape[1], first.device)
 
@@ -113,6 +140,9 @@ class Counterfactual(Strategy):
 
     def backward(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """L of a random set of attributes; then the adversaries of that set take their steps on the same states."""
+        if not self.checked:
+            check_scores(model, self.filters, batch)
+            self.checked = True
         chosen = random_subset(tuple(self.classes))
         with self.filters.choosing(chosen):
             return self.play(model, batch, chosen)

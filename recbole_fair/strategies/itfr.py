@@ -4,7 +4,7 @@ Symbols: L_g the loss of group g, r = `sharpness_radius`, h = `group_step`, c = 
 
     sharpness     e_g = r grad L_g / || grad L_g ||,  L'_g = L_g(theta + e_g), s_g = grad L'_g: two passes a group
     direction     sum_g w_g s_g
-    similarity    S_ij = cos(s_i, the gradient of j summed over the epoch before), S_ii = 1; in the first epoch S = 1
+    similarity    S_ij = cos(s_i, the gradient of j summed over the epoch before), S_ii = 1; S = I in the first epoch
     balance       M_ij = S_ij sqrt(L'_i) sqrt(the loss of j in the epoch before), M_ii = L'_i
                   b_i = L'_i^c / sum;  w <- w exp(h M b), normalised, at least 1e-5
 """

@@ -64,4 +64,4 @@ class Rerank(AfterTraining):
     @cached_property
     def _profile(self) -> FloatArray:
         users, items = self.view.users.numpy(), self.view.items.numpy()
-        return profiles(users, items, int(users.max(initial=0)) + 1, self.membership.numpy() > 0)
+        return profiles(users, items, len(self.view.groups.user), self.membership.numpy() > 0)

@@ -119,6 +119,8 @@ class FairTrainer(Trainer):
         self._loader, self._began = train_data, perf_counter()
         self._start_schedule(len(train_data))
         self._set_patience()
+        if self.strategy is not None:
+            self.strategy.start(len(train_data))
         if self.average is not None:
             self.average.steps_of_epoch = len(train_data)
         if self.resumed_to_end:

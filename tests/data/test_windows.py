@@ -76,7 +76,7 @@ def test_a_run_on_windows_shows_only_what_came_before_the_target(toy: Toy) -> No
     prompts, lines = trainer.model.prompts, trainer.model.inputs.timelines
     assert result.prompts["training"] == len(lines.learnt()) < result.prompts["training"] * 1.1
     for user, item in list(data.test.labels)[:5]:
-        row = lines.row_of(user, item)
+        row = lines.judged_row(user, [item])
         assert (prompts.shown(user, row) == np.arange(row - 4, row)).all()
 
 

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from recbole_fair.encoding.cache import clear, describe, item_vectors
 from recbole_fair.errors import UsageError
+from recbole_fair.models.p5.wording import _folder
 
 TOKENS = ["10", "7", "x", "23"]
 TEXTS = ["Toy Story", "Heat", "", "Amélie 1995"]
@@ -314,3 +315,16 @@ def test_clear_also_removes_what_a_killed_writer_left_and_damaged_files(tmp_path
 def test_a_missing_folder_holds_nothing(tmp_path: Path) -> None:
     assert describe(tmp_path / "none") == []
     assert clear(tmp_path / "none") == 0
+
+
+def test_a_cache_folder_below_the_home_is_not_one_of_that_name_here(
+    run_toy: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    run_toy("Linear", cache_dir="~/kept", epochs=1)
+    assert any((tmp_path / "home" / "kept").rglob("*"))
+    config = {"base_llm": "tiny", "cache_dir": "~/words", "seed": 0, "tiny_width": 16, "tiny_layers": 1,
+              "tiny_heads": 2, "max_length": 64}  # fmt: skip
+    assert _folder(config, {}).folder.is_relative_to(tmp_path / "home" / "words")
+    assert not (tmp_path / "~").exists()

@@ -169,6 +169,23 @@ def test_the_interval_narrows_with_users_and_holds_the_point() -> None:
     assert widths[1] < 0.6 * widths[0]
 
 
+def test_every_draw_of_a_single_splits_interval_has_as_many_users_as_were_held_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[np.ndarray] = []
+
+    def watched(fold: Fold, average: str, weights: np.ndarray | None = None) -> np.ndarray:
+        if weights is not None:
+            drawn.append(weights[:, fold.users].sum(axis=1))
+        return fold_auc(fold, average, weights)
+
+    monkeypatch.setattr("recbole_fair.probe.attack.fold_auc", watched)
+    values, classes = three_classes(100)
+    assert np.isfinite(attack(values, classes, "logistic", Plan(split="single", repeats=1)).interval).all()
+    (users,) = drawn
+    assert (users == 10).all()
+
+
 def test_a_class_nobody_held_out_or_trained_on_leaves_the_macro() -> None:
     said = np.array([[0.6, 0.3, np.nan, 0.1], [0.3, 0.5, np.nan, 0.2], [0.5, 0.4, np.nan, 0.1]])
     fold = Fold(np.arange(3), np.array([0, 1, 2]), said)  # nobody of class 3 here, nobody of class 2 in training

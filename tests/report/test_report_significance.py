@@ -18,8 +18,8 @@ from recbole_fair.errors import UsageError
 from recbole_fair.metrics.bootstrap import detectable, holm, paired, percentile_interval, ratio_samples
 from recbole_fair.report.assemble import Options, Report, assemble
 from recbole_fair.report.statistics.by_group import Grouping, group_figures, groupings, metric_of
-from recbole_fair.report.statistics.evaluated import SAMPLES, SEED, evaluated
-from recbole_fair.report.statistics.significance import Difference, _verdict
+from recbole_fair.report.statistics.evaluated import SAMPLES, SEED, Resampled, evaluated
+from recbole_fair.report.statistics.significance import Difference, _judged, _test, _verdict
 from recbole_fair.report.users import Users, read_users
 
 RECALL, CV, GAP = "recall@5", "cv@5[pop]", "gap_recall@5[gender]"
@@ -166,7 +166,7 @@ def test_the_interval_of_single_seeds_is_over_users_and_says_nothing_more(tmp_pa
     expected = paired(*runs, samples=1000, seed=SEED)
     assert test.difference == pytest.approx(float(np.mean(runs[0][0]) - np.mean(runs[1][0])))
     assert (test.low, test.high) == pytest.approx((expected.low[0], expected.high[0]))
-    assert test.detectable == pytest.approx(float(detectable(expected.error)[0]))
+    assert test.detectable == pytest.approx(float(detectable(expected.error, freedom=USERS - 1)[0]))
     assert (test.users, test.verdict) == (USERS, "no verdict")
     assert test.low > 0, "however clear it is for the users"
 
@@ -182,6 +182,10 @@ def test_the_noise_of_seeds_is_added_as_welch_has_it(tmp_path: Path) -> None:
     freedom = sum(parts) ** 2 / (parts[0] ** 2 / (USERS - 1) + (parts[1] ** 2 + parts[2] ** 2) / 3)
     assert test.difference == pytest.approx(difference.mean())
     assert test.p == pytest.approx(2 * stats.t.sf(abs(difference.mean()) / math.sqrt(sum(parts)), freedom), rel=0.15)
+    power = [detectable(math.sqrt(sum(parts)), 1 - 0.05 / tests, freedom=freedom) for tests in (1, 3)]
+    assert test.detectable == pytest.approx(power[0], rel=0.08)
+    first = assemble([tmp_path], Options(metrics=(RECALL, CV, GAP), reference="Base")).blocks[0].tests[0]
+    assert first.detectable / test.detectable == pytest.approx(power[1] / power[0], rel=0.02)
     reach = math.hypot(1.96 * math.sqrt(parts[0]), stats.t.ppf(0.975, freedom) * math.sqrt(parts[1] + parts[2]))
     assert test.high - test.low == pytest.approx(2 * reach, rel=0.08)
 
@@ -277,6 +281,24 @@ def test_only_shared_users_are_paired(tmp_path: Path) -> None:
     ids = sorted(f"u{place}" for place in range(USERS))
     both = [place for place, user in enumerate(ids) if user not in ("u7", "u9")]
     assert test.difference == pytest.approx(kept[1][both].mean() - kept[0][both].mean())
+
+
+def test_seeds_that_err_to_either_side_of_the_best_value_are_not_near_it() -> None:
+    """SF of +-.3 averages to 0, yet every seed is farther from 0 than .1."""
+    noise = np.random.default_rng(0).normal(0, 0.01, (SAMPLES, 4))
+    sides = [np.array(seeds) for seeds in ([0.3, -0.3, 0.3, -0.3], [0.1] * 4)]
+    test = _test(("row", "sf"), *(_judged("sf", Resampled(seeds, seeds + noise)) for seeds in sides), 60, 1)
+    assert test.difference == pytest.approx(0.2)
+    assert _verdict(test, test.p) == "opposite"
+
+
+def test_what_is_detectable_is_found_with_that_power_at_three_seeds() -> None:
+    """Simulated rows that differ by exactly that much, in one of three tests."""
+    draw, error = np.random.default_rng(0), math.sqrt(2 / 3)  # of a difference of means of three seeds, sd 1 each
+    least = detectable(error, 1 - 0.05 / 3, freedom=4)
+    sides = draw.standard_normal((20_000, 2, 3)) + np.array([least, 0])[:, None]
+    p = stats.ttest_ind(sides[:, 0], sides[:, 1], axis=1).pvalue
+    assert np.mean(p <= 0.05 / 3) == pytest.approx(0.8, abs=0.01)
 
 
 def test_collapsed_rows_claim_nothing(report: Report) -> None:

@@ -12,6 +12,7 @@ import pytest
 from report_planted import change, plant
 
 from recbole_fair.report.assemble import Options, Report, assemble
+from recbole_fair.report.charts.plane import front
 from recbole_fair.report.rows import Row
 
 
@@ -56,6 +57,15 @@ def test_a_metric_without_a_better_side_marks_nothing(tmp_path: Path) -> None:
     report = only(tmp_path, "yes_share", "recall@5")
     assert {row.cells["yes_share"].mark for row in report.blocks[0].rows} == {""}
     assert "yes_share: no better side" in report.blocks[0].untested
+
+
+def test_a_metric_that_is_best_at_a_value_is_ranked_by_each_seeds_distance(tmp_path: Path) -> None:
+    for name, seeds in {"Wide": (0.3, -0.3, 0.3, -0.3), "Near": (0.1,) * 4}.items():
+        for seed, value in enumerate(seeds):
+            plant(tmp_path / f"{name}{seed}", name, seed, test={"sf": value, "recall@5": 0.1})
+    rows = only(tmp_path, "sf", "recall@5").blocks[0].rows
+    assert [(row.label, row.cells["sf"].mark) for row in rows] == [("Near", "best"), ("Wide", "second")]
+    assert [row.label for row in front(rows, "sf", "recall@5")] == ["Near"]
 
 
 def test_failed_and_unfinished_runs_are_rows_that_say_why(report: Report) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from recbole_fair.errors import UsageError
+from recbole_fair.host import Interaction
+from recbole_fair.runner import open_run
 from recbole_fair.strategies.counterfactual import Counterfactual, UserFilters, filter_users
 
 
@@ -16,14 +20,17 @@ class Table(nn.Module):
     """Users and items by their vectors; users' first coordinate is planted."""
 
     n_users = 40
-    USER_ID = "user_id"
+    USER_ID, ITEM_ID = "user_id", "item_id"
 
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.user_embedding, self.item_embedding = nn.Embedding(40, 6), nn.Embedding(9, 6)
 
-    def calculate_loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def predict(self, batch: Interaction) -> Tensor:
+        return (self.user_embedding(batch["user_id"]) * self.item_embedding(batch["item_id"])).sum(1)
+
+    def calculate_loss(self, batch: Interaction) -> tuple[Tensor, Tensor]:
         scores = self.user_embedding(batch["user_id"]) @ self.item_embedding.weight.T
         loss = nn.functional.cross_entropy(scores, batch["item_id"])
         return loss / 2, loss / 2
@@ -39,12 +46,10 @@ def strategy(weight: float = 1.0) -> Counterfactual:
     return Counterfactual(view)
 
 
-def batch() -> dict[str, Tensor]:
+def batch() -> Interaction:
     generator = torch.Generator().manual_seed(1)
-    return {
-        "user_id": torch.randint(1, 40, (16,), generator=generator),
-        "item_id": torch.randint(1, 9, (16,), generator=generator),
-    }
+    users, items = torch.randint(1, 40, (16,), generator=generator), torch.randint(1, 9, (16,), generator=generator)
+    return Interaction({"user_id": users, "item_id": items})
 
 
 def test_filters_are_averaged_over_the_selected_attributes_only() -> None:
@@ -117,6 +122,37 @@ def test_what_cannot_be_filtered_is_refused_and_what_is_unknown_is_counted() -> 
     view: Any = SimpleNamespace(config={"device": "cpu"}, attributes={})
     with pytest.raises(UsageError, match="sensitive_attribute=gender"):
         Counterfactual(view)
+
+
+@pytest.mark.parametrize("scores", ["raw", "raw beside filtered", "items alone"])
+def test_scores_that_pass_the_filters_by_are_refused(scores: str) -> None:
+    class Other(Table):
+        def predict(self, batch: Interaction) -> Tensor:
+            users, items = batch["user_id"], self.item_embedding(batch["item_id"])
+            filtered = super().predict(batch) if "filtered" in scores else 0
+            return filtered + (self.user_embedding.weight[users] * items if "raw" in scores else items).sum(1)
+
+    method, model = strategy(), Other()
+    method.prepare(model)
+    with pytest.raises(UsageError, match="C-: Other scores by more"):
+        method.backward(model, batch())
+
+
+@pytest.mark.parametrize("model", ["C-LightGCN", "C-NGCF"])
+def test_graph_models_are_refused(model: str, run_toy: Callable[..., Any]) -> None:
+    with pytest.raises(UsageError, match=r"take a model that reads a user's own row, such as PMF"):
+        run_toy(model, sensitive_attribute="gender", epochs=1)
+
+
+@pytest.mark.parametrize("keys", [{"model": "C-PMF"}, {"model": "C-SimpleX"}, {"model": "C-MF", "rec_loss": "infonce"}])
+def test_the_lists_of_a_defended_model_follow_its_filters(keys: dict[str, Any], run_toy: Callable[..., Any]) -> None:
+    config = {"sensitive_attribute": "gender", "epochs": 1, **keys}
+    _, data, trainer = open_run(Path(run_toy(**config).run_dir))
+    users = data.test.collate_fn([0, 1])[0]
+    before = trainer.model.eval().full_sort_predict(users)
+    for part in trainer.model.train().user_filters.parameters():
+        part.data.normal_()
+    assert not torch.equal(before, trainer.model.eval().full_sort_predict(users))
 
 
 def _without_users() -> nn.Module:

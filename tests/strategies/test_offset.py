@@ -68,6 +68,9 @@ def test_the_chosen_point_is_the_fairest_within_the_budget() -> None:
     assert choose(points, 0.98, "min") == 2
     assert choose(points, 0.5, "cv") == 3
     assert choose(points, 1.0, "cv") == 0
+    nothing_right = Point((0.0,), 1.00, (), float("nan"), 0.0)
+    assert choose([nothing_right, *points], 0.98, "cv") == 2
+    assert choose([nothing_right, nothing_right], 0.98, "cv") == 0
 
 
 @pytest.fixture

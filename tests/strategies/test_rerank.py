@@ -74,6 +74,13 @@ def test_the_lists_are_the_methods_on_the_scores_of_the_base(method: str, toy: T
         assert found[users[user]] == [tokens[given.items[row, place]] for place in places[row]]
 
 
+def test_a_judged_user_without_training_rows_has_an_empty_profile(toy: Toy, tmp_path: Path) -> None:
+    """Split by time, the last users of the file are in test alone."""
+    late = {"eval_args": {"split": {"TS": [0.6, 0.2, 0.2]}, "order": "TO"}, "ndcg_budget": 0.0, "epochs": 1}
+    result = run(**toy("CalibratedMF", **late, fair_group="genre", rerank_candidates=8))
+    assert result.status == "ok"
+
+
 def test_figures_are_those_of_the_lists_that_are_written(toy: Toy, tmp_path: Path, base: str) -> None:
     result = reranked(toy, tmp_path / "new", base, "MMR", ndcg_budget=0.0, topk=[3, 5])
     judged = loops.judged(tmp_path / "new")

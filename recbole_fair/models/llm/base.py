@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from recbole_fair import storage
@@ -29,7 +28,7 @@ def language_folder(config: Any, kind: tiny.TinyKind, texts: Iterable[str], name
 
     `names` are the items' where they are no titles (`item_words: tokens`): only a tiny one gets tokens of its own.
     """
-    cache = Path(config["cache_dir"]).expanduser() if config["cache_dir"] else storage.default_cache()
+    cache = storage.cache_folder(config["cache_dir"])
     if config["base_llm"] != TINY:
         if names:
             raise UsageError(f"item_words=tokens: {config['base_llm']} has no tokens for items; take titles")

@@ -29,7 +29,7 @@ from recbole_fair.models.llm.answering import Answering, batched
 from recbole_fair.models.llm.base import language_folder, tiny_base
 from recbole_fair.models.llm.pairs import PairBatches, nobody
 from recbole_fair.models.llm.prompts import read_template
-from recbole_fair.models.llm.scoring import pad
+from recbole_fair.models.llm.scoring import check_head, pad
 from recbole_fair.models.llm.soft_prompt import ExpertShares, MixtureOfStereotypes, SoftPrompt, masked_mean
 from recbole_fair.models.llm.stereotype_prompts import (
     Asked,
@@ -69,6 +69,8 @@ class MoS(Answering):
         self.language_model = self._adapted(config, self._language(config, folder, config["backbone"]))
         encodes = self.bare.config.is_encoder_decoder
         self._read_texts(config, folder, ending=int(encodes))
+        if not encodes:
+            check_head(self.bare, self.answers)
         self.ending = [self.tokenizer.eos_token_id] if encodes else []  # as T5 was trained
         self._read_words(attribute, int(config["wording"]))
         self.mixture = _mixture(config, self.bare) if self.adapter == "mos" else None

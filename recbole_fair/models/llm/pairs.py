@@ -160,14 +160,18 @@ class PairPrompts:
         return prompts
 
     def _before(self, user: int, item: int) -> IntArray:
-        """The rows that a judged pair's prompt may show: those before its part (`judged`), or before it (`target`)."""
+        """The rows that a judged pair's prompt may show: those before its part (`judged`), or before it (`target`).
+
+        A user who is new in that part (split by users) shows the rows before the first that is judged.
+        """
         lines = self.inputs.timelines
-        row, mine = lines.row_of(user, item), lines.rows(user)
+        row, mine = lines.judged_row(user, [item]), lines.rows(user)
         if self.until == "target":
             return lines.before(user, row)
-        phase = int(lines.phases[row]) if row < mine.stop else len(PHASES) - 1
-        judged = mine.start + np.flatnonzero(lines.phases[mine] == phase)[-(self.targets or 0) :]
-        return lines.known_before(user, PHASES[phase], int(judged[0]) if len(judged) else mine.stop)
+        phase = lines.part_of(user, row)
+        known = lines.known_before(user, phase)
+        judged = mine.start + np.flatnonzero(lines.phases[mine] == PHASES.index(phase))[-(self.targets or 0) :]
+        return known if len(known) or not len(judged) else lines.before(user, int(judged[0]))
 
     def _encoded(
         self, user: int, rows: IntArray, items: Sequence[int], words: Sequence[Sequence[str]], cut: CutCount

@@ -85,10 +85,10 @@ def _at(states: Tensor, last: Tensor) -> Tensor:
     return states[torch.arange(len(last), device=states.device), last]
 
 
-def answer_logits(model: nn.Module, states: Tensor, answers: AnswerTokens) -> Tensor:
-    """Compute the logits of Yes and No, [P, 2] in float32, with gradients; softmax over them is the score."""
+def answer_logits(model: nn.Module, states: Tensor, answers: Tokens) -> Tensor:
+    """Compute the logits of the answers (Yes, No), [P, 2] in float32, with gradients; softmax of them is the score."""
     head = base_of(model).get_output_embeddings()
-    rows = torch.tensor([answers.yes, answers.no], device=head.weight.device)
+    rows = list(answers)
     logits = states.float() @ head.weight[rows].float().T
     return logits if getattr(head, "bias", None) is None else logits + head.bias[rows].float()
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from recbole_fair.errors import UsageError
+from recbole_fair.models.llm import scoring
 
 
 class Embedded(NamedTuple):
@@ -30,12 +31,12 @@ def prepend(tokens: Tensor, embeddings: Tensor, mask: Tensor) -> Embedded:
 
 
 def answer_logits(model: Any, inputs: Embedded, answers: Sequence[int]) -> Tensor:
-    """The logits [B, A] of the answer tokens right after each prompt."""
+    """The logits [B, A] of the answer tokens right after each prompt, of a causal model that `check_head` accepts."""
     if model.config.is_encoder_decoder:
         return _decoded(model, inputs, answers)
     states = states_of(model)(*inputs)
     last = states[torch.arange(len(states), device=states.device), inputs.mask.sum(1) - 1]
-    return last @ model.get_output_embeddings().weight[list(answers)].T
+    return scoring.answer_logits(model, last, answers)
 
 
 def _decoded(model: Any, inputs: Embedded, answers: Sequence[int]) -> Tensor:

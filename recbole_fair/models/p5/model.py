@@ -14,11 +14,9 @@ from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recbole_fair.data.prompts import PHASES
 from recbole_fair.errors import UsageError
 from recbole_fair.host import GeneralRecommender, InputType
 from recbole_fair.language.prefixes import KeyValues, Prefixes, joined
@@ -180,14 +178,11 @@ class P5(GeneralRecommender):
 
     def _known_before_judged(self, user: int, candidates: list[int]) -> IntArray:
         lines = self.wording.timelines
-        rows = np.arange(*lines.rows(user).indices(len(lines.items)))
-        met = rows[np.isin(lines.items[rows], candidates)]
-        return self._known(user, PHASES[int(lines.phases[met].min())] if len(met) else "test")
+        return self._known(user, lines.part_of(user, lines.judged_row(user, candidates)))
 
     def _known(self, user: int, phase: str) -> IntArray:
         lines = self.wording.timelines
-        own = lines.rows(user)
-        return lines.items[lines.known_before(user, phase, own.stop)]
+        return lines.items[lines.known_before(user, phase)]
 
     # --- the language model
 

@@ -6,7 +6,6 @@ many rows more in its embedding. So a model from the hub and a tiny one are trea
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -117,7 +116,7 @@ def _folder(config: Any, templates: dict[str, tuple[Template, ...]]) -> ModelFol
     """The model named by `base_llm`; tiny ones have random weights, and a tokenizer that spells numbers in digits."""
     if config["base_llm"] not in _TINY:
         return checkpoints.find(config["base_llm"])
-    cache = Path(config["cache_dir"] or storage.default_cache())
+    cache = storage.cache_folder(config["cache_dir"])
     # No number is among the texts, so no two digits become one token.
     texts = [" ".join(template.words) for kind in sorted(templates) for template in templates[kind]]
     return tiny.cached(

@@ -29,7 +29,7 @@ _PLACES = [(reach * x, reach * y) for reach in (7, 16) for x, y in _WAYS]  # of 
 def front(rows: Sequence[Row], x: str, y: str) -> list[Row]:
     """Rows that no other row beats (Pareto), in the order of the first metric; collapsed rows take no part."""
     candidates = [row for row in rows if row.ranked]
-    costs = {row.label: tuple(float(directions.cost(key, _value(row, key))) for key in (x, y)) for row in candidates}
+    costs = {row.label: tuple(row.cost(key) for key in (x, y)) for row in candidates}
     kept = [
         row
         for row in candidates

@@ -29,8 +29,8 @@ def claim(block: Block) -> str:
     label = block.reference.label if block.reference else ""
     return (
         f"Is the row better than {label}? Paired over users; differences of means over seeds, row minus {label}"
-        " (for a metric that is best at a value: of the distances from it). Better: the 95 % interval over users and"
-        f" seeds excludes 0 on the better side and Holm's p over the {len(block.tests)} tests of this table is at"
+        " (for a metric that is best at a value: of each seed's distance from it). Better: the 95 % interval over users"
+        f" and seeds excludes 0 on the better side and Holm's p over the {len(block.tests)} tests of this table is at"
         " most .05; worse: the same on the other side; else no difference is shown, with the size that would have been"
         f" seen in four of five cases. Fewer than {FEWEST_SEEDS} seeds on either side: the interval is over users"
         " alone, and there is no verdict."

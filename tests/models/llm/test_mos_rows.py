@@ -65,6 +65,22 @@ def train(keys: dict[str, Any]) -> Trained:
         return Trained(runner.run(**keys), *seen)
 
 
+def test_a_backbone_that_changes_its_logits_is_refused(
+    toy_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = MoS._language
+
+    def capped(self: MoS, *arguments: Any) -> Any:
+        model = plain(self, *arguments)
+        model.get_output_embeddings().register_forward_hook(lambda _layer, _inputs, logits: logits.tanh() / 9)
+        return model
+
+    monkeypatch.setattr(MoS, "_language", capped)
+    keys = {**toy_keys(toy_root, tmp_path / "run", "MoS-Base"), **KEYS, "backbone": "causal"}
+    with pytest.raises(UsageError, match="answers with logits"):
+        runner.run(**keys)
+
+
 @pytest.fixture(scope="module")
 def base(toy_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return train({**toy_keys(toy_root, tmp_path_factory.mktemp("base") / "run", "MoS-Base"), **KEYS})

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import Qwen2Config, Qwen2ForCausalLM, T5Config, T5ForConditionalGeneration
+from transformers import PhiConfig, PhiForCausalLM, Qwen2Config, Qwen2ForCausalLM, T5Config, T5ForConditionalGeneration
 
 from recbole_fair.errors import UsageError
 from recbole_fair.models.llm.soft_prompt import (
@@ -22,6 +22,7 @@ from recbole_fair.models.llm.soft_prompt import (
     stereotype_states,
 )
 from recbole_fair.models.llm.virtual_tokens import (
+    Embedded,
     answer_logits,
     check_room,
     position_limit,
@@ -231,6 +232,15 @@ def test_answers_are_those_of_the_whole_model_prompt_by_prompt(backbone: Any) ->
         start = {"decoder_input_ids": torch.tensor([[0]])} if model.config.is_encoder_decoder else {}
         expected = model(inputs_embeds=alone, **start).logits[0, -1, [7, 3]]
         torch.testing.assert_close(logits[b], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_bias_of_the_output_layer_is_part_of_the_answers() -> None:
+    sizes = {"hidden_size": WIDTH, "intermediate_size": 96, "num_hidden_layers": 1, "num_attention_heads": 4}
+    model = PhiForCausalLM(PhiConfig(vocab_size=120, pad_token_id=None, **sizes)).eval()
+    nn.init.normal_(model.lm_head.bias)
+    embeddings, mask, _ = prompts(model)
+    last = model(inputs_embeds=embeddings, attention_mask=mask).logits[torch.arange(BATCH), mask.sum(1) - 1]
+    torch.testing.assert_close(answer_logits(model, Embedded(embeddings, mask), [7, 3]), last[:, [7, 3]])
 
 
 @BACKBONES

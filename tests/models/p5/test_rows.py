@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from toy import toy_keys, write_toy
 from recbole_fair import run, storage
 from recbole_fair.data.held_labels import held_back
 from recbole_fair.errors import UsageError
+from recbole_fair.models.p5.cfp import Schedule, Step
 from recbole_fair.models.p5.loader import Examples, PromptLoader
 from recbole_fair.models.p5.prompts import collate
 from recbole_fair.report.statistics.evaluated import evaluated
@@ -132,6 +133,23 @@ def test_the_same_seed_gives_the_same_figures_and_another_seed_others(home: Path
     weights = [storage.read_json(folder / "model.json")["sha256"] for folder in (finished["P5"], home / "other")]
     assert weights[0] != weights[1]
     assert other.seed == 7
+
+
+def test_the_rate_falls_to_nothing_over_the_batches_that_there_are(
+    home: Path, finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An epoch has fewer batches than `rounds` where there are few prompts."""
+    rates: list[float] = []
+    steps = Schedule.steps
+
+    def watched(self: Schedule, batch: int) -> Iterator[Step]:
+        rates.append(self.rate(batch))
+        return steps(self, batch)
+
+    monkeypatch.setattr(Schedule, "steps", watched)
+    more = {"base": str(finished["P5"]), "epochs": 2, "train_batch_size": 64, "rounds": 16, "decay": True}
+    run(**keys(home, "CFP", tmp_path / "run", **SETTINGS["CFP"], **more))
+    assert rates == [1.0, 0.75, 0.5, 0.25]
 
 
 def test_bases_are_made_where_none_is_named(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
