@@ -61,20 +61,6 @@ def load_model_state(model: torch.nn.Module, state: dict[str, torch.Tensor], sou
     arrays.restore(model, {name: value for name, value in state.items() if name not in stored}, source)
 
 
-def load_part(module: torch.nn.Module, folder: Path, prefix: str) -> None:
-    """Give a part of a model the weights that a finished run in `folder` has under `prefix`.
-
-    All parameters of `module` must be there; buffers are copied where the run has changed them.
-    """
-    source, about = folder / _WEIGHTS, _check_format(folder)
-    state, _ = storage.read_tensors(source, str(about.get("sha256")))
-    start = f"{prefix}."
-    part = {name.removeprefix(start): value for name, value in state.items() if name.startswith(start)}
-    if missing := sorted(dict(module.named_parameters()).keys() - part.keys()):
-        raise UsageError(f"{source}: lacks {start}{missing[0]} (and {len(missing) - 1} more); it is of another model")
-    load_model_state(module, part, source)
-
-
 def _check_fits(name: str, stored: torch.Tensor, target: torch.Tensor | None, source: Path) -> None:
     if target is None or (target.shape, target.dtype) != (stored.shape, stored.dtype):
         what = f"{tuple(stored.shape)} {stored.dtype}"
