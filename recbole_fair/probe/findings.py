@@ -18,11 +18,10 @@ from recbole_fair.data.load import Data
 from recbole_fair.errors import UsageError
 from recbole_fair.groups import named
 from recbole_fair.groups.membership import Groups
+from recbole_fair.metrics.formulas import FloatArray, IntArray
 from recbole_fair.probe.attack import (
     ATTACKERS,
     Attack,
-    FloatArray,
-    IntArray,
     Plan,
     attack,
     attack_by,
