@@ -22,7 +22,7 @@ from train_step import paired
 from yesno_score import ANSWERS, VOCABULARY, model_of
 
 from recbole_fair.language.adapters import lora
-from recbole_fair.models.llm.losses import difference
+from recbole_fair.models.llm.cf_diff import difference
 from recbole_fair.models.llm.scoring import answer_logits, answer_states, pad
 
 

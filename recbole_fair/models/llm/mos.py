@@ -24,7 +24,7 @@ from recbole_fair.host import ModelType
 from recbole_fair.language import adapters
 from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.models import losses
-from recbole_fair.models.llm import fair_losses
+from recbole_fair.models.llm import sf_loss
 from recbole_fair.models.llm.answering import Answering, batched
 from recbole_fair.models.llm.base import language_folder, tiny_base
 from recbole_fair.models.llm.pairs import PairBatches, nobody
@@ -121,7 +121,7 @@ class MoS(Answering):
             raise UsageError(f"fair_loss=up5: needs an adversary, which {config.name} lacks; take model=UP5-Loss")
         if self.fair_loss == "sf":
             groups, kinds = len(self.histories.groups.names), len(kinds_of(config))
-            self.running = fair_losses.RunningSF(groups, kinds, float(config["sf_decay"]))
+            self.running = sf_loss.RunningSF(groups, kinds, float(config["sf_decay"]))
         if self.fair_loss == "ifairlrs":
             self.item_weights = self._ifairlrs_weights(asked(config, self.inputs))
 
@@ -134,7 +134,7 @@ class MoS(Answering):
         if not len(history):
             raise UsageError("fair_loss=ifairlrs: no training prompt has a history to weigh by; raise history_length")
         weights = np.ones(self.n_items)
-        weights[targets] = fair_losses.ifairlrs_weights(history, targets, self.histories.member)
+        weights[targets] = sf_loss.ifairlrs_weights(history, targets, self.histories.member)
         return torch.from_numpy(weights).float()
 
     @classmethod
@@ -168,7 +168,7 @@ class MoS(Answering):
         if self.fair_loss != "ifairlrs":
             return each.mean()
         items = torch.from_numpy(self.inputs.timelines.items[batch.rows])
-        return fair_losses.ifairlrs(each, self.item_weights[items].to(each.device))
+        return sf_loss.ifairlrs(each, self.item_weights[items].to(each.device))
 
     def _sf(self, yes: Tensor, batch: Asked) -> Tensor:
         """|SF| over running sums (Eq. 12)."""
@@ -181,7 +181,7 @@ class MoS(Answering):
         """The disparity of the answers to the batch's pairs with each value of the attribute, against none."""
         values = range(-1, len(self.attribute.values))
         neutral, *given = [self._yes(batch, np.full(len(batch), value)) for value in values]
-        return fair_losses.fairllm(neutral, torch.stack(given), self.measure)
+        return sf_loss.fairllm(neutral, torch.stack(given), self.measure)
 
     def _yes(self, batch: Asked, values: IntArray) -> Tensor:
         return self._logits(self._embedded(self._written(batch, values))).softmax(-1)[:, 0]

@@ -12,7 +12,7 @@ import torch
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.variants import OWN, Variant
 from recbole_fair.models.llm.augment import Copy, Recipe
-from recbole_fair.models.llm.losses import combined, difference, distances, instance_means, spread_of
+from recbole_fair.models.llm.cf_diff import combined, difference, distances, instance_means, spread_of
 
 VALUES = {"gender": ["F", "M"], "age": ["young", "middle", "old"]}
 

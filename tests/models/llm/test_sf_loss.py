@@ -16,7 +16,7 @@ from torch import Tensor
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
 from recbole_fair.metrics.stereotypes import histories, sf, sf_terms
-from recbole_fair.models.llm.fair_losses import RunningSF, fairllm, ifairlrs, ifairlrs_weights, sf_of_sums
+from recbole_fair.models.llm.sf_loss import RunningSF, fairllm, ifairlrs, ifairlrs_weights, sf_of_sums
 
 USERS, ITEMS, PAIRS = 12, 15, 40
 fast = settings(max_examples=40, deadline=None)
