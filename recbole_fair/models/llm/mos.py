@@ -20,14 +20,13 @@ from recbole_fair.data.inputs import inputs_of
 from recbole_fair.data.prompts import Attribute
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.variants import NONE, Variant
-from recbole_fair.host import ModelType
 from recbole_fair.language import adapters
 from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.models import losses
 from recbole_fair.models.llm import sf_loss
 from recbole_fair.models.llm.answering import Answering, batched
 from recbole_fair.models.llm.base import language_folder, tiny_base
-from recbole_fair.models.llm.pairs import PairBatches, nobody
+from recbole_fair.models.llm.pairs import NotTrained, PairBatches
 from recbole_fair.models.llm.prompts import read_template
 from recbole_fair.models.llm.scoring import pad
 from recbole_fair.models.llm.soft_prompt import ExpertShares, MixtureOfStereotypes, SoftPrompt, masked_mean
@@ -274,27 +273,8 @@ class MoS(Answering):
         }
 
 
-class Blind(MoS):
+class Blind(NotTrained, MoS):
     """MoS-Blind, a control: the base as it is, whose prompts never name a group; nothing is trained."""
-
-    type = ModelType.TRADITIONAL
-
-    def __init__(self, config: Any, dataset: Any) -> None:
-        super().__init__(config, dataset)
-        self.fake_loss = nn.Parameter(torch.zeros(1))
-
-    def calculate_loss(self, batch: Asked) -> Tensor:  # type: ignore[override]
-        """RecBole's convention for models without training."""
-        return self.fake_loss
-
-    @classmethod
-    def train_loader(cls, _: Any, part: Any) -> PairBatches[Any]:
-        """One batch, which nobody reads."""
-        return nobody(part)
-
-    def training_counts(self, _: Any) -> dict[str, int]:
-        """Nothing is learnt."""
-        return {}
 
     def answer(self, users: Tensor, items: Tensor, _: Variant) -> Tensor:
         """The probability of Yes of each pair [P], whatever the variant."""
