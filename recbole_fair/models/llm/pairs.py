@@ -61,7 +61,7 @@ def training_pairs(config: Any, inputs: PromptInputs) -> TrainingPairs:
     labels = natural
     if shares:
         asked = {name: _asked(inputs.attributes, name)[users] for name in shares}
-        labels = planted_bias(natural, users, lines.items[rows], asked, shares, int(config["split_seed"])).labels
+        labels = planted_bias(natural, users, lines.items[rows], asked, shares, int(config["split_seed"]))
     return TrainingPairs(users, rows, labels, labels != natural).some(training_prompts(config, len(rows)))
 
 
