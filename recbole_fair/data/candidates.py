@@ -14,11 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from recbole_fair.data.subsets import of_judged_users
+from recbole_fair.data.subsets import PHASES, of_judged_users
 from recbole_fair.host import Dataset, FullSortEvalDataLoader, Sampler
 
 IntArray = npt.NDArray[np.int64]
-_PHASES = ("train", "valid", "test")
 
 
 def draw(seen: IntArray, item_num: int, count: int, rng: np.random.Generator) -> IntArray:
@@ -62,7 +61,7 @@ def candidate_loader(config: Any, parts: Mapping[str, Dataset], phase: str, hist
     """The loader of one judged part with its candidates drawn."""
     part = of_judged_users(config, parts[phase], phase) if config["max_eval_prompts"] else parts[phase]
     loader = CandidateLoader(config, part, history.set_phase(phase), shuffle=False)
-    rng = np.random.default_rng([config["split_seed"], _PHASES.index(phase)])
+    rng = np.random.default_rng([config["split_seed"], PHASES.index(phase)])
     seen = _seen(parts)
     items, count = parts[phase].item_num, config["num_candidates"]
     loader.candidates = {user: draw(seen[user], items, count, rng) for user in loader.uid_list.tolist()}

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from recbole_fair.data.planted_bias import label_of_value, planted_bias
-from recbole_fair.data.prompts import PHASES, Attribute, PromptInputs
-from recbole_fair.data.subsets import training_prompts
+from recbole_fair.data.prompts import Attribute, PromptInputs
+from recbole_fair.data.subsets import PHASES, training_prompts
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.variants import NONE, OWN, Variant
 from recbole_fair.host import ModelType

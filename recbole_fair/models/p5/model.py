@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recbole_fair.data.prompts import PHASES
+from recbole_fair.data.subsets import PHASES
 from recbole_fair.errors import UsageError
 from recbole_fair.host import GeneralRecommender, InputType
 from recbole_fair.language.prefixes import KeyValues, Prefixes, joined
