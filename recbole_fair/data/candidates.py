@@ -11,13 +11,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from recbole_fair.data.subsets import PHASES, of_judged_users
 from recbole_fair.host import Dataset, FullSortEvalDataLoader, Sampler
-
-IntArray = npt.NDArray[np.int64]
+from recbole_fair.metrics.formulas import IntArray
 
 
 def draw(seen: IntArray, item_num: int, count: int, rng: np.random.Generator) -> IntArray:

@@ -39,10 +39,10 @@ from recbole_fair.host import (
     host_datasets,
     init_seed,
 )
+from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.registry import nearest
 from recbole_fair.settings.config import Config
 
-IntArray = npt.NDArray[np.int64]
 Tokens = npt.NDArray[np.str_]
 
 

@@ -20,7 +20,8 @@ from recbole_fair.errors import UsageError
 from recbole_fair.language import checkpoints, tiny
 from recbole_fair.language.checkpoints import ModelFolder
 from recbole_fair.language.loading import ModelKind
-from recbole_fair.models.p5.indexing import IntArray, Names, Words, sequential_numbers
+from recbole_fair.metrics.formulas import IntArray
+from recbole_fair.models.p5.indexing import Names, Words, sequential_numbers
 from recbole_fair.models.p5.prompts import Prompter, Template, read_templates
 
 TASKS = ("sequential", "direct")
