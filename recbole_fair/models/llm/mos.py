@@ -24,11 +24,11 @@ from recbole_fair.language import adapters
 from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.models import losses
 from recbole_fair.models.llm import sf_loss
-from recbole_fair.models.llm.answering import Answering, batched
+from recbole_fair.models.llm.answering import Answering
 from recbole_fair.models.llm.base import language_folder, tiny_base
 from recbole_fair.models.llm.pairs import NotTrained, PairBatches
 from recbole_fair.models.llm.prompts import read_template
-from recbole_fair.models.llm.scoring import pad
+from recbole_fair.models.llm.scoring import SharedPrefix, batches, pad
 from recbole_fair.models.llm.soft_prompt import ExpertShares, MixtureOfStereotypes, SoftPrompt, masked_mean
 from recbole_fair.models.llm.stereotype_prompts import (
     Asked,
@@ -253,7 +253,8 @@ class MoS(Answering):
         """The probability of Yes of each pair [P]."""
         prompts = self.prompts.judged(users.cpu().numpy(), items.cpu().numpy(), variant)
         scores = torch.empty(len(prompts))
-        for places in batched(prompts, self.score_tokens):
+        for parts in batches(prompts, [SharedPrefix((place,), 0) for place in range(len(prompts))], self.score_tokens):
+            places = [part.rows[0] for part in parts]
             logits = self._logits(self._embedded([prompts[place] for place in places]))
             scores[places] = logits.softmax(-1)[:, 0].cpu()
         return scores
