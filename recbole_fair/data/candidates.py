@@ -6,7 +6,6 @@ every pass, and the released UP5 evaluation draws ids of which a third do not ex
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -76,11 +75,3 @@ def _seen(parts: Mapping[str, Dataset]) -> list[IntArray]:
     order = np.lexsort((items, users))
     stops = np.searchsorted(users[order], np.arange(1, first.user_num))
     return [np.unique(entry) for entry in np.split(items[order], stops)]
-
-
-def digest(loaders: list[CandidateLoader]) -> str:
-    """Equal for two runs exactly if they rank the same candidates."""
-    value = hashlib.sha256()
-    for loader in loaders:
-        value.update(np.array(list(loader.pairs()), dtype=np.int64).tobytes())
-    return value.hexdigest()[:16]
