@@ -214,9 +214,7 @@ class PairScorer:
 def batches(prompts: Sequence[Tokens], parts: Iterable[SharedPrefix], most: int) -> Iterator[list[SharedPrefix]]:
     """Yield batches of at most `most` tokens, of parts with a prefix or of parts without, long ones first."""
     batch: list[SharedPrefix] = []
-    for part in sorted(
-        parts, key=lambda part: (part.length, max(len(prompts[row]) for row in part.rows)), reverse=True
-    ):
+    for part in sorted(parts, key=lambda one: (one.length, max(len(prompts[row]) for row in one.rows)), reverse=True):
         mixed = bool(batch) and bool(batch[-1].length) != bool(part.length)
         if batch and (mixed or padded_tokens(prompts, [*batch, part]) > most):
             yield batch
