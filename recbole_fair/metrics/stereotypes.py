@@ -159,7 +159,7 @@ def sf(fractions: npt.NDArray[Any]) -> FloatArray:
     return 1 - present_mean(fractions)
 
 
-def left_out(fractions: FloatArray, names: Sequence[str]) -> list[str]:
+def groups_without(fractions: FloatArray, names: Sequence[str]) -> list[str]:
     """The names of the groups without a fraction [G], which SF is not over."""
     return [name for name, fraction in zip(names, fractions, strict=True) if np.isnan(fraction)]
 

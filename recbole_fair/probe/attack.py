@@ -202,6 +202,6 @@ def told_from_chance(null: FloatArray) -> float:
     return float(null.mean() + quantile * null.std(ddof=1) * np.sqrt(1 + 1 / len(null)))
 
 
-def detectable(null: FloatArray) -> float:
+def detectable_leak(null: FloatArray) -> float:
     """told_from_chance + z(.80) sd: the smallest leak that is told from chance in 4 of 5 attempts."""
     return float(told_from_chance(null) + stats.norm.ppf(0.80) * null.std(ddof=1))

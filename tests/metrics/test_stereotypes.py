@@ -19,7 +19,7 @@ from recbole_fair.metrics.stereotypes import (
     histories,
     history_share,
     largest_z,
-    left_out,
+    groups_without,
     pull,
     pull_terms,
     sf,
@@ -193,7 +193,7 @@ def test_sf_against_a_loop(pairs: str, case: World) -> None:
     present = [fraction for fraction in fractions if not math.isnan(fraction)]
     value = float(sf(found.value()))
     assert value == pytest.approx(1 - sum(present) / len(present) if present else math.nan, nan_ok=True)
-    assert left_out(found.value(), [f"g{g}" for g in groups]) == [f"g{g}" for g in groups if math.isnan(fractions[g])]
+    assert groups_without(found.value(), [f"g{g}" for g in groups]) == [f"g{g}" for g in groups if math.isnan(fractions[g])]
 
 
 @fast
@@ -238,7 +238,7 @@ def test_nothing_recommended_leaves_every_group_out() -> None:
     member = stereotypes(*case.trained, case.membership, ITEMS, z=0).member
     shares = history_share(*case.trained, member, USERS)
     nothing = sf_terms(*case.judged[:2], np.zeros(40, dtype=bool), shares, case.membership, member)
-    assert math.isnan(sf(nothing.value())) and left_out(nothing.value(), ["F", "M"]) == ["F", "M"]
+    assert math.isnan(sf(nothing.value())) and groups_without(nothing.value(), ["F", "M"]) == ["F", "M"]
 
 
 def test_a_group_without_training_users_is_absent() -> None:

@@ -23,7 +23,7 @@ from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
 from recbole_fair.probe import attack as attacks
 from recbole_fair.probe import findings, states
-from recbole_fair.probe.attack import Fold, Plan, attack, detectable, fold_auc, null_aucs, told_from_chance
+from recbole_fair.probe.attack import Fold, Plan, attack, detectable_leak, fold_auc, null_aucs, told_from_chance
 from recbole_fair.probe.targets import target_of
 from recbole_fair.runner import open_run
 from recbole_fair.settings import keys
@@ -132,7 +132,7 @@ def test_random_states_stay_within_chance_and_shuffling_hides_a_leak() -> None:
     values[:, 0] += 5 * classes
     hidden = null_aucs(values, classes, "logistic", Plan(repeats=1), 20)
     assert abs(hidden.mean() - 0.5) < 0.05
-    assert attack(values, classes, "logistic", Plan(repeats=1)).auc > detectable(hidden) > told_from_chance(hidden)
+    assert attack(values, classes, "logistic", Plan(repeats=1)).auc > detectable_leak(hidden) > told_from_chance(hidden)
 
 
 def test_the_thresholds_hold_what_they_promise() -> None:
@@ -142,7 +142,7 @@ def test_the_thresholds_hold_what_they_promise() -> None:
     exceeded = np.mean([new > told_from_chance(null) for null, new in zip(nulls, further, strict=True)])
     assert exceeded == pytest.approx(0.05, abs=0.012)
     many = generator.normal(0.5, 0.03, 20000)
-    leaks = generator.normal(detectable(many), 0.03, 20000)
+    leaks = generator.normal(detectable_leak(many), 0.03, 20000)
     assert np.mean(leaks > told_from_chance(many)) == pytest.approx(0.8, abs=0.02)
 
 
