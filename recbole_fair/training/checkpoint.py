@@ -1,8 +1,7 @@
-"""What a run keeps: the best weights, and everything needed to go on after a kill.
+"""What a run keeps of its model, and how states become tensors and plain values; nothing is pickled.
 
-`model.safetensors` + `model.json`: trained parameters and changed buffers of the best epoch, strict to load.
-`resume.safetensors`: the last finished epoch with optimiser, random states and early stopping, in one file, so
-that it is whole or absent. Neither holds a pickled object.
+`model.safetensors` + `model.json`: trained parameters and changed buffers of the best epoch, strict to load. The
+trainer writes the last finished epoch to `resume.safetensors`, flattened by this module.
 """
 
 from __future__ import annotations
