@@ -46,6 +46,7 @@ from recbole_fair.settings import figures, host_metrics, keys, yamls
 from recbole_fair.settings.config import config_hash
 
 logger = logging.getLogger(__name__)
+
 _OF_SCORES = frozenset({"rec.meanrank", "rec.score", "data.label"})  # what a metric may need beyond lists
 
 

@@ -16,10 +16,10 @@ from recbole_fair.groups.membership import Groups
 from recbole_fair.metrics.formulas import divide
 from recbole_fair.metrics.stereotypes import (
     COLUMNS,
+    groups_without,
     histories,
     history_share,
     largest_z,
-    groups_without,
     pull,
     pull_terms,
     sf,
@@ -193,7 +193,9 @@ def test_sf_against_a_loop(pairs: str, case: World) -> None:
     present = [fraction for fraction in fractions if not math.isnan(fraction)]
     value = float(sf(found.value()))
     assert value == pytest.approx(1 - sum(present) / len(present) if present else math.nan, nan_ok=True)
-    assert groups_without(found.value(), [f"g{g}" for g in groups]) == [f"g{g}" for g in groups if math.isnan(fractions[g])]
+    assert groups_without(found.value(), [f"g{g}" for g in groups]) == [
+        f"g{g}" for g in groups if math.isnan(fractions[g])
+    ]
 
 
 @fast
