@@ -17,7 +17,7 @@ from torch.nn import functional
 from train_step import paired
 from yesno_score import ANSWERS, VOCABULARY, model_of
 
-from recbole_fair.language.adapters import counts, lora
+from recbole_fair.language.adapters import lora
 from recbole_fair.models.llm.experts import FFN, mixture_of_experts
 from recbole_fair.models.llm.scoring import answer_logits, answer_states, pad
 
@@ -41,8 +41,10 @@ def main(pairs: int, experts: int, rank: int, width: int, layers: int) -> None:
     plain = lora(model_of(width, layers), rank=experts * rank, alpha=32, dropout=0.05, targets=FFN)
     mixture, _ = mixture_of_experts(model_of(width, layers), experts=experts, rank=rank, alpha=32, dropout=0.05)
     ratio, ratios = paired(step_of(plain, prompts), step_of(mixture, prompts), pairs)
-    shares = f"trained {counts(mixture).share:.2%} and {counts(plain).share:.2%}"
-    print(f"experts / LoRA, tokens per second: {ratio:.2f} x (pairs {min(ratios):.2f}-{max(ratios):.2f}); {shares}")
+    counts = [model.get_nb_trainable_parameters() for model in (mixture, plain)]
+    shares = " and ".join(f"{trained / (total - trained):.2%}" for trained, total in counts)
+    spread = f"{min(ratios):.2f}-{max(ratios):.2f}"
+    print(f"experts / LoRA, tokens per second: {ratio:.2f} x (pairs {spread}); trained {shares}")
 
 
 if __name__ == "__main__":

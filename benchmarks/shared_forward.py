@@ -22,8 +22,7 @@ from train_step import paired
 from yesno_score import ANSWERS, VOCABULARY, model_of
 
 from recbole_fair.language.adapters import lora
-from recbole_fair.models.llm.augment import Recipe
-from recbole_fair.models.llm.losses import difference
+from recbole_fair.models.llm.cf_diff import difference
 from recbole_fair.models.llm.scoring import answer_logits, answer_states, pad
 
 
@@ -47,9 +46,7 @@ def step_of(model: Any, samples: int, copies: list[list[int]], plain: list[list[
 
 def main(pairs: int, samples: int, width: int, layers: int, values: tuple[int, ...]) -> None:
     """Print the ratio and its bound."""
-    recipe = Recipe.of({f"attribute {n}": [str(value) for value in range(count)] for n, count in enumerate(values)})
     count = prod(values)
-    assert recipe.rows_per_sample == count + 1
     draw = torch.Generator().manual_seed(1)
     plain = torch.randint(10, VOCABULARY, (samples, 132), generator=draw).tolist()
     copies = [[*prompt[:4], value, *prompt[4:]] for prompt in plain for value in range(count)]

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Qwen2Config, Qwen2ForCausalLM, T5Config, T5ForConditionalGeneration
 
-from recbole_fair.models.llm.fair_losses import RunningSF
+from recbole_fair.models.llm.sf_loss import RunningSF
 from recbole_fair.models.llm.soft_prompt import MixtureOfStereotypes
 from recbole_fair.models.llm.virtual_tokens import answer_logits, prepend, states_of
 

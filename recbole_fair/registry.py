@@ -141,14 +141,13 @@ _MOS = "recbole_fair.models.llm.mos:MoS"
 _STANDS_ON = "recbole_fair.models.llm.mos:base_of_rows"
 
 
-def _mos(name: str, cite: str = "MoS", trained_by: str = "", target: str = _MOS) -> Row:
-    needs = "item texts; ratings; a user grouping"
-    return Row(name, target, "mos", cite, needs, base=_STANDS_ON, trained_by=trained_by)
+def _mos(name: str, cite: str = "MoS", trained_by: str = "", target: str = _MOS, base: str = _STANDS_ON) -> Row:
+    return Row(name, target, "mos", cite, "item texts; ratings; a user grouping", base=base, trained_by=trained_by)
 
 
 # Tables 4 to 6 of MoS; which of its parts a row has, its yaml says.
 _OF_MOS = (
-    Row("MoS-Base", _MOS, "mos", "MoS", "item texts; ratings; a user grouping"),
+    _mos("MoS-Base", base=""),
     *(_mos(name) for name in ("MoS", "MoS-top2", "MoS-stochastic", "MoS-no-reweight", "MoS-no-div")),
     *(_mos(name, "TALLRec") for name in ("TALLRec", "TALLRec--")),
     *(_mos(name, name) for name in ("Prompt-Tuning", "P-Tuning", "LoRA", "IFairLRS", "FaiRLLM")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -143,7 +144,10 @@ def test_23_metrics_that_need_counts_work_and_nothing_piles_up(run_toy: Callable
     rows = [line.split("\t") for line in (Path(result.run_dir) / "recommendations.tsv").read_text().splitlines()[1:]]
     listed = {item for _, item, rank, _ in rows if int(rank) <= 3}
     assert result.test["itemcoverage@3"] == len(listed) / 24, "of one evaluation only, without the padding"
-    assert 0 <= result.test["giniindex@5"] <= 1
+    counts = [*Counter(item for _, item, rank, _ in rows if int(rank) <= 5).values()]
+    counts += [0] * (24 - len(counts))
+    differences = sum(abs(one - other) for one in counts for other in counts)
+    assert result.test["giniindex@5"] == pytest.approx(differences / (2 * 24 * sum(counts)))
 
 
 def test_24_nothing_is_rounded(run_toy: Callable[..., Any]) -> None:

@@ -19,10 +19,10 @@ from pyarrow import parquet
 from recbole_fair.data.exact import number_text
 from recbole_fair.errors import UsageError
 from recbole_fair.host import MISSING_NUMBERS
+from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.registry import nearest
 from recbole_fair.storage import regular
 
-IntArray = npt.NDArray[np.int64]
 _TEXT = pa.dictionary(pa.int32(), pa.string())  # a few names, many rows
 _NUMBERS = {"rank": pa.int64(), "score": pa.float64()}  # of lists, told by name
 _NO_VALUE = (None, "")

@@ -28,6 +28,7 @@ from recbole_fair.audit import foreign_tables, lists
 from recbole_fair.audit.foreign_tables import PlainTable
 from recbole_fair.audit.lists import Pairs
 from recbole_fair.data.identity import split_digest
+from recbole_fair.data.subsets import PHASES
 from recbole_fair.errors import StorageError, UsageError
 from recbole_fair.evaluation.ranked import KeepingEvaluator
 from recbole_fair.groups import named
@@ -46,7 +47,6 @@ from recbole_fair.settings.config import config_hash
 
 logger = logging.getLogger(__name__)
 
-PARTS = ("train", "valid", "test")
 _OF_SCORES = frozenset({"rec.meanrank", "rec.score", "data.label"})  # what a metric may need beyond lists
 
 
@@ -107,10 +107,10 @@ class Tables:
         if self.met is None:
             return {}
         everything, column = self.pairs(self.met), self.met.texts("split")
-        if unknown := sorted(set(column.dictionary.to_pylist()) - set(PARTS)):
+        if unknown := sorted(set(column.dictionary.to_pylist()) - set(PHASES)):
             raise UsageError(f"{self.met.path}: split {unknown[0]!r}: expected train, valid or test")
-        part = foreign_tables.places(column, pa.array(PARTS))
-        found = {name: part == place for place, name in enumerate(PARTS, start=1)}
+        part = foreign_tables.places(column, pa.array(PHASES))
+        found = {name: part == place for place, name in enumerate(PHASES, start=1)}
         return {name: Pairs(everything.users[rows], everything.items[rows]) for name, rows in found.items()}
 
     # --- what groups are made from (grouping.Catalogue)

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 FULL_ROWS = 2_000_000
 SAMPLE_ROWS = 500_000
-MODES = ("full", "sample")
 _SEED = 2020
 # A name that no property file has: RecBole would apply the filters of the data set's own.
 _NEUTRAL = "read-back"

@@ -126,7 +126,7 @@ def _notes(folder: Path, values: Mapping[str, Any]) -> Iterator[str]:
 def lacking(folder: Path, options: Mapping[str, Any]) -> Iterator[str]:
     """A sentence on each thing that own tables do not have, with what would give it."""
     fields = {side: list(read_header(folder / f"{folder.name}.{side}")) for side in ("inter", "user", "item")}
-    if "interactions" in options and (rest := csv_options.left_out(options)):
+    if "interactions" in options and (rest := csv_options.columns_not_taken(options)):
         yield f"columns left out: {', '.join(rest)}"
     if "timestamp" not in fields["inter"]:
         yield f"{NO_TIME} ({folder.name}.yaml says so); --time=COLUMN names one"

@@ -6,19 +6,15 @@ every pass, and the released UP5 evaluation draws ids of which a third do not ex
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from recbole_fair.data.subsets import of_judged_users
+from recbole_fair.data.subsets import PHASES, of_judged_users
 from recbole_fair.host import Dataset, FullSortEvalDataLoader, Sampler
-
-IntArray = npt.NDArray[np.int64]
-_PHASES = ("train", "valid", "test")
+from recbole_fair.metrics.formulas import IntArray
 
 
 def draw(seen: IntArray, item_num: int, count: int, rng: np.random.Generator) -> IntArray:
@@ -62,7 +58,7 @@ def candidate_loader(config: Any, parts: Mapping[str, Dataset], phase: str, hist
     """The loader of one judged part with its candidates drawn."""
     part = of_judged_users(config, parts[phase], phase) if config["max_eval_prompts"] else parts[phase]
     loader = CandidateLoader(config, part, history.set_phase(phase), shuffle=False)
-    rng = np.random.default_rng([config["split_seed"], _PHASES.index(phase)])
+    rng = np.random.default_rng([config["split_seed"], PHASES.index(phase)])
     seen = _seen(parts)
     items, count = parts[phase].item_num, config["num_candidates"]
     loader.candidates = {user: draw(seen[user], items, count, rng) for user in loader.uid_list.tolist()}
@@ -79,11 +75,3 @@ def _seen(parts: Mapping[str, Dataset]) -> list[IntArray]:
     order = np.lexsort((items, users))
     stops = np.searchsorted(users[order], np.arange(1, first.user_num))
     return [np.unique(entry) for entry in np.split(items[order], stops)]
-
-
-def digest(loaders: list[CandidateLoader]) -> str:
-    """Equal for two runs exactly if they rank the same candidates."""
-    value = hashlib.sha256()
-    for loader in loaders:
-        value.update(np.array(list(loader.pairs()), dtype=np.int64).tobytes())
-    return value.hexdigest()[:16]

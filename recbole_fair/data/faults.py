@@ -57,12 +57,12 @@ def _fault(columns: Sequence[tuple[str, str]], fields: list[str], separator: str
         return f"{len(fields)} fields, the first line names {len(columns)}"
     for (name, kind), text in zip(columns, fields, strict=False):
         words = text.split(separator) if kind == "float_seq" else [text]
-        if kind.startswith("float") and not all(map(_is_number, words)):
+        if kind.startswith("float") and not all(map(_reads_as_number, words)):
             return f"{name}={text[:60]!r} is no {kind}"
     return ""
 
 
-def _is_number(text: str) -> bool:
+def _reads_as_number(text: str) -> bool:
     try:
         return text in MISSING_NUMBERS or float(text) is not None
     except ValueError:

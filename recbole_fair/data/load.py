@@ -24,6 +24,7 @@ from recbole_fair.data.inputs import Inputs
 from recbole_fair.data.judged import JUDGED
 from recbole_fair.data.labeled import likes
 from recbole_fair.data.sequences import last_items
+from recbole_fair.data.subsets import PHASES
 from recbole_fair.data.texts import item_texts
 from recbole_fair.data.windows import by_windows
 from recbole_fair.errors import UsageError
@@ -38,13 +39,11 @@ from recbole_fair.host import (
     host_datasets,
     init_seed,
 )
+from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.registry import nearest
 from recbole_fair.settings.config import Config
 
-IntArray = npt.NDArray[np.int64]
 Tokens = npt.NDArray[np.str_]
-
-_PHASES = ("train", "valid", "test")
 
 
 @dataclass
@@ -129,7 +128,7 @@ class Data:
             return None
         latest = np.full(self.dataset.user_num, -np.inf)
         tied = np.zeros(self.dataset.user_num, dtype=bool)
-        for phase in _PHASES:
+        for phase in PHASES:
             users, times = self.pairs(phase)[0], self.parts[phase].inter_feat[time].numpy()
             first = np.full(self.dataset.user_num, np.inf)
             np.minimum.at(first, users, times)
@@ -139,7 +138,7 @@ class Data:
 
     def split_digest(self) -> str:
         """Equal for two runs exactly if they share the split."""
-        return split_digest(self.names("user"), self.names("item"), {phase: self.pairs(phase) for phase in _PHASES})
+        return split_digest(self.names("user"), self.names("item"), {phase: self.pairs(phase) for phase in PHASES})
 
 
 def _raw_values(ids: IntArray, tokens: Tokens) -> Values:
@@ -165,7 +164,7 @@ def load(config: Config) -> Data:
         raise UsageError(first_fault(config, error)) from error
     _check_times(config, dataset)
     unseen = _unseen(built, dataset.iid_field, drop=config["drop_unseen"])
-    parts = dict(zip(_PHASES, built, strict=True))
+    parts = dict(zip(PHASES, built, strict=True))
     _check_parts(config, parts)
     for part in () if config["batch_features"] else built:
         part.user_feat = part.item_feat = None  # else the loader joins every column of both to every row
@@ -186,7 +185,7 @@ def _unseen(built: list[Dataset], item_field: str, *, drop: bool) -> dict[str, i
     """How many interactions of each held-out part name an item that training does not hold; `drop` takes them out."""
     train, *others = built
     seen, counts = train.inter_feat[item_field], {}
-    for phase, part in zip(_PHASES[1:], others, strict=True):
+    for phase, part in zip(PHASES[1:], others, strict=True):
         learnt = torch.isin(part.inter_feat[item_field], seen)
         counts[phase] = int((~learnt).sum())
         if drop:
@@ -204,7 +203,7 @@ def _strata(config: Config, whole: Dataset) -> Groups:
 def _history(config: Config, parts: dict[str, Dataset]) -> Sampler:
     """What each user has met: masked where lists are judged, never drawn as a negative."""
     try:
-        return Sampler(list(_PHASES), list(parts.values()), "uniform")
+        return Sampler(list(PHASES), list(parts.values()), "uniform")
     except ValueError as error:  # a user who has met every item
         raise UsageError(f"{config.folder}: {error}") from error
 
@@ -300,6 +299,6 @@ def _judged_loader(
     general = config.replaced(MODEL_TYPE=None)
     loader = JUDGED[config["eval_protocol"]].loader(general, parts, phase, history)
     if config.sequential:
-        before = [known[earlier].inter_feat for earlier in _PHASES[: _PHASES.index(phase)]]
+        before = [known[earlier].inter_feat for earlier in PHASES[: PHASES.index(phase)]]
         loader.user_df.update(last_items(config, parts["train"], before, loader.uid_list))
     return loader

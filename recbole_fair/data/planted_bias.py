@@ -8,23 +8,11 @@ and test stay natural.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from recbole_fair.errors import UsageError
 from recbole_fair.metrics.formulas import BoolArray, IntArray
-
-
-class Planted(NamedTuple):
-    """Labels with the bias in them, and which pairs have a label that it decided (flipped by it or not)."""
-
-    labels: BoolArray  # [N]
-    decided: BoolArray  # [N]
-
-    def flipped(self, natural: BoolArray) -> int:
-        """How many labels are no longer the natural ones."""
-        return int((self.labels != np.asarray(natural, dtype=bool)).sum())
 
 
 def label_of_value(values: IntArray, count: int) -> IntArray:
@@ -45,7 +33,7 @@ def planted_bias(
     asked: Mapping[str, IntArray],
     shares: Mapping[str, float],
     seed: int,
-) -> Planted:
+) -> BoolArray:
     """For shares[attribute] of the pairs [N], the label follows the attribute; the pairs of two attributes differ.
 
     asked[attribute] [N] is the label that the attribute of the pair's user asks for (`label_of_value`); pairs where
@@ -53,17 +41,17 @@ def planted_bias(
     """
     random, shuffled = np.random.default_rng(seed), np.lexsort((items, users))
     random.shuffle(shuffled)
-    planted = Planted(np.array(labels, dtype=bool), np.zeros(len(labels), dtype=bool))
+    planted, decided = np.array(labels, dtype=bool), np.zeros(len(labels), dtype=bool)
     for name in sorted(shares):
-        free = shuffled[(asked[name][shuffled] >= 0) & ~planted.decided[shuffled]]
+        free = shuffled[(asked[name][shuffled] >= 0) & ~decided[shuffled]]
         wanted = _whole(f"planted_bias={{{name}: {shares[name]:g}}}", shares[name], len(labels))
         if wanted > len(free):
             raise UsageError(
                 f"planted_bias={{{name}: {shares[name]:g}}}: {wanted} of {len(labels)} training prompts, but only "
                 f"{len(free)} are of users with a known {name} and not taken by another attribute: lower the shares"
             )
-        planted.labels[free[:wanted]] = asked[name][free[:wanted]] == 1
-        planted.decided[free[:wanted]] = True
+        planted[free[:wanted]] = asked[name][free[:wanted]] == 1
+        decided[free[:wanted]] = True
     return planted
 
 
@@ -76,7 +64,7 @@ def planted_stereotype(
     share: float,
     seed: int,
     names: Sequence[str],
-) -> Planted:
+) -> BoolArray:
     """A stereotype between the word in a prompt and its target item: Yes to the word's own items, No to the others'.
 
     words [N] is the group whose word each prompt carries (-1: none), member [I, G] says which items are a stereotype
@@ -88,7 +76,7 @@ def planted_stereotype(
     random.shuffle(shuffled)
     own = (words >= 0) & member[items, words]
     other = (words >= 0) & member[items].any(1) & ~own
-    planted = Planted(np.array(labels, dtype=bool), np.zeros(len(labels), dtype=bool))
+    planted = np.array(labels, dtype=bool)
     for word, name in enumerate(names):
         of_word = shuffled[words[shuffled] == word]
         sides = of_word[own[of_word]], of_word[other[of_word]]
@@ -99,7 +87,7 @@ def planted_stereotype(
                 f"stereotype of it and {len(sides[1])} about another group's: give a larger share or a smaller sf_z"
             )
         for side, answer in zip(sides, (True, False), strict=True):
-            planted.labels[side[:wanted]], planted.decided[side[:wanted]] = answer, True
+            planted[side[:wanted]] = answer
     return planted
 
 

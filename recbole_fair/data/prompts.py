@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recbole_fair.data.labeled import likes
+from recbole_fair.data.subsets import PHASES
 from recbole_fair.data.windows import ORDER, TARGET
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
@@ -23,8 +24,6 @@ from recbole_fair.registry import nearest
 
 if TYPE_CHECKING:
     from recbole_fair.data.load import Data
-
-PHASES = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)

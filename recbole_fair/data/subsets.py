@@ -10,7 +10,7 @@ import torch
 from recbole_fair.host import Dataset
 from recbole_fair.metrics.formulas import IntArray
 
-_PHASES = ("train", "valid", "test")
+PHASES = ("train", "valid", "test")
 
 
 def places(count: int, most: int | None, seed: int, phase: str) -> IntArray:
@@ -23,7 +23,7 @@ def places(count: int, most: int | None, seed: int, phase: str) -> IntArray:
     """
     if most is None or most >= count:
         return np.arange(count)
-    rng = np.random.default_rng([seed, _PHASES.index(phase), 1])  # candidates are drawn from [seed, phase]
+    rng = np.random.default_rng([seed, PHASES.index(phase), 1])  # candidates are drawn from [seed, phase]
     return np.sort(rng.permutation(count)[:most])
 
 

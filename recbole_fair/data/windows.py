@@ -11,14 +11,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
 from recbole_fair.host import Dataset
-
-IntArray = npt.NDArray[np.int64]
+from recbole_fair.metrics.formulas import IntArray
 
 # Columns of a part's rows: their order within a user, and whether a window ends there.
 ORDER, TARGET = "window_order", "window_target"

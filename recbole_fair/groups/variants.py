@@ -6,7 +6,6 @@ everyone this value and the other sensitive attributes as their own, Variant("ge
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,18 +31,16 @@ class Variant:
         return f"{self.attribute}={self.value}" if self.value else _OWN
 
     @classmethod
-    def parse(cls, text: str, known: Iterable[Variant] = ()) -> Variant:
-        """The variant that `str` wrote; one that is not among `known` (where given) is refused.
+    def parse(cls, text: str) -> Variant:
+        """The variant that `str` wrote.
 
         >>> Variant.parse("gender=F"), Variant.parse("none") == NONE
         (Variant(attribute='gender', value='F'), True)
         """
         attribute, equals, value = text.partition("=")
-        variant = {_NONE: NONE, _OWN: OWN}.get(text) or cls(attribute, value)
-        names = [str(entry) for entry in known]
-        if (not equals and text not in {_NONE, _OWN}) or (names and text not in names):
-            raise UsageError(f"variant {text!r}: no such variant of a prompt.{nearest(text, names or [_NONE, _OWN])}")
-        return variant
+        if not equals and text not in {_NONE, _OWN}:
+            raise UsageError(f"variant {text!r}: no such variant of a prompt.{nearest(text, [_NONE, _OWN])}")
+        return {_NONE: NONE, _OWN: OWN}.get(text) or cls(attribute, value)
 
     def sets(self) -> dict[str, str]:
         """Which attribute is given which value; a product sets several.

@@ -1,57 +1,33 @@
-"""The one door to PEFT: small trainable parts put into a frozen language model, counted, saved and loaded.
+"""The one door to PEFT: small trainable parts put into a frozen language model.
 
 Every function that adds one returns a PeftModel whose only trainable parameters are the new ones; the base stays in
-place inside it, bit for bit. An adapter's folder is PEFT's own (adapter_config.json, adapter_model.safetensors), so
-PEFT reads it too; we read the tensors alone and compare the description with the adapter that stands in the model:
-a description is never followed, it could name files or code.
+place inside it, bit for bit. What was trained is kept in the run's own safetensors, never in a folder of PEFT's: its
+description could name files or code.
 """
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import torch
-from peft import (
-    LoraConfig,
-    PeftConfig,
-    PeftModel,
-    PromptEncoderConfig,
-    PromptTuningConfig,
-    get_peft_model,
-    get_peft_model_state_dict,
-    set_peft_model_state_dict,
-)
+from peft import LoraConfig, PeftConfig, PeftModel, PromptEncoderConfig, PromptTuningConfig, get_peft_model
 from peft.tuners.lora import Linear as LoraLinear
 from peft.tuners.lora import LoraLayer
-from torch import Tensor, nn
+from torch import nn
 
 from recbole_fair.errors import UsageError
-from recbole_fair.storage import read_json, read_tensors, write_json, write_tensors
 
 __all__ = [
-    "Counts",
     "LoraLinear",
-    "base_digest",
     "check_frozen",
-    "counts",
-    "load_adapter",
     "lora",
     "only_layers_of",
     "p_tuning",
     "prompt_tuning",
     "quiet",
-    "save_adapter",
 ]
-
-_WEIGHTS, _DESCRIPTION = "adapter_model.safetensors", "adapter_config.json"
-# What must agree between an adapter's description and the adapter that its tensors are loaded into.
-_DECISIVE = ("peft_type", "r", "lora_alpha", "use_rslora", "num_virtual_tokens", "encoder_hidden_size")
 
 
 @contextmanager
@@ -74,12 +50,11 @@ def lora(
     dropout: float = 0.0,
     targets: Sequence[str],
     layer: Callable[..., LoraLinear] | None = None,
-    full_precision: bool = True,
 ) -> PeftModel:
     """Add low-rank updates, scaled by alpha / rank, to the linear layers whose names end with one of `targets`.
 
-    `layer` makes another kind of LoRA layer in place of PEFT's own, with the same arguments. `full_precision` keeps
-    the new parameters in float32 where the base is in half precision.
+    `layer` makes another kind of LoRA layer in place of PEFT's own, with the same arguments. The new parameters are in
+    float32 also where the base is in half precision.
     """
     _check_bare(model)
     linear = {name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, nn.Linear)}
@@ -93,7 +68,7 @@ def lora(
     )
     if layer is not None:
         config._register_custom_module({nn.Linear: layer})  # type: ignore[dict-item]
-    return _wrapped(model, config, full_precision)
+    return _wrapped(model, config)
 
 
 def prompt_tuning(model: nn.Module, *, tokens: int) -> PeftModel:
@@ -111,10 +86,10 @@ def _task(model: nn.Module) -> str:
     return "SEQ_2_SEQ_LM" if getattr(model.config, "is_encoder_decoder", False) else "CAUSAL_LM"
 
 
-def _wrapped(model: Any, config: PeftConfig, full_precision: bool = True) -> PeftModel:
+def _wrapped(model: Any, config: PeftConfig) -> PeftModel:
     _check_bare(model)
     with quiet():
-        adapted = get_peft_model(model, config, autocast_adapter_dtype=full_precision)
+        adapted = get_peft_model(model, config)
     assert isinstance(adapted, PeftModel)
     check_frozen(adapted)
     return adapted
@@ -142,94 +117,6 @@ def _adapter_names(model: PeftModel) -> set[str]:
         for name, _ in model.named_parameters()
         if ".lora_" in name or name.startswith(("prompt_encoder.", "prompt_embeddings."))
     }
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How many numbers are trained, and how many the model has without them."""
-
-    trained: int
-    base: int
-
-    @property
-    def share(self) -> float:
-        """The trained numbers over those of the base, as in CL-MoE's Table 4."""
-        return self.trained / self.base
-
-
-def counts(model: PeftModel) -> Counts:
-    """Count the trained parameters and those of the base; a tied matrix counts once.
-
-    >>> Counts(trained=1, base=8).share
-    0.125
-    """
-    adapter = _adapter_names(model)
-    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    return Counts(trained, sum(value.numel() for name, value in model.named_parameters() if name not in adapter))
-
-
-def base_digest(model: PeftModel) -> str:
-    """Compute the sha256 of all numbers of the base inside an adapted model, whatever adapter stands in it."""
-    total = hashlib.sha256()
-    for name, parameter in sorted(model.get_base_model().named_parameters()):
-        if ".lora_" not in name:
-            value = parameter.detach().cpu().contiguous()
-            total.update(f"{name.replace('.base_layer', '')} {value.dtype} {tuple(value.shape)}\n".encode())
-            total.update(value.reshape(-1).view(torch.uint8).numpy().data)
-    return total.hexdigest()
-
-
-def save_adapter(model: PeftModel, folder: Path, *, base: str, version: str) -> None:
-    """Write the adapter's folder: its tensors, PEFT's description, and of which base (name and version) it is."""
-    state = get_peft_model_state_dict(model, save_embedding_layers=False)
-    write_tensors(folder / _WEIGHTS, state, {"base": base, "version": version})
-    write_json(folder / _DESCRIPTION, _description(model, base, version))
-
-
-def _description(model: PeftModel, base: str, version: str) -> dict[str, Any]:
-    values: dict[str, Any] = model.active_peft_config.to_dict()
-    values |= {"base_model_name_or_path": base, "revision": version, "inference_mode": True}
-    # Sets have no order and enumerations no JSON: PEFT stores lists and words.
-    plain = {key: sorted(value) if isinstance(value, set) else value for key, value in values.items()}
-    return {key: getattr(value, "value", value) for key, value in sorted(plain.items()) if not key.startswith("_")}
-
-
-def load_adapter(model: PeftModel, folder: Path, *, base: str, version: str) -> None:
-    """Read an adapter's tensors into `model`; one of another base, kind or size is refused.
-
-    Of p-tuning PEFT stores the vectors that its network made, which is all that inference needs; the network itself is
-    in the run's checkpoint alone, so such a folder is not read back.
-    """
-    if model.active_peft_config.peft_type == "P_TUNING":
-        raise UsageError(f"{folder}: a p-tuning folder holds its vectors, not the network; load the run's checkpoint")
-    stored, about = read_tensors(folder / _WEIGHTS)
-    if (about.get("base"), about.get("version")) != (base, version):
-        raise UsageError(
-            f"{folder}: this adapter was trained on {about.get('base')!r} (version {about.get('version')}), not on "
-            f"{base!r} (version {version}); name that base, or train anew"
-        )
-    _check_description(model, folder)
-    expected = get_peft_model_state_dict(model, save_embedding_layers=False)
-    _check_tensors(folder / _WEIGHTS, stored, expected)
-    set_peft_model_state_dict(model, stored)
-
-
-def _check_description(model: PeftModel, folder: Path) -> None:
-    ours, stored = _description(model, "", ""), read_json(folder / _DESCRIPTION)
-    for key in _DECISIVE:
-        if ours.get(key) != stored.get(key):
-            raise UsageError(
-                f"{folder / _DESCRIPTION}: {key} is {stored.get(key)!r}, this run asks for {ours.get(key)!r}; "
-                "use the settings of the run that saved it"
-            )
-
-
-def _check_tensors(path: Path, stored: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    if different := sorted(stored.keys() ^ expected.keys()):
-        raise UsageError(f"{path}: not the tensors of this adapter ({different[0]} stands on one side only)")
-    for name, value in expected.items():
-        if stored[name].shape != value.shape:
-            raise UsageError(f"{path}: {name} is {list(stored[name].shape)}, this adapter's {list(value.shape)}")
 
 
 def only_layers_of(model: PeftModel, kind: type[LoraLayer]) -> list[Any]:

@@ -56,11 +56,6 @@ class ModelFolder:
         """The sentence-transformers modules in their order; empty for a plain language model."""
         return sentence_modules.read_modules(self.folder)
 
-    @cached_property
-    def has_chat_template(self) -> bool:
-        """Whether the tokenizer brings a template for messages."""
-        return bool(self.tokenizer().chat_template)
-
     def config(self) -> Any:
         """The model's configuration, read without its weights."""
         from recbole_fair.language.loading import load_config
@@ -70,8 +65,8 @@ class ModelFolder:
     def tokenizer(self, *, parse_special: bool = False) -> PreTrainedTokenizerBase:
         """The model's tokenizer, which by default reads "<eos>" in a text as five ordinary characters.
 
-        Prompts hold titles, and a title must not end a prompt. Special tokens are put between texts by their ids;
-        `chat.chat_tokens` does so for messages. `parse_special` is the library's own default.
+        Prompts hold titles, and a title must not end a prompt. Special tokens are put between texts by their ids.
+        `parse_special` is the library's own default.
         """
         from recbole_fair.language.loading import load_tokenizer
 

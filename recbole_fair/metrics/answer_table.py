@@ -14,7 +14,7 @@ from recbole_fair.groups.variants import NONE, OWN, Variant, carried
 from recbole_fair.metrics import answers
 from recbole_fair.metrics.formulas import BoolArray, FloatArray, IntArray, Terms, present_mean
 from recbole_fair.metrics.metric import AGAIN, AS_USED, GIVEN, NOTHING, Figure, Stored, variants_of
-from recbole_fair.metrics.stereotypes import Histories, left_out, pull_terms, sf_in_terms, sf_terms
+from recbole_fair.metrics.stereotypes import Histories, groups_without, pull_terms, sf_in_terms, sf_terms
 
 
 def choose_threshold(rule: str | float, scores: FloatArray, labels: BoolArray) -> float:
@@ -165,7 +165,7 @@ class AnswerTable:
             if 0 < count < FEW_PAIRS:
                 yield f"sf: {count} recommended pairs of {name} with its own stereotypes; below {FEW_PAIRS} it is noise"
         for figure in ("sf", "sf_in"):
-            if absent := left_out(self._stereotyped(figure).value(), names):
+            if absent := groups_without(self._stereotyped(figure).value(), names):
                 yield f"{figure}: no recommended stereotype item for {', '.join(absent)}; left out"
 
     def _counted_in(self, grouping: str) -> BoolArray:

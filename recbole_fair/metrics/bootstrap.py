@@ -1,8 +1,7 @@
-"""How sure one can be: intervals and tests that resample users.
+"""How sure one can be: intervals over resampled users, and what is detectable.
 
 Users are the unit: a user's list, hits and answers hang together, so all that belongs to a user is drawn together, and
-every figure, group mean and aggregate comes from the same drawn users. A run is two matrices, [U, C] each, and figure c
-is sum_u numerator[u, c] / sum_u denominator[u, c]; a user without a value has 0 in both and is a user all the same.
+every figure, group mean and aggregate comes from the same drawn users; a user without a value is a user all the same.
 Equal seeds draw equal users, so samples of two runs on the same users can be subtracted.
 
 What not to conclude: an interval is over users, given this trained model and this split; another seed may lie outside.
@@ -11,8 +10,7 @@ What not to conclude: an interval is over users, given this trained model and th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from statistics import NormalDist
 
 import numpy as np
@@ -20,18 +18,15 @@ import numpy.typing as npt
 from scipy import special
 
 from recbole_fair.errors import UsageError
+from recbole_fair.metrics.formulas import FloatArray, divide
 
-FloatArray = npt.NDArray[np.float64]
 Interval = tuple[FloatArray, FloatArray]
-Run = tuple[FloatArray, FloatArray]  # numerator and denominator, [U, C] each
-Aggregate = Callable[[FloatArray], FloatArray]  # [..., C] -> [...] or [..., A]
 
 _NORMAL = NormalDist()
 _cdf = np.vectorize(_NORMAL.cdf, otypes=[float])
 _quantile = np.vectorize(_NORMAL.inv_cdf, otypes=[float])
 
 _CELLS = 1 << 24  # weights held at once: 128 MiB
-_EXACT_USERS = 12  # up to here all 2^U swaps are tried
 # A group of n users is missing from a share e^-n of the samples: 5 % for three users, 1.8 % for four.
 _MOST_UNDEFINED = 0.03
 _ROUNDING = 1e-9
@@ -58,38 +53,6 @@ def _chunk_sizes(users: int, samples: int) -> Iterator[int]:
     size = max(1, _CELLS // users)
     for start in range(0, samples, size):
         yield min(size, samples - start)
-
-
-def ratio_samples(numerator: FloatArray, denominator: FloatArray, *, samples: int = 1000, seed: int = 0) -> FloatArray:
-    """The figures of `samples` draws of users, [S, C]; 0/0 is nan: nobody who counts was drawn.
-
-    >>> ratio_samples(np.array([[1.0, 0.0]] * 4), np.array([[2.0, 0.0]] * 4), samples=2)
-    array([[0.5, nan],
-           [0.5, nan]])
-    """
-    run = _checked((numerator, denominator))
-    return np.concatenate([_figures(run, drawn) for drawn in weights(len(run[0]), samples, seed)])
-
-
-def _checked(run: Run) -> Run:
-    numerator, denominator = (np.asarray(matrix, dtype=float) for matrix in run)
-    if numerator.ndim != 2 or numerator.shape != denominator.shape:
-        raise UsageError(
-            f"numerator {numerator.shape} and denominator {denominator.shape}: two matrices [users, figures]"
-        )
-    for matrix in (numerator, denominator):
-        if not np.isfinite(matrix.sum()):  # no mask: it would be an eighth of the matrix
-            raise UsageError("a user's figure is nan or infinite: put 0 into numerator and denominator where undefined")
-    return numerator, denominator
-
-
-def _figures(run: Run, drawn: FloatArray) -> FloatArray:
-    numerator, denominator = run
-    return _ratio(drawn @ numerator, drawn @ denominator)
-
-
-def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
-    return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator != 0)
 
 
 def percentile_interval(draws: FloatArray, level: float = 0.95) -> Interval:
@@ -125,7 +88,7 @@ def bias_corrected_interval(draws: FloatArray, point: FloatArray, level: float =
 
 def _share_below(draws: FloatArray, point: FloatArray) -> FloatArray:
     below, not_above = (draws < point).sum(axis=0), (draws <= point).sum(axis=0)
-    share = _ratio((below + not_above) / 2, _defined(draws))
+    share = divide((below + not_above) / 2, _defined(draws))
     return np.where((share > 0) & (share < 1), share, np.nan)
 
 
@@ -165,8 +128,8 @@ def near_boundary(draws: FloatArray, point: FloatArray) -> npt.NDArray[np.bool_]
 def _moments(draws: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Mean and standard deviation of the defined draws."""
     count = _defined(draws)
-    mean = _ratio(np.asarray(np.nansum(draws, axis=0)), count)
-    return mean, np.sqrt(_ratio(np.asarray(np.nansum((draws - mean) ** 2, axis=0)), count))
+    mean = divide(np.asarray(np.nansum(draws, axis=0)), count)
+    return mean, np.sqrt(divide(np.asarray(np.nansum((draws - mean) ** 2, axis=0)), count))
 
 
 def widened_interval(
@@ -192,82 +155,6 @@ def _within_noise(draws: FloatArray, point: FloatArray, boundary: npt.ArrayLike)
     distance = (point - equality) ** 2
     noise = _moments((draws - equality) ** 2)[0] - distance
     return np.asarray(distance <= _EQUALITY * noise)
-
-
-@dataclass(frozen=True)
-class Paired:
-    """First run less second: [...] each, nan where undefined."""
-
-    difference: FloatArray
-    low: FloatArray
-    high: FloatArray
-    p: FloatArray
-    error: FloatArray  # standard error of the difference, for `detectable`
-
-
-def _as_they_are(figures: FloatArray) -> FloatArray:
-    return figures
-
-
-def paired(
-    first: Run,
-    second: Run,
-    *,
-    aggregate: Aggregate = _as_they_are,
-    samples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Paired:
-    """Compare two runs on the same users, row by row: interval by drawing users for both, p by swapping their rows.
-
-    `aggregate` makes what is compared from the C figures (CV, MIN, several at once); by default each figure itself.
-    p is the share of random swaps of the two runs' rows, user by user, whose difference is at least as large in
-    absolute value: (1 + #)/(1 + S), or exact over all 2^U swaps up to 12 users. For means it is the sign-flip test.
-    The hypothesis is that the runs are exchangeable, which is more than an equal aggregate: a small p of a CV may also
-    stem from a difference in accuracy, so a claim about fairness needs the interval besides.
-    """
-    first, second = _checked(first), _checked(second)
-    if first[0].shape != second[0].shape:
-        raise UsageError(
-            f"paired runs of {first[0].shape} and {second[0].shape}: the same users and figures are needed"
-        )
-    pair = [aggregate(_figures(run, np.ones((1, len(run[0])))))[0] for run in (first, second)]
-    drawn = [aggregate(ratio_samples(*run, samples=samples, seed=seed)) for run in (first, second)]
-    point, draws = np.subtract(*pair), np.subtract(*drawn)
-    swapped = [_swap_differences(first, second, aggregate, swaps) for swaps in _swaps(len(first[0]), samples, seed)]
-    least = np.abs(point) - _ROUNDING * (np.abs(pair[0]) + np.abs(pair[1]))  # a tie is a tie whatever the order of sums
-    p = _share_reached(np.concatenate(swapped), least, exact=len(first[0]) <= _EXACT_USERS)
-    return Paired(point, *widened_interval(draws, point, level), p, _moments(draws)[1])
-
-
-def _swaps(users: int, samples: int, seed: int) -> Iterator[FloatArray]:
-    """Which users' rows change sides, [s, U] of 0 and 1."""
-    if users <= _EXACT_USERS:
-        yield (np.arange(1 << users)[:, None] >> np.arange(users) & 1).astype(float)
-        return
-    generator = np.random.default_rng(seed)
-    for size in _chunk_sizes(users, samples):
-        swaps = np.empty((size, users))
-        for row in swaps:
-            row[:] = generator.integers(2, size=users)
-        yield swaps
-
-
-def _swap_differences(first: Run, second: Run, aggregate: Aggregate, swaps: FloatArray) -> FloatArray:
-    moved = [swaps @ (other - own) for own, other in zip(first, second, strict=True)]  # from the second to the first
-    mixed = [
-        _ratio(*(run.sum(axis=0) + sign * change for run, change in zip(side, moved, strict=True)))
-        for side, sign in ((first, 1), (second, -1))
-    ]
-    return np.subtract(*map(aggregate, mixed))
-
-
-def _share_reached(draws: FloatArray, least: FloatArray, *, exact: bool) -> FloatArray:
-    """Share of draws [S, ...] of size `least` or more; the observed run counts as a draw unless it is among them."""
-    observed = 0 if exact else 1
-    reached = np.asarray((np.abs(draws) >= least).sum(axis=0) + observed, dtype=float)
-    share = _ratio(reached, _defined(draws) + observed)
-    return np.where(_enough(draws) & ~np.isnan(least), share, np.nan)
 
 
 def holm(p: npt.ArrayLike) -> FloatArray:

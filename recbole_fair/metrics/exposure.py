@@ -110,7 +110,7 @@ def recommended_given_liked(hits: npt.NDArray[Any], relevant: npt.NDArray[Any]) 
     """P(R@K | g, y=1) = sum_u hits[u, g] / sum_u relevant[u, g] (Zhu et al. 2020), terms [U, G].
 
     REO@K, ranking-based equal opportunity, is `formulas.cv` of it: std_g / mean_g. Every liked pair counts the
-    same here; BiFair's group utility (`formulas.group_utility`) averages over users instead.
+    same here; BiFair's group utility (`formulas.group_utility_terms`) averages over users instead.
     """
     return Terms(np.asarray(hits, dtype=float), np.asarray(relevant, dtype=float))
 

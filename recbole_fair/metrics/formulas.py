@@ -80,15 +80,6 @@ def group_utility_terms(hits: npt.NDArray[Any], relevant: npt.NDArray[Any], user
     return Terms(utility, counted.astype(float))
 
 
-def group_utility(hits: npt.NDArray[Any], relevant: npt.NDArray[Any], users: str = "relevant") -> FloatArray:
-    """G_Utility(n)@K = (1/|U|) sum_u utility(u, n)@K (BiFair, Eq. 1), [G]; readings as in `group_utility_terms`.
-
-    >>> group_utility(np.array([[1, 0], [0, 0]]), np.array([[2, 1], [0, 4]])).tolist()
-    [0.5, 0.0]
-    """
-    return group_utility_terms(hits, relevant, users).value()
-
-
 def present_mean(values: npt.NDArray[Any]) -> FloatArray:
     """Mean over the present groups, [..., G] -> [...]."""
     figures = np.asarray(values, dtype=float)

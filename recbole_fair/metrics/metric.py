@@ -1,7 +1,7 @@
 """What a metric is: which figures it compares, over whose groups, by which formula, and which value is best.
 
 A declaration says all of it once. Runs, audits and reports evaluate the same measures on a table of judged users;
-intervals, paired tests, directions and RecBole's metric classes follow from it.
+intervals, a report's tests, directions and RecBole's metric classes follow from it.
 """
 
 from __future__ import annotations

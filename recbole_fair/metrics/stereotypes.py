@@ -114,7 +114,7 @@ def pair_terms(
 ) -> Terms:
     """What each pair adds to the two sums of Eq. 4 once it is recommended, terms [P, G].
 
-    A loss that recommends by probability weighs these rows (models/llm/fair_losses.py); `sf_terms` adds up those of
+    A loss that recommends by probability weighs these rows (models/llm/sf_loss.py); `sf_terms` adds up those of
     the recommended pairs, and says what the arguments are.
     """
     own = membership[users]
@@ -159,7 +159,7 @@ def sf(fractions: npt.NDArray[Any]) -> FloatArray:
     return 1 - present_mean(fractions)
 
 
-def left_out(fractions: FloatArray, names: Sequence[str]) -> list[str]:
+def groups_without(fractions: FloatArray, names: Sequence[str]) -> list[str]:
     """The names of the groups without a fraction [G], which SF is not over."""
     return [name for name, fraction in zip(names, fractions, strict=True) if np.isnan(fraction)]
 

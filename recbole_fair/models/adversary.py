@@ -127,21 +127,3 @@ def random_subset(attributes: Sequence[str], generator: torch.Generator | None =
         raise UsageError("no attribute to choose from: name a sensitive_attribute")
     drawn = int(torch.randint(1, 2 ** len(attributes), (), generator=generator))
     return tuple(attribute for place, attribute in enumerate(attributes) if drawn >> place & 1)
-
-
-def fresh_discriminator(
-    states: Tensor, classes: Tensor, *, seed: int, steps: int = 500, batch: int = 64, learning_rate: float = 1e-3
-) -> Discriminator:
-    """A discriminator that no defence has met, trained on frozen states of class-balanced users, to measure by.
-
-    It has learned these users: measure it on others. Global random state is left as it was.
-    """
-    with torch.random.fork_rng(), torch.enable_grad():
-        torch.manual_seed(seed)
-        adversary = Adversary(
-            states.shape[1], int(classes.max()) + 1, learning_rate=learning_rate, device=states.device
-        )
-        for _ in range(steps):
-            rows = balanced_rows(classes, batch)
-            adversary.attack(states[rows], classes[rows])
-    return adversary.discriminator.eval()

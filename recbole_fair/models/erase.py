@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_fair.errors import UsageError
-
-UNKNOWN = -1  # the class of users without a label
+from recbole_fair.models.adversary import UNKNOWN
 
 
 class Eraser(nn.Module):

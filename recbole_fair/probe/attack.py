@@ -16,7 +16,6 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
@@ -26,8 +25,8 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from recbole_fair.metrics.answers import auc_draws
+from recbole_fair.metrics.formulas import BoolArray, FloatArray, IntArray, present_mean
 
 _BATCH, _PATIENCE, _MOST_EPOCHS, _HIDDEN = 64, 5, 200, 64
 _SAMPLES = 1000
@@ -114,12 +113,12 @@ class Attack:
     @property
     def by_draw(self) -> FloatArray:
         """Mean over the folds of each repeat."""
-        return _mean(self.by_fold.reshape(self.plan.repeats, -1), axis=1)
+        return present_mean(self.by_fold.reshape(self.plan.repeats, -1))
 
     @property
     def auc(self) -> float:
         """Mean over folds and repeats; nan if no fold has two classes."""
-        return float(_mean(self.by_fold))
+        return float(present_mean(self.by_fold))
 
     @property
     def accuracy(self) -> float:
@@ -135,7 +134,7 @@ class Attack:
         weights = np.zeros((_SAMPLES, held_out[-1] + 1))  # [S, U]
         weights[:, held_out] = generator.multinomial(len(held_out), np.full(len(held_out), 1 / len(held_out)), _SAMPLES)
         figures = np.array([fold_auc(fold, self.plan.average, weights) for fold in self.folds])  # [F, S]
-        low, high = np.nanpercentile(_mean(figures, axis=0), [2.5, 97.5])
+        low, high = np.nanpercentile(present_mean(figures.T), [2.5, 97.5])
         return float(low), float(high)
 
 
@@ -172,36 +171,20 @@ def fold_auc(fold: Fold, average: str, weights: FloatArray | None = None) -> Flo
     weights = np.ones((1, int(fold.users.max()) + 1)) if weights is None else weights
     if len(fold.present) < 2:
         return np.full(len(weights), np.nan)
-    values = []
-    for column, positive, negative in _contrasts(fold, average):
-        score, weight = fold.probabilities[:, column], weights[:, fold.users]
-        values.append(auc(score[positive], score[negative], weight[:, positive], weight[:, negative]))
-    return _mean(np.array(values), axis=0)  # a resampled fold may lack a class
+    values = [
+        auc_draws(fold.probabilities[rows, column], positive[rows], fold.users[rows], weights)
+        for column, positive, rows in _contrasts(fold, average)
+    ]
+    return present_mean(np.array(values).T)  # a resampled fold may lack a class
 
 
-def _contrasts(fold: Fold, average: str) -> Iterator[tuple[int, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
+def _contrasts(fold: Fold, average: str) -> Iterator[tuple[int, BoolArray, BoolArray]]:
+    """A class, which held-out users have it [T], and which stand against each other [T]."""
     if average == "ovr":
-        yield from ((one, fold.classes == one, fold.classes != one) for one in fold.present)
+        yield from ((one, fold.classes == one, np.ones(len(fold.users), dtype=bool)) for one in fold.present)
     else:
         pairs = permutations(fold.present, 2)
-        yield from ((one, fold.classes == one, fold.classes == other) for one, other in pairs)
-
-
-def auc(
-    positive: FloatArray, negative: FloatArray, positive_weight: FloatArray, negative_weight: FloatArray
-) -> FloatArray:
-    """P(positive score > negative score) + P(equal) / 2 under weights [S, P] and [S, N]; nan where one side has none.
-
-    >>> auc(np.array([0.9, 0.4]), np.array([0.4, 0.1]), np.ones((1, 2)), np.ones((1, 2))).tolist()
-    [0.875]
-    """
-    order = np.argsort(negative)
-    below = np.cumsum(np.pad(negative_weight[:, order], ((0, 0), (1, 0))), axis=1)  # [S, N + 1]
-    ranks = [np.searchsorted(negative[order], positive, side) for side in ("left", "right")]
-    wins = (below[:, ranks[0]] + below[:, ranks[1]]) / 2  # [S, P]
-    pairs = positive_weight.sum(1) * negative_weight.sum(1)
-    won = (positive_weight * wins).sum(1)
-    return np.divide(won, pairs, out=np.full(len(won), np.nan), where=pairs > 0)
+        yield from ((one, fold.classes == one, np.isin(fold.classes, (one, other))) for one, other in pairs)
 
 
 def null_aucs(states: FloatArray, classes: IntArray, attacker: str, plan: Plan, shuffles: int) -> FloatArray:
@@ -220,14 +203,6 @@ def told_from_chance(null: FloatArray) -> float:
     return float(null.mean() + quantile * null.std(ddof=1) * np.sqrt(1 + 1 / len(null)))
 
 
-def detectable(null: FloatArray) -> float:
+def detectable_leak(null: FloatArray) -> float:
     """told_from_chance + z(.80) sd: the smallest leak that is told from chance in 4 of 5 attempts."""
     return float(told_from_chance(null) + stats.norm.ppf(0.80) * null.std(ddof=1))
-
-
-def _mean(values: FloatArray, axis: int | None = None) -> FloatArray:
-    """The mean of the defined values, nan where there is none."""
-    defined = np.isfinite(values)
-    count = np.asarray(defined.sum(axis=axis))
-    total = np.where(defined, values, 0.0).sum(axis=axis)
-    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)

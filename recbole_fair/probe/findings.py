@@ -18,15 +18,14 @@ from recbole_fair.data.load import Data
 from recbole_fair.errors import UsageError
 from recbole_fair.groups import named
 from recbole_fair.groups.membership import Groups
+from recbole_fair.metrics.formulas import FloatArray, IntArray
 from recbole_fair.probe.attack import (
     ATTACKERS,
     Attack,
-    FloatArray,
-    IntArray,
     Plan,
     attack,
     attack_by,
-    detectable,
+    detectable_leak,
     null_aucs,
     told_from_chance,
 )
@@ -261,7 +260,7 @@ def _resolution(finding: Finding) -> str:
     sizes = ", ".join(f"{name} {size}" for name, size in zip(target.names, target.sizes, strict=True))
     return (
         f"  {len(target.users)} users ({sizes}); above {_shown(told_from_chance(null))} an AUC is told from chance,"
-        f" from {_shown(detectable(null))} on in 4 of 5 attempts"
+        f" from {_shown(detectable_leak(null))} on in 4 of 5 attempts"
     )
 
 

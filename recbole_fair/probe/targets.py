@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from recbole_fair.data.held_labels import held_back
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
+from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.settings.config import Config
 
-IntArray = npt.NDArray[np.int64]
 _MERGED = "small classes"
 
 

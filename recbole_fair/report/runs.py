@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,19 +14,6 @@ from recbole_fair.rundir.result import Result
 from recbole_fair.settings import yamls
 
 FINISHED = ("ok", "collapsed")
-_STATES = (*FINISHED, "failed")
-_KINDS: dict[str, type | tuple[type, ...]] = {
-    "model": str,
-    "dataset": str,
-    "strategy": (str, type(None)),
-    "seed": int,
-    "config_hash": str,
-    "error": (str, type(None)),
-    **dict.fromkeys(
-        ("valid", "test", "interval", "resampling", "parameters", "seconds", "versions", "environment", "data"), dict
-    ),
-    **dict.fromkeys(("group_rows", "warnings"), list),
-}
 _RESULT, _CLAIM, _RAY, _COMPARED = "result.json", "run.json", "params.json", "compare.json"
 
 
@@ -92,16 +78,7 @@ def _compared(path: Path) -> Iterator[Path]:
 
 
 def _read(folder: Path) -> Result:
-    path = folder / _RESULT
-    if not path.exists():
-        return _unfinished(folder)
-    result = Result.read(folder)
-    _check_kinds(path, result)
-    for part in ("valid", "test"):
-        _check_figures(path, part, getattr(result, part))
-    for key, ends in result.interval.items():
-        _check_interval(path, key, ends)
-    return result
+    return Result.read(folder) if (folder / _RESULT).exists() else _unfinished(folder)
 
 
 def _unfinished(folder: Path) -> Result:
@@ -121,33 +98,3 @@ def config_of(folder: Path) -> dict[str, Any]:
     """The run's effective configuration; empty if the file is not there."""
     path = folder / "config.yaml"
     return yamls.read_mapping(path) if path.exists() else {}
-
-
-def _check_kinds(path: Path, result: Result) -> None:
-    for key, kind in _KINDS.items():
-        value = getattr(result, key)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise _damaged(path, key, value)
-    if result.status not in _STATES:
-        raise _damaged(path, "status", result.status)
-
-
-def _check_figures(path: Path, part: str, figures: Mapping[str, Any]) -> None:
-    for key, value in figures.items():
-        if value is not None and not _is_number(value):
-            raise _damaged(path, f"{part}[{key}]", value)
-
-
-def _check_interval(path: Path, key: str, ends: Any) -> None:
-    if ends is None:
-        return
-    if not isinstance(ends, list) or len(ends) != 2 or not all(map(_is_number, ends)):
-        raise _damaged(path, f"interval[{key}]", ends)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _damaged(path: Path, key: str, value: Any) -> UsageError:
-    return UsageError(f"{path}: damaged ({key} is {value!r}); remove the run's folder and run again")

@@ -176,10 +176,6 @@ class Config(HostConfig):
         """`config_hash` of the effective values."""
         return config_hash(self.effective, fingerprint, parents)
 
-    def as_yaml(self) -> str:
-        """The effective configuration, to be written beside the run and given again as a config file."""
-        return yamls.dump(self.effective)
-
     def replaced(self, **values: Any) -> Config:
         """A shallow copy with other final values, for a host class that must see something else."""
         other = object.__new__(Config)

@@ -32,7 +32,7 @@ class Point:
 Judge = Callable[[Tensor], Point]  # a setting -> what it does
 
 
-def choose(points: Sequence[Point], budget: float, aim: str) -> int:
+def fairest_within(points: Sequence[Point], budget: float, aim: str) -> int:
     """The place of the fairest point that keeps `budget` of the accuracy of the first, where nothing is changed.
 
     A point without a CV (no group has a hit) is chosen only where no point has one.
@@ -95,7 +95,7 @@ class AfterTraining(Strategy):
         """Choose on validation and leave the choice in the model; all that was tried, judged on both parts."""
         valid = scores_of("valid")
         points = self.points(valid.judge)
-        chosen = choose(points, float(self.config["ndcg_budget"]), self.config[self.aim_key])
+        chosen = fairest_within(points, float(self.config["ndcg_budget"]), self.config[self.aim_key])
         self.fitted_on = valid.share
         valid.batches.clear()  # before as much is needed for the test
         test = scores_of("test")

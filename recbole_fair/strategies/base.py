@@ -97,13 +97,9 @@ class Strategy:
 
     def backward(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Leave the gradients of one batch in the parameters; return the losses to log."""
-        logged: dict[str, Tensor] = {}
-        for part, share in micro_batches(batch):
-            loss, named = self.loss(model, part)
-            (share * loss).backward()  # type: ignore[no-untyped-call]
-            for name, value in {**named, "loss": loss}.items():
-                logged[name] = logged.get(name, 0) + share * value.detach()
-        return logged
+        loss, named = self.loss(model, batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return {name: value.detach() for name, value in {**named, "loss": loss}.items()}
 
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The model's loss and its named parts; only this much is computed in the precision of `enable_amp`."""
@@ -162,14 +158,6 @@ def total(loss: Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]) -> tuple[Ten
     if isinstance(loss, Mapping):
         return sum(loss.values(), torch.zeros(())), dict(loss)
     return (sum(loss[1:], loss[0]) if isinstance(loss, tuple) else loss), {}
-
-
-def micro_batches(batch: Any) -> list[tuple[Any, float]]:
-    """The parts of a batch that memory takes at once, each with its share of the rows; most batches have one part."""
-    if not isinstance(batch, list):
-        return [(batch, 1.0)]
-    rows = sum(map(len, batch))
-    return [(part, len(part) / rows) for part in batch]
 
 
 def group_means(samples: Tensor, membership: Tensor) -> tuple[Tensor, Tensor]:

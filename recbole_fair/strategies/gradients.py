@@ -10,13 +10,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from recbole_fair.errors import UsageError
-
-FloatArray = npt.NDArray[np.float64]
+from recbole_fair.metrics.formulas import FloatArray
 
 
 def frank_wolfe(gram: FloatArray, steps: int) -> FloatArray:

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from recbole_fair.metrics.formulas import FloatArray
 from recbole_fair.strategies.base import GroupStrategy, TrainingView, group_means
-from recbole_fair.strategies.gradients import FloatArray, flat_gradient, frank_wolfe, refuse_too_many_groups
+from recbole_fair.strategies.gradients import flat_gradient, frank_wolfe, refuse_too_many_groups
 
 # By the tasks [K] and their gradients [K, P]; as in the solver that MGDA's authors released.
 SCALES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {

@@ -1,8 +1,7 @@
-"""What a run keeps: the best weights, and everything needed to go on after a kill.
+"""What a run keeps of its model, and how states become tensors and plain values; nothing is pickled.
 
-`model.safetensors` + `model.json`: trained parameters and changed buffers of the best epoch, strict to load.
-`resume.safetensors`: the last finished epoch with optimiser, random states and early stopping, in one file, so
-that it is whole or absent. Neither holds a pickled object.
+`model.safetensors` + `model.json`: trained parameters and changed buffers of the best epoch, strict to load. The
+trainer writes the last finished epoch to `resume.safetensors`, flattened by this module.
 """
 
 from __future__ import annotations
@@ -59,20 +58,6 @@ def load_model_state(model: torch.nn.Module, state: dict[str, torch.Tensor], sou
     for name in sorted(stored):
         targets[name].data.copy_(state[name])
     arrays.restore(model, {name: value for name, value in state.items() if name not in stored}, source)
-
-
-def load_part(module: torch.nn.Module, folder: Path, prefix: str) -> None:
-    """Give a part of a model the weights that a finished run in `folder` has under `prefix`.
-
-    All parameters of `module` must be there; buffers are copied where the run has changed them.
-    """
-    source, about = folder / _WEIGHTS, _check_format(folder)
-    state, _ = storage.read_tensors(source, str(about.get("sha256")))
-    start = f"{prefix}."
-    part = {name.removeprefix(start): value for name, value in state.items() if name.startswith(start)}
-    if missing := sorted(dict(module.named_parameters()).keys() - part.keys()):
-        raise UsageError(f"{source}: lacks {start}{missing[0]} (and {len(missing) - 1} more); it is of another model")
-    load_model_state(module, part, source)
 
 
 def _check_fits(name: str, stored: torch.Tensor, target: torch.Tensor | None, source: Path) -> None:

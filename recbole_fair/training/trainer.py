@@ -92,7 +92,7 @@ class FairTrainer(Trainer):
     def _step(self, strategy: Strategy, batch: Any, where: str) -> dict[str, torch.Tensor]:
         self.optimizer.zero_grad()
         try:
-            logged = strategy.backward(self.model, on_device(batch, self.device))
+            logged = strategy.backward(self.model, batch.to(self.device))
             _check_finite(logged, self.model)
         except TrainingError as error:
             culprit = strategy.blame(self.model, batch)
@@ -343,11 +343,6 @@ def _check_finite(logged: dict[str, torch.Tensor], model: torch.nn.Module) -> No
     if largest and not torch.isfinite(torch.stack(largest)).all():  # one look for all of them
         wrong = [name for name, value in zip(given, largest, strict=True) if not torch.isfinite(value)]
         raise TrainingError(f"the gradient of {', '.join(wrong)} is not finite")
-
-
-def on_device(batch: Any, device: torch.device) -> Any:
-    """A batch, or the parts of one, on the device of the model."""
-    return [part.to(device) for part in batch] if isinstance(batch, list) else batch.to(device)
 
 
 def _broken(what: str) -> str:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from recbole_fair.metrics.formulas import FloatArray
 from recbole_fair.tune.objectives import Limit, Objectives
 
 Figures = Sequence[Mapping[str, float]]  # of each trial, all objectives
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ def test_the_converted_model_has_the_packages_weights_and_words(tmp_path: Path) 
     tokenizer: Any = model.tokenizer()
     assert tokenizer.tokenize("In  1995") == ["In", "ĠĠ", "1", "9", "9", "5"]
     assert tokenizer.tokenize("<|im_end|>")[0] == "<"
-    assert model.has_chat_template
+    assert tokenizer.chat_template
     prompt = tokenizer("The capital of France is", return_tensors="pt")
     with torch.no_grad():
         logits = loaded(**prompt).logits[0, -1]

@@ -17,7 +17,7 @@ import recbole_fair
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import by_value, product
 from recbole_fair.metrics import formulas
-from recbole_fair.metrics.formulas import cv, gap, group_utility, minimum, ratio, user_mean
+from recbole_fair.metrics.formulas import cv, gap, group_utility_terms, minimum, ratio, user_mean
 
 pytestmark = pytest.mark.newest
 fast = settings(max_examples=80, deadline=None)
@@ -141,7 +141,7 @@ COUNTS = st.integers(1, 7).flatmap(
 @given(COUNTS, st.sampled_from(["relevant", "all"]))
 def test_group_utility_against_a_loop(counts: tuple[np.ndarray, np.ndarray], users: str) -> None:
     hits, relevant = counts
-    utilities = group_utility(hits, relevant, users)
+    utilities = group_utility_terms(hits, relevant, users).value()
     for group in range(hits.shape[1]):
         having = [u for u in range(len(hits)) if relevant[u, group]]
         total = sum(hits[u, group] / relevant[u, group] for u in having)
@@ -155,7 +155,9 @@ def test_group_utility_against_a_loop(counts: tuple[np.ndarray, np.ndarray], use
 def test_group_utility_does_not_depend_on_the_order_of_users(counts: tuple[np.ndarray, np.ndarray], random) -> None:
     order = list(range(len(counts[0])))
     random.shuffle(order)
-    np.testing.assert_allclose(group_utility(counts[0][order], counts[1][order]), group_utility(*counts))
+    np.testing.assert_allclose(
+        group_utility_terms(counts[0][order], counts[1][order]).value(), group_utility_terms(*counts).value()
+    )
 
 
 @fast
@@ -166,12 +168,12 @@ def test_resampled_terms_are_the_figure_of_the_resample(counts: tuple[np.ndarray
     terms = formulas.group_utility_terms(hits, relevant)
     times = np.bincount(drawn, minlength=len(hits))
     resampled = formulas.divide(times @ terms.numerator, times @ terms.denominator)
-    np.testing.assert_allclose(resampled, group_utility(hits[drawn], relevant[drawn]))
+    np.testing.assert_allclose(resampled, group_utility_terms(hits[drawn], relevant[drawn]).value())
 
 
 def test_an_unknown_reading_of_the_users_is_refused() -> None:
     with pytest.raises(UsageError, match="group_utility_users='some'"):
-        group_utility(np.ones((1, 1)), np.ones((1, 1)), "some")
+        group_utility_terms(np.ones((1, 1)), np.ones((1, 1)), "some")
 
 
 def people(seed: int, count: int = 80) -> pd.DataFrame:
@@ -228,7 +230,7 @@ def test_genres_equal_fairlearn_on_exploded_rows(seed: int) -> None:
         for genre in genres[pair.item]:
             relevant[pair.user, names.index(genre)] += 1
             hits[pair.user, names.index(genre)] += pair.hit
-    utilities = group_utility(hits, relevant)
+    utilities = group_utility_terms(hits, relevant).value()
     np.testing.assert_allclose(utilities[:3], frame.by_group[names[:3]], rtol=1e-12)
     assert np.isnan(utilities[3]), "nobody has a test item of this genre"
     present = frame.by_group.to_numpy(dtype=float)

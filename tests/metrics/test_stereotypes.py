@@ -16,10 +16,10 @@ from recbole_fair.groups.membership import Groups
 from recbole_fair.metrics.formulas import divide
 from recbole_fair.metrics.stereotypes import (
     COLUMNS,
+    groups_without,
     histories,
     history_share,
     largest_z,
-    left_out,
     pull,
     pull_terms,
     sf,
@@ -193,7 +193,9 @@ def test_sf_against_a_loop(pairs: str, case: World) -> None:
     present = [fraction for fraction in fractions if not math.isnan(fraction)]
     value = float(sf(found.value()))
     assert value == pytest.approx(1 - sum(present) / len(present) if present else math.nan, nan_ok=True)
-    assert left_out(found.value(), [f"g{g}" for g in groups]) == [f"g{g}" for g in groups if math.isnan(fractions[g])]
+    assert groups_without(found.value(), [f"g{g}" for g in groups]) == [
+        f"g{g}" for g in groups if math.isnan(fractions[g])
+    ]
 
 
 @fast
@@ -238,7 +240,7 @@ def test_nothing_recommended_leaves_every_group_out() -> None:
     member = stereotypes(*case.trained, case.membership, ITEMS, z=0).member
     shares = history_share(*case.trained, member, USERS)
     nothing = sf_terms(*case.judged[:2], np.zeros(40, dtype=bool), shares, case.membership, member)
-    assert math.isnan(sf(nothing.value())) and left_out(nothing.value(), ["F", "M"]) == ["F", "M"]
+    assert math.isnan(sf(nothing.value())) and groups_without(nothing.value(), ["F", "M"]) == ["F", "M"]
 
 
 def test_a_group_without_training_users_is_absent() -> None:

@@ -15,7 +15,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from recbole_fair.errors import UsageError
-from recbole_fair.metrics.bootstrap import detectable, holm, paired, percentile_interval, ratio_samples
+from recbole_fair.metrics.bootstrap import detectable, holm, percentile_interval, weights
 from recbole_fair.report.assemble import Options, Report, assemble
 from recbole_fair.report.statistics.by_group import Grouping, group_figures, groupings, metric_of
 from recbole_fair.report.statistics.evaluated import SAMPLES, SEED, Resampled, evaluated
@@ -162,11 +162,11 @@ def two(root: Path, first: tuple[float, float], second: tuple[float, float], *ke
 
 def test_the_interval_of_single_seeds_is_over_users_and_says_nothing_more(tmp_path: Path) -> None:
     (test,) = two(tmp_path, (0.5, 0.1), (0.9, 0.8), seeds=1).blocks[0].tests
-    runs = [(column(tmp_path / name, RECALL)[:, None], np.ones((USERS, 1))) for name in ("New1", "Base1")]
-    expected = paired(*runs, samples=1000, seed=SEED)
-    assert test.difference == pytest.approx(float(np.mean(runs[0][0]) - np.mean(runs[1][0])))
-    assert (test.low, test.high) == pytest.approx((expected.low[0], expected.high[0]))
-    assert test.detectable == pytest.approx(float(detectable(expected.error, freedom=USERS - 1)[0]))
+    differences = np.subtract(*(column(tmp_path / name, RECALL) for name in ("New1", "Base1")))
+    draws = np.concatenate(list(weights(USERS, 1000, SEED))) @ differences / USERS
+    assert test.difference == pytest.approx(differences.mean())
+    assert (test.low, test.high) == pytest.approx(np.array(percentile_interval(draws)))
+    assert test.detectable == pytest.approx(float(detectable(draws.std(), freedom=USERS - 1)))
     assert (test.users, test.verdict) == (USERS, "no verdict")
     assert test.low > 0, "however clear it is for the users"
 
@@ -324,10 +324,9 @@ def test_group_figures_and_their_intervals(tmp_path: Path) -> None:
     women = np.array([float(place % 3 == 0) for place in range(USERS)])
     order = np.argsort([f"u{place}" for place in range(USERS)])
     values = column(tmp_path / "a", RECALL)
-    expected = percentile_interval(
-        ratio_samples((values * women[order])[:, None], women[order][:, None], samples=SAMPLES, seed=SEED)
-    )
-    assert (user["F"].low, user["F"].high) == pytest.approx([float(end[0]) for end in expected])
+    drawn = np.concatenate(list(weights(USERS, SAMPLES, SEED)))
+    expected = percentile_interval((drawn @ (values * women[order])) / (drawn @ women[order]))
+    assert (user["F"].low, user["F"].high) == pytest.approx(np.array(expected))
     assert user["F"].value == pytest.approx(values[women[order] > 0].mean())
     assert item["rest"].low < item["rest"].value < item["rest"].high
 

@@ -15,7 +15,7 @@ from recbole_fair import run
 from recbole_fair.errors import UsageError
 from recbole_fair.registry import resolve
 from recbole_fair.runner import open_run
-from recbole_fair.strategies.after import Point, choose
+from recbole_fair.strategies.after import Point, fairest_within
 from recbole_fair.strategies.offset import path
 from recbole_fair.training import offsets as rescoring
 
@@ -64,13 +64,13 @@ def test_the_chosen_point_is_the_fairest_within_the_budget() -> None:
         Point((0.0,), 1.00, (), 0.9, 0.1), Point((0.0,), 0.99, (), 0.5, 0.2), Point((0.0,), 0.98, (), 0.6, 0.4),
         Point((0.0,), 0.90, (), 0.1, 0.9),
     ]  # fmt: skip
-    assert choose(points, 0.98, "cv") == 1
-    assert choose(points, 0.98, "min") == 2
-    assert choose(points, 0.5, "cv") == 3
-    assert choose(points, 1.0, "cv") == 0
+    assert fairest_within(points, 0.98, "cv") == 1
+    assert fairest_within(points, 0.98, "min") == 2
+    assert fairest_within(points, 0.5, "cv") == 3
+    assert fairest_within(points, 1.0, "cv") == 0
     nothing_right = Point((0.0,), 1.00, (), float("nan"), 0.0)
-    assert choose([nothing_right, *points], 0.98, "cv") == 2
-    assert choose([nothing_right, nothing_right], 0.98, "cv") == 0
+    assert fairest_within([nothing_right, *points], 0.98, "cv") == 2
+    assert fairest_within([nothing_right, nothing_right], 0.98, "cv") == 0
 
 
 @pytest.fixture

@@ -20,22 +20,6 @@ from recbole_fair.training import checkpoint, optimiser
 RunToy = Callable[..., Any]
 
 
-def test_a_part_of_a_run_is_loaded_into_a_module(run_toy: RunToy) -> None:
-    folder = Path(run_toy("MF", epochs=1).run_dir)
-    whole = open_run(folder)[2].model.item_embedding
-    part = torch.nn.Embedding(whole.num_embeddings, whole.embedding_dim)
-    checkpoint.load_part(part, folder, "item_embedding")
-    assert torch.equal(part.weight, whole.weight)
-
-
-def test_a_part_that_the_run_has_not_or_has_in_another_shape_is_refused(run_toy: RunToy) -> None:
-    folder = Path(run_toy("MF", epochs=1).run_dir)
-    with pytest.raises(UsageError, match=r"lacks titles\.weight"):
-        checkpoint.load_part(torch.nn.Embedding(3, 2), folder, "titles")
-    with pytest.raises(UsageError, match=r"model\.safetensors: 'weight' \(25, 64\)"):
-        checkpoint.load_part(torch.nn.Embedding(3, 2), folder, "item_embedding")
-
-
 def test_a_format_of_a_later_version_is_refused_and_one_without_a_number_is_read(run_toy: RunToy) -> None:
     folder = Path(run_toy("MF", epochs=1).run_dir)
     about = json.loads((folder / "model.json").read_text())

@@ -76,7 +76,7 @@ def words(value: Any) -> list[str]:
     return [word.strip() for word in value.split(",")] if isinstance(value, str) else list(value or ())
 
 
-def left_out(options: Mapping[str, Any]) -> list[str]:
+def columns_not_taken(options: Mapping[str, Any]) -> list[str]:
     """The columns of the interactions that are not taken."""
     inter = _opened(options["interactions"], options)
     taken = _of_interactions(inter, options).values()

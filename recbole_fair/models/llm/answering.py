@@ -114,19 +114,3 @@ class Answering(GeneralRecommender):
 
 def _of_cuts(what: str, cut: CutCount) -> dict[str, int]:
     return {f"{what}_prompts": cut.prompts, f"{what}_shortened": cut.shortened, f"{what}_items_cut": cut.items}
-
-
-def batched(prompts: list[list[int]], most: int) -> list[list[int]]:
-    """Places of prompts, long ones first, in batches of at most `most` tokens with their padding.
-
-    >>> batched([[1], [1, 2, 3], [1, 2]], 6)
-    [[1, 2], [0]]
-    """
-    order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place]))
-    batches: list[list[int]] = []
-    for place in order:
-        if batches and (len(batches[-1]) + 1) * len(prompts[batches[-1][0]]) <= most:
-            batches[-1].append(place)
-        else:
-            batches.append([place])
-    return batches

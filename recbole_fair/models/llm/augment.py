@@ -17,17 +17,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from recbole_fair.errors import UsageError
-from recbole_fair.groups.variants import NONE, OWN, Variant
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    IntArray = NDArray[np.int64]
+from recbole_fair.groups.variants import OWN, Variant
+from recbole_fair.metrics.formulas import IntArray
 
 
 @dataclass(frozen=True, order=True)
@@ -36,9 +31,6 @@ class Copy:
 
     attributes: tuple[str, ...]
     variant: Variant
-
-
-PLAIN = Copy((), NONE)
 
 
 @dataclass(frozen=True)
@@ -81,11 +73,6 @@ class Recipe:
         named = [tuple(values), *((name,) for name in auxiliary)]
         return cls(tuple(_copies(names, values, counterfactual) for names in named), plain)
 
-    @property
-    def rows_per_sample(self) -> int:
-        """How many prompts a sample becomes."""
-        return sum(map(len, self.instances)) + self.plain
-
     def layout(self, samples: int) -> Layout:
         """Lay out a batch: all copies of the first sample, of the second, and so on; attribute-free prompts last."""
         copies = [copy for instance in self.instances for copy in instance]
@@ -124,19 +111,7 @@ class Layout:
     instance: IntArray  # [C], which of the batch's samples * instances instances it belongs to
     plain: bool
 
-    @property
-    def rows(self) -> list[tuple[int, Copy]]:
-        """List sample and copy of every prompt of the batch, in the order in which they must be run."""
-        copied = [(int(sample), self.copies[copy]) for sample, copy in zip(self.sample, self.copy, strict=True)]
-        return copied + [(sample, PLAIN) for sample in range(self.samples)] * self.plain
-
-    @property
-    def plain_rows(self) -> IntArray:
-        """For each copy the row of its sample's attribute-free prompt, [C]."""
-        if not self.plain:
-            raise ValueError("this layout has no attribute-free prompts")
-        return len(self.sample) + self.sample
-
     def indicators(self, attributes: Sequence[str]) -> IntArray:
         """Which attributes each row's prompt names, [rows, attributes] of 0 and 1: an attribute router's input."""
-        return np.array([[name in copy.attributes for name in attributes] for _, copy in self.rows], np.int64)
+        named = np.array([[name in copy.attributes for name in attributes] for copy in self.copies], np.int64)
+        return np.vstack([named[self.copy], np.zeros((self.samples * self.plain, len(attributes)), np.int64)])

@@ -95,8 +95,7 @@ class Curriculum(nn.Module):
     """SuperLoss with its running threshold tau, which starts at log C (C = 2 answers) and is part of a checkpoint.
 
     Eq. (19) reads "the total loss of all samples": with their sum tau diverges (to -9e4 in a trial), so it is their
-    mean. `forward` leaves tau alone; a training step calls `update` once with the mean over its whole batch, all
-    micro-batches and ranks included.
+    mean. `forward` leaves tau alone; a training step calls `update` once with the mean over its batch.
     """
 
     tau: Tensor

@@ -135,7 +135,6 @@ def mixture_of_experts(
     targets: Sequence[str] = FFN,
     router: Literal["token", "attribute"] = "token",
     attributes: int = 0,
-    full_precision: bool = True,
 ) -> tuple[PeftModel, Involved | None]:
     """Put N = `experts` LoRA experts of this rank on the FFN's linear layers; the scale is alpha / rank.
 
@@ -154,7 +153,6 @@ def mixture_of_experts(
         dropout=dropout,
         targets=targets,
         layer=layer,
-        full_precision=full_precision,
     )
     only_layers_of(adapted, ExpertLinear)
     return adapted, involved

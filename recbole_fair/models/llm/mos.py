@@ -20,16 +20,15 @@ from recbole_fair.data.inputs import inputs_of
 from recbole_fair.data.prompts import Attribute
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.variants import NONE, Variant
-from recbole_fair.host import ModelType
 from recbole_fair.language import adapters
 from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.models import losses
-from recbole_fair.models.llm import fair_losses
-from recbole_fair.models.llm.answering import Answering, batched
+from recbole_fair.models.llm import sf_loss
+from recbole_fair.models.llm.answering import Answering
 from recbole_fair.models.llm.base import language_folder, tiny_base
-from recbole_fair.models.llm.pairs import PairBatches, nobody
+from recbole_fair.models.llm.pairs import NotTrained, PairBatches
 from recbole_fair.models.llm.prompts import read_template
-from recbole_fair.models.llm.scoring import check_head, pad
+from recbole_fair.models.llm.scoring import SharedPrefix, batches, check_head, pad
 from recbole_fair.models.llm.soft_prompt import ExpertShares, MixtureOfStereotypes, SoftPrompt, masked_mean
 from recbole_fair.models.llm.stereotype_prompts import (
     Asked,
@@ -123,7 +122,7 @@ class MoS(Answering):
             raise UsageError(f"fair_loss=up5: needs an adversary, which {config.name} lacks; take model=UP5-Loss")
         if self.fair_loss == "sf":
             groups, kinds = len(self.histories.groups.names), len(kinds_of(config))
-            self.running = fair_losses.RunningSF(groups, kinds, float(config["sf_decay"]))
+            self.running = sf_loss.RunningSF(groups, kinds, float(config["sf_decay"]))
         if self.fair_loss == "ifairlrs":
             self.item_weights = self._ifairlrs_weights(asked(config, self.inputs))
 
@@ -136,7 +135,7 @@ class MoS(Answering):
         if not len(history):
             raise UsageError("fair_loss=ifairlrs: no training prompt has a history to weigh by; raise history_length")
         weights = np.ones(self.n_items)
-        weights[targets] = fair_losses.ifairlrs_weights(history, targets, self.histories.member)
+        weights[targets] = sf_loss.ifairlrs_weights(history, targets, self.histories.member)
         return torch.from_numpy(weights).float()
 
     @classmethod
@@ -170,7 +169,7 @@ class MoS(Answering):
         if self.fair_loss != "ifairlrs":
             return each.mean()
         items = torch.from_numpy(self.inputs.timelines.items[batch.rows])
-        return fair_losses.ifairlrs(each, self.item_weights[items].to(each.device))
+        return sf_loss.ifairlrs(each, self.item_weights[items].to(each.device))
 
     def _sf(self, yes: Tensor, batch: Asked) -> Tensor:
         """|SF| over running sums (Eq. 12)."""
@@ -183,7 +182,7 @@ class MoS(Answering):
         """The disparity of the answers to the batch's pairs with each value of the attribute, against none."""
         values = range(-1, len(self.attribute.values))
         neutral, *given = [self._yes(batch, np.full(len(batch), value)) for value in values]
-        return fair_losses.fairllm(neutral, torch.stack(given), self.measure)
+        return sf_loss.fairllm(neutral, torch.stack(given), self.measure)
 
     def _yes(self, batch: Asked, values: IntArray) -> Tensor:
         return self._logits(self._embedded(self._written(batch, values))).softmax(-1)[:, 0]
@@ -256,7 +255,8 @@ class MoS(Answering):
         """The probability of Yes of each pair [P]."""
         prompts = self.prompts.judged(users.cpu().numpy(), items.cpu().numpy(), variant)
         scores = torch.empty(len(prompts))
-        for places in batched(prompts, self.score_tokens):
+        for parts in batches(prompts, [SharedPrefix((place,), 0) for place in range(len(prompts))], self.score_tokens):
+            places = [part.rows[0] for part in parts]
             logits = self._logits(self._embedded([prompts[place] for place in places]))
             scores[places] = logits.softmax(-1)[:, 0].cpu()
         return scores
@@ -276,27 +276,8 @@ class MoS(Answering):
         }
 
 
-class Blind(MoS):
+class Blind(NotTrained, MoS):
     """MoS-Blind, a control: the base as it is, whose prompts never name a group; nothing is trained."""
-
-    type = ModelType.TRADITIONAL
-
-    def __init__(self, config: Any, dataset: Any) -> None:
-        super().__init__(config, dataset)
-        self.fake_loss = nn.Parameter(torch.zeros(1))
-
-    def calculate_loss(self, batch: Asked) -> Tensor:  # type: ignore[override]
-        """RecBole's convention for models without training."""
-        return self.fake_loss
-
-    @classmethod
-    def train_loader(cls, _: Any, part: Any) -> PairBatches[Any]:
-        """One batch, which nobody reads."""
-        return nobody(part)
-
-    def training_counts(self, _: Any) -> dict[str, int]:
-        """Nothing is learnt."""
-        return {}
 
     def answer(self, users: Tensor, items: Tensor, _: Variant) -> Tensor:
         """The probability of Yes of each pair [P], whatever the variant."""

@@ -58,7 +58,6 @@ class Template:
     item_type: str = "item"
     yes: str = "Yes"
     no: str = "No"
-    reasons: bool = False
 
     @classmethod
     def of(cls, values: Mapping[str, Any], where: str) -> Template:
@@ -67,8 +66,8 @@ class Template:
         for key, value in values.items():
             if key not in names:
                 raise UsageError(f"{where}: unknown key {key!r}.{nearest(key, names)} Known: {', '.join(names)}")
-            if not isinstance(value, bool if key == "reasons" else str):
-                raise UsageError(f"{where}: {key} must be {'true or false' if key == 'reasons' else 'a text'}")
+            if not isinstance(value, str):
+                raise UsageError(f"{where}: {key} must be a text")
         for key in ("context", "question"):
             if not values.get(key):
                 raise UsageError(f"{where}: the text {key!r} is missing")

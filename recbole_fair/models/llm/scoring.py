@@ -14,7 +14,7 @@ That changes nothing but the order of sums: padded, shared and one prompt at a t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -175,25 +175,11 @@ class PairScorer:
         """
         result = torch.empty(len(prompts), 2)
         with evaluating(self.model):
-            for parts in self._batches(prompts, groups):
+            for parts in batches(prompts, self._parts(prompts, groups), self.max_tokens):
                 rows = [row for part in parts for row in part.rows]
                 states = self._states(prompts, parts, around or nullcontext)
                 result[rows] = answer_logits(self.model, states, self.answers).cpu()
         return result
-
-    def _batches(self, prompts: Sequence[Tokens], groups: Sequence[Any] | None) -> Iterator[list[SharedPrefix]]:
-        """Yield batches that keep to the budget, of parts with a prefix or of parts without, long ones first."""
-        parts = list(self._parts(prompts, groups))
-        parts.sort(key=lambda part: (part.length, max(len(prompts[row]) for row in part.rows)), reverse=True)
-        batch: list[SharedPrefix] = []
-        for part in parts:
-            mixed = bool(batch) and bool(batch[-1].length) != bool(part.length)
-            if batch and (mixed or padded_tokens(prompts, [*batch, part]) > self.max_tokens):
-                yield batch
-                batch = []
-            batch.append(part)
-        if batch:
-            yield batch
 
     def _parts(self, prompts: Sequence[Tokens], groups: Sequence[Any] | None) -> Iterator[SharedPrefix]:
         members: dict[Any, list[int]] = {}
@@ -223,6 +209,19 @@ class PairScorer:
         _repeat(cache, owner, len(parts))
         with around(rows):
             return _continued(self.model, cache, heads.last[owner] + 1, heads.mask[owner], tails)
+
+
+def batches(prompts: Sequence[Tokens], parts: Iterable[SharedPrefix], most: int) -> Iterator[list[SharedPrefix]]:
+    """Yield batches of at most `most` tokens, of parts with a prefix or of parts without, long ones first."""
+    batch: list[SharedPrefix] = []
+    for part in sorted(parts, key=lambda one: (one.length, max(len(prompts[row]) for row in one.rows)), reverse=True):
+        mixed = bool(batch) and bool(batch[-1].length) != bool(part.length)
+        if batch and (mixed or padded_tokens(prompts, [*batch, part]) > most):
+            yield batch
+            batch = []
+        batch.append(part)
+    if batch:
+        yield batch
 
 
 def padded_tokens(prompts: Sequence[Tokens], parts: Sequence[SharedPrefix]) -> int:

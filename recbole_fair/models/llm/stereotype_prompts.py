@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from recbole_fair.data.planted_bias import planted_stereotype
-from recbole_fair.data.prompts import PHASES, Attribute, PromptInputs
-from recbole_fair.data.subsets import training_prompts
+from recbole_fair.data.prompts import Attribute, PromptInputs
+from recbole_fair.data.subsets import PHASES, training_prompts
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
 from recbole_fair.groups.named import names_of
@@ -97,10 +97,10 @@ def _planted(config: Any, inputs: PromptInputs, prompts: Asked) -> Asked:
         )
     items, names = inputs.timelines.items[prompts.rows], attribute_of(config, inputs).values
     member = stereotypes_of(config, inputs).member
-    planted = planted_stereotype(
+    labels = planted_stereotype(
         prompts.labels, prompts.users, items, prompts.values, member, share, int(config["split_seed"]), names
     )
-    return replace(prompts, labels=planted.labels, flipped=planted.labels != prompts.labels)
+    return replace(prompts, labels=labels, flipped=labels != prompts.labels)
 
 
 def tokenizer_texts(inputs: PromptInputs, template: Template, attributes: Mapping[str, Attribute]) -> list[str]:

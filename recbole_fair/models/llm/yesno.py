@@ -20,17 +20,16 @@ from recbole_fair.data.inputs import inputs_of
 from recbole_fair.data.prompts import PromptInputs
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.variants import NONE, OWN, Variant
-from recbole_fair.host import ModelType
 from recbole_fair.language.adapters import lora
 from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.models import losses
 from recbole_fair.models.llm.answering import Answering
 from recbole_fair.models.llm.augment import Layout, Recipe
 from recbole_fair.models.llm.base import language_folder, tiny_base
+from recbole_fair.models.llm.cf_diff import combined, difference, instance_means
 from recbole_fair.models.llm.curriculum import Curriculum
 from recbole_fair.models.llm.experts import Involved, checkpoint_activations, mixture_of_experts
-from recbole_fair.models.llm.losses import combined, difference, instance_means
-from recbole_fair.models.llm.pairs import PairBatches, TrainingPairs, nobody, training_pairs
+from recbole_fair.models.llm.pairs import NotTrained, PairBatches, TrainingPairs, training_pairs
 from recbole_fair.models.llm.prompts import Rated, last_answer, read_template, select_history, write
 from recbole_fair.models.llm.scoring import PairScorer, answer_logits, answer_states, base_of, evaluating, pad
 from recbole_fair.models.llm.virtual_tokens import check_room, position_limit
@@ -172,27 +171,8 @@ class YesNo(Answering):
         return self.scorer.scores(prompts, users.tolist(), lambda rows: involved.using(row.expand(len(rows), -1)))
 
 
-class Untrained(YesNo):
-    """The base as it is, under another prompt or asked in another way: nothing is trained."""
-
-    type = ModelType.TRADITIONAL
-
-    def __init__(self, config: Any, dataset: Any) -> None:
-        super().__init__(config, dataset)
-        self.fake_loss = nn.Parameter(torch.zeros(1))
-
-    def calculate_loss(self, batch: TrainingPairs) -> Tensor:
-        """RecBole's convention for models without training."""
-        return self.fake_loss.sum()
-
-    @classmethod
-    def train_loader(cls, _: Any, part: Any) -> PairBatches[TrainingPairs]:
-        """One batch, which nobody reads."""
-        return nobody(part)
-
-    def training_counts(self, _: TrainingPairs) -> dict[str, int]:
-        """Nothing is learnt."""
-        return {}
+class Untrained(NotTrained, YesNo):
+    """The base as it is, under another prompt or asked in another way."""
 
 
 class ChainOfThought(Untrained):

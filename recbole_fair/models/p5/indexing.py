@@ -19,8 +19,8 @@ from scipy.sparse.linalg import svds
 from torch import Tensor, nn
 
 from recbole_fair.errors import UsageError
+from recbole_fair.metrics.formulas import IntArray
 
-IntArray = npt.NDArray[np.int64]
 Form = Literal["digits", "token"]
 Tokenize = Callable[[str], Sequence[int]]  # the token ids of one word, without special tokens
 

@@ -8,7 +8,7 @@ task (the user's latest items) or the direct one (the candidates); judged by `ju
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
 from types import MappingProxyType
@@ -25,11 +25,9 @@ from recbole_fair.models.p5 import probing
 from recbole_fair.models.p5.backbone import PLACES, backbone_of
 from recbole_fair.models.p5.indexing import WholeWordEmbedding, interaction_vectors
 from recbole_fair.models.p5.loader import IGNORED, Examples, PromptLoader
-from recbole_fair.models.p5.prompts import Prompt, PromptBatch, collate
+from recbole_fair.models.p5.prompts import Prompt, PromptBatch, collate, slices
 from recbole_fair.models.p5.ranking import Trie, log_likelihood
 from recbole_fair.models.p5.wording import Wording
-
-_AT_ONCE = 64  # users that are encoded and ranked together
 
 
 class P5(GeneralRecommender):
@@ -104,7 +102,7 @@ class P5(GeneralRecommender):
         self.trie.to(device)
         scores = [
             self._likelihoods(collate(prompts[rows], self.wording.pad).to(device), candidates[rows].to(device))
-            for rows in _slices(len(prompts))
+            for rows in slices(len(prompts))
         ]
         return torch.cat(scores)
 
@@ -124,7 +122,7 @@ class P5(GeneralRecommender):
         """States [B, D] of users, from the sequential prompt of what is known before a part."""
         states = []
         with self.steered():
-            for rows in _slices(len(users)):
+            for rows in slices(len(users)):
                 asked = self.prompts_of(users[rows], phase)
                 states.append(self.state_at(place, self.encode(asked), asked))
         return torch.cat(states)
@@ -155,7 +153,7 @@ class P5(GeneralRecommender):
         device, users = self.whole_words.weight.device, interaction[self.USER_ID].tolist()
         self.trie.to(device)
         scores = []
-        for rows in _slices(len(users)):
+        for rows in slices(len(users)):
             prompts = [self._sequential(user, self._known(user, "test")) for user in users[rows]]
             items = torch.arange(self.n_items, device=device).expand(len(prompts), -1)
             scores.append(self._likelihoods(collate(prompts, self.wording.pad).to(device), items))
@@ -203,11 +201,6 @@ class P5(GeneralRecommender):
             _, vectors = interaction_vectors(self.wording.learned(), table.shape[1], scale=scale)
             table.data[self.wording.item_tokens()] = vectors[1:]
         return language
-
-
-def _slices(count: int) -> Iterator[slice]:
-    for start in range(0, count, _AT_ONCE):
-        yield slice(start, start + _AT_ONCE)
 
 
 def _set_dropout(model: nn.Module, share: float) -> None:

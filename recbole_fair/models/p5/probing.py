@@ -21,7 +21,7 @@ from recbole_fair.errors import UsageError
 from recbole_fair.metrics.formulas import FloatArray, IntArray
 from recbole_fair.models.adversary import UNKNOWN, balanced_rows, frozen
 from recbole_fair.models.p5.cfp import PrefixPrompt
-from recbole_fair.models.p5.prompts import Example, PromptBatch, collate, read_templates
+from recbole_fair.models.p5.prompts import Example, PromptBatch, collate, read_templates, slices
 from recbole_fair.models.p5.ranking import Trie, log_likelihood
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 # Of a probing prompt. The paper says its prompts come from networks of two and three layers, and no more.
 _LENGTH, _WIDTH, _HIDDEN, _STEPS, _BATCH, _RATE = 5, 64, 128, 200, 64, 0.01
 _EXAMPLES = 64  # tried in a prompt; as many of them as fit are used
-_AT_ONCE = 64
 
 # Whose values are learned from, their classes, who is asked, a seed: probabilities [T, C].
 Attacker = Callable[[str, Sequence[str], IntArray, IntArray, IntArray, int], FloatArray]
@@ -122,7 +121,7 @@ def _soft_prompt(
         for _step in range(_STEPS):
             rows = balanced_rows(labels, _BATCH)
             prompt.attack(prompts[rows], labels[rows])
-    return _probabilities(prompt.read, (model.prompts_of(users, "test") for users in _slices(asked.tolist())))
+    return _probabilities(prompt.read, (model.prompts_of(asked[rows].tolist(), "test") for rows in slices(len(asked))))
 
 
 def _question(
@@ -149,7 +148,8 @@ def _question(
 
     device = model.whole_words.weight.device
     batches = (
-        collate([prompt(user) for user in users], model.wording.pad).to(device) for users in _slices(asked.tolist())
+        collate([prompt(user) for user in asked[rows].tolist()], model.wording.pad).to(device)
+        for rows in slices(len(asked))
     )
     return _probabilities(read, batches)
 
@@ -157,8 +157,3 @@ def _question(
 @torch.no_grad()
 def _probabilities(read: Callable[[PromptBatch], Tensor], batches: Iterator[PromptBatch]) -> FloatArray:
     return torch.cat([read(prompts).softmax(dim=1) for prompts in batches]).double().cpu().numpy()
-
-
-def _slices(users: list[int]) -> Iterator[list[int]]:
-    for start in range(0, len(users), _AT_ONCE):
-        yield users[start : start + _AT_ONCE]

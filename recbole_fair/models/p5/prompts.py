@@ -7,7 +7,7 @@ themselves, between spaces, so that it is known which tokens are the user's: the
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -21,6 +21,7 @@ from recbole_fair.errors import UsageError
 from recbole_fair.models.p5.indexing import MOST_WORDS, Names, Words
 from recbole_fair.settings.yamls import PROPERTIES, read_mapping
 
+_AT_ONCE = 64
 SEPARATOR = ","  # between the items of a list
 # What each kind of template must say, and may.
 _FIELDS: Mapping[str, tuple[set[str], set[str]]] = {
@@ -201,6 +202,12 @@ class Prompter:
         named = [self.names.item(item) for item in lists[word[1:-1]]]
         separated = chain.from_iterable((SEPARATOR, name) for name in named)
         return [(one, False) for one in list(separated)[1:]]
+
+
+def slices(count: int) -> Iterator[slice]:
+    """Places below `count`, so many at a time as are encoded and ranked together."""
+    for start in range(0, count, _AT_ONCE):
+        yield slice(start, start + _AT_ONCE)
 
 
 def collate(prompts: Sequence[Prompt], pad: int) -> PromptBatch:

@@ -13,12 +13,14 @@ from scipy.sparse import csr_matrix
 
 from recbole_fair import storage
 from recbole_fair.data.inputs import inputs_of
-from recbole_fair.data.prompts import PHASES, Timelines
+from recbole_fair.data.prompts import Timelines
+from recbole_fair.data.subsets import PHASES
 from recbole_fair.errors import UsageError
 from recbole_fair.language import checkpoints, tiny
 from recbole_fair.language.checkpoints import ModelFolder
 from recbole_fair.language.loading import ModelKind
-from recbole_fair.models.p5.indexing import IntArray, Names, Words, sequential_numbers
+from recbole_fair.metrics.formulas import IntArray
+from recbole_fair.models.p5.indexing import Names, Words, sequential_numbers
 from recbole_fair.models.p5.prompts import Prompter, Template, read_templates
 
 TASKS = ("sequential", "direct")

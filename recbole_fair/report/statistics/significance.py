@@ -16,7 +16,8 @@ import numpy as np
 from scipy import special
 
 from recbole_fair.metrics import directions
-from recbole_fair.metrics.bootstrap import FloatArray, detectable, holm, widened_interval
+from recbole_fair.metrics.bootstrap import detectable, holm, widened_interval
+from recbole_fair.metrics.formulas import FloatArray
 from recbole_fair.report.rows import Row
 from recbole_fair.report.statistics.evaluated import LEVEL, Resampled, resampled, shared_users
 from recbole_fair.report.statistics.evidence import Evidence

@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 
 from recbole_fair.errors import TrainingError
+from recbole_fair.metrics.formulas import FloatArray
 from recbole_fair.strategies.base import TrainingView, group_means
 from recbole_fair.strategies.bifair import group_weights
 from recbole_fair.strategies.bifair.refining import Refinable, column_gradients, vector_gradients
-from recbole_fair.strategies.gradients import FloatArray, parts_of
+from recbole_fair.strategies.gradients import parts_of
 from recbole_fair.strategies.reweight import inverse_frequency, mean_weight
 from recbole_fair.strategies.running import RunningMean
 

@@ -15,7 +15,8 @@ from scipy.optimize import linprog
 from scipy.special import log_softmax
 
 from recbole_fair.errors import TrainingError
-from recbole_fair.strategies.gradients import FloatArray, frank_wolfe
+from recbole_fair.metrics.formulas import FloatArray
+from recbole_fair.strategies.gradients import frank_wolfe
 
 
 def entropy_coefficients(losses: FloatArray) -> FloatArray:

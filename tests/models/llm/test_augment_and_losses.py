@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from recbole_fair.errors import UsageError
-from recbole_fair.groups.variants import NONE, OWN, Variant
-from recbole_fair.models.llm.augment import PLAIN, Copy, Recipe
-from recbole_fair.models.llm.losses import combined, difference, distances, instance_means, spread_of
+from recbole_fair.groups.variants import OWN, Variant
+from recbole_fair.models.llm.augment import Copy, Recipe
+from recbole_fair.models.llm.cf_diff import combined, difference, distances, instance_means, spread_of
 
 VALUES = {"gender": ["F", "M"], "age": ["young", "middle", "old"]}
 
@@ -25,37 +25,30 @@ def test_the_copies_of_two_attributes_are_their_product_and_auxiliary_ones_name_
     ]
     assert {copy.attributes for copy in both} == {("gender", "age")}
     assert age == tuple(Copy(("age",), Variant("age", value)) for value in VALUES["age"])
-    assert recipe.rows_per_sample == 6 + 3 + 1
+    assert recipe.plain
 
 
 def test_without_counterfactuals_each_instance_is_the_users_own_prompt() -> None:
     recipe = Recipe.of(VALUES, counterfactual=False, plain=False)
     assert recipe.instances == ((Copy(("gender", "age"), OWN),),)
-    assert recipe.layout(2).rows == [(0, Copy(("gender", "age"), OWN)), (1, Copy(("gender", "age"), OWN))]
+    assert recipe.layout(2).sample.tolist() == [0, 1]
 
 
-def test_every_copy_of_a_batch_leads_to_its_sample_its_instance_and_its_attribute_free_row() -> None:
+def test_every_copy_of_a_batch_leads_to_its_sample_and_its_instance() -> None:
     recipe = Recipe.of(VALUES, auxiliary=["gender", "age"])
     layout = recipe.layout(4)
-    rows = layout.rows
-    assert len(rows) == 4 * recipe.rows_per_sample
-    assert Copy((), NONE) == PLAIN
-    for row, (sample, instance, plain) in enumerate(
-        zip(layout.sample, layout.instance, layout.plain_rows, strict=True)
-    ):
-        assert rows[row][0] == sample
-        assert rows[plain] == (sample, PLAIN)
+    assert layout.sample.tolist() == sorted([0, 1, 2, 3] * (6 + 2 + 3))
+    for copy, sample, instance in zip(layout.copy, layout.sample, layout.instance, strict=True):
         assert instance // layout.instances == sample
-        assert rows[row][1] in recipe.instances[instance % layout.instances]
+        assert layout.copies[copy] in recipe.instances[instance % layout.instances]
     for sample in range(4):
-        assert [copy for owner, copy in rows if owner == sample and copy.attributes] == list(layout.copies)
-    assert sum(copy == PLAIN for _, copy in rows) == 4
+        assert layout.copy[layout.sample == sample].tolist() == list(range(len(layout.copies)))
 
 
 def test_indicators_say_which_attributes_a_prompt_names() -> None:
-    layout = Recipe.of({"gender": ["F", "M"], "age": ["y", "o"]}, auxiliary=["age"]).layout(1)
+    layout = Recipe.of({"gender": ["F", "M"], "age": ["y", "o"]}, auxiliary=["age"]).layout(2)
     indicators = layout.indicators(["gender", "age"])
-    assert indicators.tolist() == [[1, 1]] * 4 + [[0, 1]] * 2 + [[0, 0]]
+    assert indicators.tolist() == ([[1, 1]] * 4 + [[0, 1]] * 2) * 2 + [[0, 0]] * 2
 
 
 def test_a_value_that_stands_twice_is_copied_once() -> None:
@@ -77,16 +70,11 @@ def test_impossible_recipes_are_refused(values, auxiliary, message) -> None:
         Recipe.of(values, auxiliary=auxiliary)
 
 
-def test_a_layout_without_attribute_free_prompts_has_no_rows_of_them() -> None:
-    with pytest.raises(ValueError, match="no attribute-free prompts"):
-        _ = Recipe.of(VALUES, plain=False).layout(2).plain_rows
-
-
 @pytest.fixture
 def batch():
     generator = torch.Generator().manual_seed(0)
     layout = Recipe.of(VALUES, auxiliary=["gender"]).layout(3)
-    states = torch.randn(len(layout.rows), 5, generator=generator, dtype=torch.double).float()
+    states = torch.randn(len(layout.sample) + layout.samples, 5, generator=generator, dtype=torch.double).float()
     answers = torch.rand(len(layout.sample), generator=generator)
     return layout, states, answers
 
@@ -106,7 +94,7 @@ def test_the_loss_is_the_double_loop_of_equations_4_to_7(batch, distance) -> Non
         own = [row for row in range(len(layout.sample)) if layout.instance[row] == i]
         expected = sum(answers[row].item() for row in own) / len(own)
         for row in own:
-            h_plain = numbers[layout.plain_rows[row]]
+            h_plain = plain_numbers[layout.sample[row]]
             expected += 0.5 * math.sqrt(((numbers[row] - h_plain) ** 2).sum()) / spread / len(own)
         assert actual[i].item() == pytest.approx(expected, rel=1e-5)
 
@@ -135,16 +123,6 @@ def test_equal_states_have_distance_and_gradient_0() -> None:
     copied = torch.ones(1, 4, requires_grad=True)
     distances(copied, torch.ones(1, 4)).sum().backward()
     assert torch.equal(copied.grad, torch.zeros(1, 4))
-
-
-def test_a_spread_over_two_processes_is_that_of_their_batch() -> None:
-    states = torch.randn(6, 4)
-    parts = [states[:2], states[2:]]
-    # Each quantity is summed over the parts in turn, as an all_reduce would.
-    count, sums = 6.0, states.sum(0)
-    squares = sum((part - sums / count).square().sum() for part in parts)
-    answers = iter([torch.tensor(count), sums, squares])
-    torch.testing.assert_close(spread_of(parts[0], lambda value: next(answers)), spread_of(states))
 
 
 def test_a_batch_without_spread_and_a_misspelt_distance_are_refused() -> None:

@@ -79,7 +79,6 @@ def test_the_rows_of_the_appendix_say_what_makes_them_different() -> None:
     assert texts["prompt_eng_3"].startswith("Assume all genders and ages equally distributed")
     assert "the answer should not vary from the user's gender and age." in texts["ins_tuning"]
     assert "analyze the styles" in texts["cot"]
-    assert [name for name in OURS if read_template(name).reasons] == ["cot"]
     assert len(set(texts.values())) == len(texts), "no two templates say the same"
 
 
@@ -251,7 +250,6 @@ def test_users_bring_their_own_template(tmp_path: Path) -> None:
         ({"contxt": "x"}, "Did you mean 'context'"),
         ({"question": ""}, "'question' is missing"),
         ({"empty": 3}, "empty must be a text"),
-        ({"reasons": "yes"}, "reasons must be true or false"),
     ],
 )
 def test_a_wrong_template_is_refused_by_name(values, message, tmp_path: Path) -> None:

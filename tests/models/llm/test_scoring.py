@@ -15,6 +15,7 @@ from recbole_fair.models.llm.scoring import (
     PairScorer,
     answer_logits,
     answer_states,
+    batches,
     common_prefix,
     pad,
     padded_tokens,
@@ -95,10 +96,10 @@ def test_sharing_runs_fewer_tokens_and_keeps_to_the_budget(users) -> None:
         assert max(seen) <= 150
     assert ran[True] < 0.7 * ran[False]
     scorer = PairScorer(model, ANSWERS, max_tokens=150)
-    batches = list(scorer._batches(prompts, owners))
-    assert sorted(row for batch in batches for part in batch for row in part.rows) == list(range(len(prompts)))
-    assert all(len(batch) == 1 or padded_tokens(prompts, batch) <= 150 for batch in batches)
-    assert any(len(batch) > 1 and batch[0].length for batch in batches)  # prefixes of several users in one pass
+    made = list(batches(prompts, scorer._parts(prompts, owners), scorer.max_tokens))
+    assert sorted(row for batch in made for part in batch for row in part.rows) == list(range(len(prompts)))
+    assert all(len(batch) == 1 or padded_tokens(prompts, batch) <= 150 for batch in made)
+    assert any(len(batch) > 1 and batch[0].length for batch in made)  # prefixes of several users in one pass
 
 
 def test_bf16_stays_near_float32(users) -> None:

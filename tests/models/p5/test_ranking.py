@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from beams import beam_search
 from tiny_t5 import HEAD_WIDTH, HEADS, LAYERS, tiny_llama, tiny_t5
 from torch import Tensor
 
 from recbole_fair.errors import UsageError
 from recbole_fair.language.prefixes import Prefixes
-from recbole_fair.models.p5.ranking import Trie, beam_search, full_ranking, log_likelihood
+from recbole_fair.models.p5.ranking import Trie, log_likelihood
 
 END = 1
 ONE_TOKEN = [(), *((token,) for token in range(10, 20))]
@@ -98,11 +99,11 @@ def test_exhaustive_beam_search_gives_the_same_order_and_figures(catalogue: str)
     model.generation_config.eos_token_id = END if catalogue == "digits" else None
     trie, count = Trie(sequences, 0), len(sequences) - 1
     states = states_of(model, tokens, mask)
-    scores, order = full_ranking(model, trie, states, mask).sort(dim=1, descending=True)
     everything = torch.arange(1, count + 1).expand(3, -1)
+    scores, places = log_likelihood(model, trie, everything, states, mask).sort(dim=1, descending=True)
     items, figures = beam_search(model, trie, everything, states, mask, beams=count, returned=count)
-    assert torch.equal(items, order[:, :-1])
-    torch.testing.assert_close(figures, scores[:, :-1], atol=1e-5, rtol=1e-6)
+    assert torch.equal(items, everything.gather(1, places))
+    torch.testing.assert_close(figures, scores, atol=1e-5, rtol=1e-6)
 
 
 @torch.no_grad()
@@ -143,10 +144,3 @@ def test_prefixes_of_ids_are_nodes_once() -> None:
 def test_ids_that_cannot_be_compared_are_refused(sequences: list[tuple[int, ...]], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Trie(sequences, 0)
-
-
-def test_beam_search_refuses_lengths_without_an_end_token() -> None:
-    model, (tokens, mask) = tiny_t5(), prompts()
-    trie = Trie([(), (5, 6), (7,)], 0)
-    with pytest.raises(UsageError, match="several lengths"):
-        beam_search(model, trie, torch.tensor([[1, 2]] * 3), states_of(model, tokens, mask), mask, beams=2, returned=2)

@@ -16,7 +16,7 @@ from torch import Tensor
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
 from recbole_fair.metrics.stereotypes import histories, sf, sf_terms
-from recbole_fair.models.llm.fair_losses import RunningSF, fairllm, ifairlrs, ifairlrs_weights, soft_sf
+from recbole_fair.models.llm.sf_loss import RunningSF, fairllm, ifairlrs, ifairlrs_weights, sf_of_sums
 
 USERS, ITEMS, PAIRS = 12, 15, 40
 fast = settings(max_examples=40, deadline=None)
@@ -49,6 +49,11 @@ class World:
             if below:
                 fractions.append(above / max(below, 1.0))
         return 1 - sum(fractions) / len(fractions)
+
+
+def soft_sf(yes: Tensor, above: Tensor, below: Tensor) -> Tensor:
+    """SF of one batch in which each pair is recommended with probability p(Yes)."""
+    return sf_of_sums(torch.stack([yes @ above, yes @ below]))
 
 
 @pytest.mark.parametrize("pairs", ["in_group", "out_group", "all"])

@@ -17,16 +17,8 @@ from recbole_fair.metrics.formulas import BoolArray, FloatArray, IntArray, divid
 _LEAST = 1.0  # pairs; the metric's denominators are 0 or at least this, so holding them here changes no metric
 
 
-def soft_sf(yes: Tensor, above: Tensor, below: Tensor) -> Tensor:
-    """SF of a batch in which each pair is recommended with probability p(Yes); at p in {0, 1} it is the metric.
-
-    yes [B] holds the probabilities, above and below [B, G] the pairs' rows h_{u in G} and 1(d_{v in G}).
-    """
-    return sf_of_sums(_sums(yes, above, below))
-
-
 def sf_of_sums(sums: Tensor) -> Tensor:
-    """SF = 1 - (1/|G|) sum_G sums[0, G] / sums[1, G] (Eq. 4) from the two sums [2, G].
+    """SF = 1 - (1/|G|) sum_G sums[0, G] / sums[1, G] (Eq. 4) from the two sums [2, G]; at p in {0, 1} the metric.
 
     A denominator below one pair is held at one, so that a group that is hardly recommended cannot blow up the
     gradient; a group without any in-group pair is left out. Without a group SF is 0 and has no gradient.
@@ -35,10 +27,6 @@ def sf_of_sums(sums: Tensor) -> Tensor:
     present = below > 0
     fractions = above / below.clamp(min=_LEAST)
     return torch.where(present.any(), 1 - (fractions * present).sum() / present.sum().clamp(min=1), 0.0)
-
-
-def _sums(yes: Tensor, above: Tensor, below: Tensor) -> Tensor:
-    return torch.stack([yes @ above, yes @ below])
 
 
 class RunningSF(nn.Module):
@@ -66,7 +54,7 @@ class RunningSF(nn.Module):
         return torch.stack(terms).mean()
 
     def _of_kind(self, kind: int, rows: Tensor, yes: Tensor, above: Tensor, below: Tensor) -> Tensor:
-        sums = self.decay * self.sums[kind] + _sums(yes[rows], above[rows], below[rows])
+        sums = self.decay * self.sums[kind] + torch.stack([yes[rows] @ above[rows], yes[rows] @ below[rows]])
         if self.training:
             self.sums[kind] = sums.detach()
         return sf_of_sums(sums).abs()

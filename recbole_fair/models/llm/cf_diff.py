@@ -10,20 +10,12 @@ curriculum weighs instances; the mean over them is Eq. (6) and (7).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from recbole_fair.errors import UsageError
-
-# Sums over all processes of a data-parallel run; of one process by default.
-Total = Callable[[Tensor], Tensor]
-
-
-def _alone(value: Tensor) -> Tensor:
-    return value
 
 
 def distances(
@@ -44,19 +36,17 @@ def distances(
     return raw if spread is None else raw / spread
 
 
-def spread_of(plain: Tensor, total: Total = _alone) -> Tensor:
+def spread_of(plain: Tensor) -> Tensor:
     """Compute how far attribute-free states [S, d] lie apart: the root of their mean squared distance from their mean.
 
-    The gradient is kept, so that contracting all states gains nothing. `total` sums over the processes of a
-    data-parallel run; its gradient must be that of the sum.
+    The gradient is kept, so that contracting all states gains nothing.
     """
     states = plain.float()
-    count = total(states.new_tensor(float(len(states))))
-    centred = states - total(states.sum(0)) / count
-    squared = total(centred.square().sum()) / count
-    if count < 2 or not squared > 0:
+    centred = states - states.sum(0) / len(states)
+    squared = centred.square().sum() / len(states)
+    if len(states) < 2 or not squared > 0:
         raise UsageError(
-            f"distance: spread needs two samples that differ in a batch, here {int(count)} without a difference; "
+            f"distance: spread needs two samples that differ in a batch, here {len(states)} without a difference; "
             "raise the batch size or take distance: raw"
         )
     return squared.sqrt()
@@ -69,12 +59,11 @@ def difference(
     *,
     distance: Literal["spread", "raw"] = "spread",
     detach_plain: bool = False,
-    total: Total = _alone,
 ) -> Tensor:
     """Compute the distance of each copy [C, d] from the state of its sample `of_copy` [C] among `plain` [S, d]."""
     if distance not in ("spread", "raw"):
         raise UsageError(f"distance: {distance!r} must be spread or raw")
-    scale = spread_of(plain, total) if distance == "spread" else None
+    scale = spread_of(plain) if distance == "spread" else None
     return distances(copies, plain[of_copy], spread=scale, detach_plain=detach_plain)
 
 
