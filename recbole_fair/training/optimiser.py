@@ -33,7 +33,8 @@ def adafactor(groups: list[dict[str, Any]], rate: float, weight_decay: float) ->
     """
     from transformers.optimization import Adafactor
 
-    return Adafactor(groups, lr=rate, weight_decay=weight_decay, scale_parameter=False, relative_step=False)
+    made: Any = Adafactor  # untyped
+    return made(groups, lr=rate, weight_decay=weight_decay, scale_parameter=False, relative_step=False)
 
 
 def schedule(optimizer: Optimizer, kind: str, warmup: float, steps: int, *, made: int = 0) -> LambdaLR:

@@ -9,7 +9,7 @@ from typing import Any, Generic, Literal, Self, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from recbole_fair.data.planted_bias import label_of_value, planted_bias
 from recbole_fair.data.prompts import Attribute, PromptInputs
@@ -92,7 +92,7 @@ class PairBatches(Generic[Pairs]):
         yield from (self.pairs.some(places) for places in np.array_split(order, len(self)))
 
 
-class NotTrained(nn.Module):
+class NotTrained:
     """A row that answers by its base as it is, by RecBole's convention for models without training."""
 
     type = ModelType.TRADITIONAL
@@ -101,7 +101,7 @@ class NotTrained(nn.Module):
         super().__init__(*arguments)
         self.fake_loss = nn.Parameter(torch.zeros(1))
 
-    def calculate_loss(self, _: Any) -> Tensor:
+    def calculate_loss(self, batch: Any) -> Any:
         """Nothing to learn."""
         return self.fake_loss.sum()
 
