@@ -6,6 +6,7 @@ follows is handed on as a dictionary.
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 
@@ -14,6 +15,8 @@ from recbole_fair.commands import table
 from recbole_fair.errors import TrainingError, UsageError
 from recbole_fair.screen import visible
 
+# What an argument or a folder's rights can cause at any door.
+_OF_PATHS = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS})
 _LESS = "make train_batch_size, eval_batch_size or the model smaller, or free memory; then --resume=True"
 
 
@@ -44,6 +47,8 @@ def _said_of(error: Exception) -> tuple[str, int]:
         return str(error), 2
     if isinstance(error, TrainingError):
         return str(error), 1
+    if isinstance(error, OSError) and error.errno in _OF_PATHS and error.filename is not None:
+        return f"{str(error.filename)[:200]}: {error.strerror}; give another path, or the right to use it", 2
     return (f"out of memory ({_first_line(error)}); {_LESS}", 1) if _is_memory(error) else ("", 1)
 
 

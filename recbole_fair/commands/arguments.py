@@ -30,6 +30,11 @@ class Arguments:
         del self.options[key]
         return yamls.texts_of(self.typed[key], key)
 
+    def refuse(self, command: str, *names: str) -> None:
+        """Keys that the function behind a command takes from Python, or from the command itself."""
+        if wrong := next((name for name in names if name in self.options), None):
+            raise UsageError(f"{command}: does not take --{wrong}; `recbole-fair {command} --help`")
+
     def refuse_rest(self, command: str, words: bool = True) -> None:
         """Nothing that was typed is ignored."""
         if self.options or (words and self.words):

@@ -25,6 +25,7 @@ def main(arguments: Arguments) -> int:
     folders = [Path(word) for word in arguments.words]
     if len(folders) < 2:
         raise UsageError("blend: give two or more run directories, as in `recbole-fair blend RUN RUN --weight=auto`")
+    arguments.refuse("blend", "model", "bases", "blend_weight", "on_epoch")
     from recbole_fair.runner import open_run, run
 
     results = [Result.read(folder) for folder in folders]

@@ -31,6 +31,7 @@ def main(arguments: Arguments) -> int:
     """Compare, print the table; 1 if a run is missing or the runs cannot be compared."""
     if arguments.words:
         raise UsageError(f"{arguments.words[0]!r}: expected --key=value; `recbole-fair compare --help`")
+    arguments.refuse("compare", "options")
     if (given := sorted(_SEARCHING & set(arguments.options))) and "searches" not in arguments.options:
         raise UsageError(f"--{given[0]}: belongs to a search; give --searches=DIR too")
     from recbole_fair.compare import seeds

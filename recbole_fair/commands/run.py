@@ -27,6 +27,7 @@ def main(arguments: Arguments) -> int:
     """Run, and print the table of results."""
     if arguments.words:
         raise UsageError(f"{arguments.words[0]!r}: expected --key=value")
+    arguments.refuse("run", "on_epoch")
     from recbole_fair.runner import run
 
     files = arguments.take("config_files") or ()

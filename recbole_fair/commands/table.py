@@ -66,8 +66,10 @@ def arguments_of(name: str, argv: Sequence[str]) -> Arguments:
     """The parsed command line of a sub-command; a switch that only others read is refused."""
     own = {*COMMANDS[name].switches, *EVERYWHERE}
     for token in argv:
-        switch = token.removeprefix("--")
+        switch, equals, _ = token.removeprefix("--").partition("=")
         readers = [other for other, command in COMMANDS.items() if switch in command.switches]
+        if token.startswith("--") and equals and (readers or switch in EVERYWHERE):
+            raise UsageError(f"{token}: --{switch} is a switch and takes no value; leave it out to switch it off")
         if token.startswith("--") and readers and switch not in own:
             raise UsageError(f"{name}: does not take {token}; it is a switch of {' and '.join(readers)}")
     return parse(argv, own, COMMANDS[name].repeated)

@@ -30,6 +30,7 @@ def main(arguments: Arguments) -> int:
     """Search, print the table; 1 if there is nothing to choose."""
     if arguments.words:
         raise UsageError(f"{arguments.words[0]!r}: expected --key=value; `recbole-fair tune --help`")
+    arguments.refuse("tune", "options", "over", "folder")
     from recbole_fair.tune import searches
 
     options = searches.SearchOptions.taken_from(arguments.options)

@@ -364,6 +364,31 @@ def test_a_model_that_is_too_large_is_said_in_a_sentence(
     assert "out of memory" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "run --quiet=1", "run --debug=x", "run --on_epoch=1", "compare --models=MF --dataset=toy --options=1",
+        "tune --model=MF --dataset=toy --over=1", "tune --model=MF --dataset=toy --options=1", "blend a b --model=MF",
+        "blend a b --bases={}", "blend a b --blend_weight=1",
+    ],
+)  # fmt: skip
+def test_a_switch_with_a_value_and_an_argument_from_python_are_refused(
+    typed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(typed.split()) == 2
+    assert re.search(r"is a switch|does not take --", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("command", ["blend {0} {0}", "show {0}", "report {0} --out=page", "recommend {0} --users=1"])
+def test_a_path_that_is_too_long_is_refused(
+    command: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(command.format("x" * 5000).split()) == 2
+    said = capsys.readouterr().err
+    assert "File name too long" in said and len(said) < 400
+
+
 # --- Ray
 
 
