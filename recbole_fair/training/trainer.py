@@ -54,6 +54,11 @@ class FairTrainer(Trainer):
         self.average = Average(model) if config["average"] == "ema" else None
         if tries := getattr(model, "tries", 0):  # a model that has so many choices, one an epoch, and nothing to learn
             self.epochs, self.eval_step = int(tries), 1
+        self.eval_step = min(self.eval_step, self.epochs)  # else the host would judge nothing and keep no weights
+        if config["keep"] == "last" and self.epochs % self.eval_step:
+            raise UsageError(
+                f"eval_step={self.eval_step}: keep=last judges the last epoch, so it must divide epochs={self.epochs}"
+            )
         self.seconds_before = 0.0  # of training, before the process that resumed it
         _refuse_missing_kernels(model)
 
