@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from torch import Tensor, zeros
+import torch
+from torch import Tensor, nn
 
 from recbole_fair.data.inputs import inputs_of
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.variants import OWN, Variant
-from recbole_fair.host import GeneralRecommender, InputType
+from recbole_fair.host import GeneralRecommender, InputType, ModelType
 from recbole_fair.language.answer_words import answer_tokens
 from recbole_fair.language.checkpoints import ModelFolder
 from recbole_fair.models.frozen import load_frozen
-from recbole_fair.models.llm.pairs import PairPrompts, TrainingPairs
+from recbole_fair.models.llm.pairs import PairBatches, PairPrompts, TrainingPairs
 from recbole_fair.models.llm.prompts import CutCount, PromptEncoder, read_template
 from recbole_fair.models.llm.scoring import AnswerTokens
 
@@ -65,7 +66,7 @@ class Answering(GeneralRecommender):
         """Scores [B, C] of candidates under each user's own values."""
         real = candidates > 0
         owners = users.unsqueeze(1).expand_as(candidates)[real]
-        scores = zeros(candidates.shape)
+        scores = torch.zeros(candidates.shape)
         scores[real] = self.answer(owners, candidates[real], OWN)
         return scores
 
@@ -109,6 +110,30 @@ class Answering(GeneralRecommender):
 
     def of_groups(self) -> dict[tuple[str, str], dict[str, float]]:
         """By grouping and group, what groups.csv shows of them beside the figures."""
+        return {}
+
+
+class NotTrained(Answering):
+    """A row that answers by its base as it is, by RecBole's convention for models without training."""
+
+    type = ModelType.TRADITIONAL
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.fake_loss = nn.Parameter(torch.zeros(1))
+
+    def calculate_loss(self, _: Any) -> Any:
+        """Nothing to learn."""
+        return self.fake_loss.sum()
+
+    @classmethod
+    def train_loader(cls, _: Any, part: Any) -> PairBatches[Any]:
+        """One batch, which nobody reads."""
+        row, no = np.zeros(1, dtype=np.int64), np.zeros(1, dtype=bool)
+        return PairBatches(part, TrainingPairs(row, row, no, no), 1, 0)
+
+    def training_counts(self, _: Any) -> dict[str, int]:
+        """Nothing is learnt."""
         return {}
 
 

@@ -24,9 +24,9 @@ from recbole_fair.language import adapters
 from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.models import losses
 from recbole_fair.models.llm import sf_loss
-from recbole_fair.models.llm.answering import Answering
+from recbole_fair.models.llm.answering import Answering, NotTrained
 from recbole_fair.models.llm.base import language_folder, tiny_base
-from recbole_fair.models.llm.pairs import NotTrained, PairBatches
+from recbole_fair.models.llm.pairs import PairBatches
 from recbole_fair.models.llm.prompts import read_template
 from recbole_fair.models.llm.scoring import SharedPrefix, batches, check_head, pad
 from recbole_fair.models.llm.soft_prompt import ExpertShares, MixtureOfStereotypes, SoftPrompt, masked_mean

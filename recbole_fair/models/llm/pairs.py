@@ -9,14 +9,12 @@ from typing import Any, Generic, Literal, Self, TypeVar
 
 import numpy as np
 import torch
-from torch import nn
 
 from recbole_fair.data.planted_bias import label_of_value, planted_bias
 from recbole_fair.data.prompts import Attribute, PromptInputs
 from recbole_fair.data.subsets import PHASES, training_prompts
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.variants import NONE, OWN, Variant
-from recbole_fair.host import ModelType
 from recbole_fair.metrics.formulas import BoolArray, IntArray
 from recbole_fair.models.llm.prompts import CutCount, PromptEncoder, Rated, select_history
 from recbole_fair.registry import nearest
@@ -90,30 +88,6 @@ class PairBatches(Generic[Pairs]):
         order = torch.randperm(len(self.pairs), generator=self.generator).numpy()
         # As even as can be: a last batch of one sample has no spread that a distance could be measured by.
         yield from (self.pairs.some(places) for places in np.array_split(order, len(self)))
-
-
-class NotTrained:
-    """A row that answers by its base as it is, by RecBole's convention for models without training."""
-
-    type = ModelType.TRADITIONAL
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.fake_loss = nn.Parameter(torch.zeros(1))
-
-    def calculate_loss(self, batch: Any) -> Any:
-        """Nothing to learn."""
-        return self.fake_loss.sum()
-
-    @classmethod
-    def train_loader(cls, _: Any, part: Any) -> PairBatches[Any]:
-        """One batch, which nobody reads."""
-        row, no = np.zeros(1, dtype=np.int64), np.zeros(1, dtype=bool)
-        return PairBatches(part, TrainingPairs(row, row, no, no), 1, 0)
-
-    def training_counts(self, _: Any) -> dict[str, int]:
-        """Nothing is learnt."""
-        return {}
 
 
 def _clauses(inputs: PromptInputs) -> list[Variant]:

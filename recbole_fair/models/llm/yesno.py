@@ -23,13 +23,13 @@ from recbole_fair.groups.variants import NONE, OWN, Variant
 from recbole_fair.language.adapters import lora
 from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.models import losses
-from recbole_fair.models.llm.answering import Answering
+from recbole_fair.models.llm.answering import Answering, NotTrained
 from recbole_fair.models.llm.augment import Layout, Recipe
 from recbole_fair.models.llm.base import language_folder, tiny_base
 from recbole_fair.models.llm.cf_diff import combined, difference, instance_means
 from recbole_fair.models.llm.curriculum import Curriculum
 from recbole_fair.models.llm.experts import Involved, checkpoint_activations, mixture_of_experts
-from recbole_fair.models.llm.pairs import NotTrained, PairBatches, TrainingPairs, training_pairs
+from recbole_fair.models.llm.pairs import PairBatches, TrainingPairs, training_pairs
 from recbole_fair.models.llm.prompts import Rated, last_answer, read_template, select_history, write
 from recbole_fair.models.llm.scoring import PairScorer, answer_logits, answer_states, base_of, evaluating, pad
 from recbole_fair.models.llm.virtual_tokens import check_room, position_limit
