@@ -328,11 +328,19 @@ class PromptEncoder:
         try:
             text = self._rendered([system, user] if self.template.system else [user])
         except TemplateError:  # some models know no system role: theirs reads it at the head of the user's text
-            text = self._rendered([{"role": "user", "content": f"{self.template.system}\n{_MARK}"}])
+            text = self._without_system_role()
         if text.count(_MARK) != 1:
             raise UsageError("this model's chat template does not show the user's text once; take chat: never")
         before, _, after = text.partition(_MARK)
         return before, after
+
+    def _without_system_role(self) -> str:
+        from jinja2 import TemplateError
+
+        try:
+            return self._rendered([{"role": "user", "content": f"{self.template.system}\n{_MARK}"}])
+        except TemplateError as error:
+            raise UsageError(f"this model's chat template takes no user's text ({error}); take chat: never") from error
 
     def _rendered(self, messages: list[dict[str, str]]) -> str:
         text: str = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)

@@ -144,6 +144,8 @@ def test_a_chat_template_without_a_system_role_gets_the_system_text_with_the_use
     template = read_template("chat")
     (ids,) = PromptEncoder(tokenizer := tiny_tokenizer(refusing), template, budget=1000).encode(HISTORY, ["Up"])
     assert tokenizer.decode(ids).startswith(f"<|im_start|>user\n{template.system}\nA user rated")
+    with pytest.raises(UsageError, match=r"takes no user's text \(nobody\); take chat: never"):
+        PromptEncoder(tiny_tokenizer("{{ raise_exception('nobody') }}"), template, budget=1000).encode(HISTORY, ["Up"])
     with pytest.raises(UsageError, match="does not show the user's text once"):
         PromptEncoder(tiny_tokenizer("hello"), template, budget=1000).encode(HISTORY, ["Up"])
 
