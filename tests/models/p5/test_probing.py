@@ -131,7 +131,7 @@ def test_the_prompt_gets_the_gradient_of_recommendation_less_lambda_reading(
 def test_a_soft_prompt_learns_to_read_what_histories_show(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the toy data a history is all comics or all noir, as its reader is a woman or a man."""
     model = opened[-1]
-    monkeypatch.setattr(probing, "_STEPS", 60)
+    monkeypatch.setattr(probing, "_STEPS", 120)
     classes = model.attributes["gender"].of_user
     users = np.flatnonzero(classes >= 0)[np.argsort(np.random.default_rng(0).random((classes >= 0).sum()))]
     torch.manual_seed(9)
