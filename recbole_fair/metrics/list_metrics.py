@@ -72,19 +72,29 @@ _NEARER: dict[str, Any] = {"over": "item", "best": 0.0}
 
 OF_EACH_USER = (
     # popularity of what is listed: its mean, the long tail's share and number, and the mean over that of the profile
-    OfEachUser("ARP", ["arp"], best=-inf, bounds=(0.0, inf), of=shown.arp),
-    OfEachUser("APLT", ["aplt"], over="item", bounds=(0.0, 1.0), of=shown.aplt, fields=_TAILS),
-    OfEachUser("ACLT", ["aclt"], over="item", bounds=(0.0, inf), of=shown.aclt, fields=_TAILS),
-    OfEachUser("Popularity_Lift", ["popularity_lift"], best=0.0, bounds=(-1.0, inf), of=shown.popularity_lift),
+    OfEachUser("ARP", ["arp"], best=-inf, bounds=(0.0, inf), of=shown.arp,
+               means="mean popularity of the listed items: their interactions in training"),
+    OfEachUser("APLT", ["aplt"], over="item", bounds=(0.0, 1.0), of=shown.aplt, fields=_TAILS,
+               means="share of a list that is of the long tail"),
+    OfEachUser("ACLT", ["aclt"], over="item", bounds=(0.0, inf), of=shown.aclt, fields=_TAILS,
+               means="number of long-tail items in a list"),
+    OfEachUser("Popularity_Lift", ["popularity_lift"], best=0.0, bounds=(-1.0, inf), of=shown.popularity_lift,
+               means="by what share lists are more popular than what users had in training"),
     # Geyik et al. 2019: prefixes of the list beside the catalogue
-    OfEachUser("NDKL", ["ndkl"], bounds=(0.0, inf), of=shown.ndkl, **_NEARER),
+    OfEachUser("NDKL", ["ndkl"], bounds=(0.0, inf), of=shown.ndkl, **_NEARER,
+               means="how far the first places of a list are from the catalogue's shares of the item groups"),
     # Diaz et al. 2020, by group: disparity, relevance and loss of expected exposure
-    OfEachUser("EE_D", ["ee_d"], bounds=(0.0, inf), of=shown.ee_d, **_NEARER),
-    OfEachUser("EE_R", ["ee_r"], over="item", best=inf, bounds=(0.0, inf), of=shown.ee_r),
-    OfEachUser("EE_L", ["ee_l"], bounds=(0.0, inf), of=shown.ee_l, **_NEARER),
+    OfEachUser("EE_D", ["ee_d"], bounds=(0.0, inf), of=shown.ee_d, **_NEARER,
+               means="how unevenly a list's exposure is spread over the item groups"),
+    OfEachUser("EE_R", ["ee_r"], over="item", best=inf, bounds=(0.0, inf), of=shown.ee_r,
+               means="how far a list's exposure goes to the item groups of the user's test items"),
+    OfEachUser("EE_L", ["ee_l"], bounds=(0.0, inf), of=shown.ee_l, **_NEARER,
+               means="squared distance of the item groups' exposure from what test items make due"),
     # Steck 2018: the list beside what the user had in training
-    OfEachUser("Calibration_KL", ["calibration_kl"], bounds=(0.0, inf), of=shown.calibration_kl, **_NEARER),
-    OfEachUser("Calibration_JS", ["calibration_js"], bounds=(0.0, 1.0), of=shown.calibration_js, **_NEARER),
-)
+    OfEachUser("Calibration_KL", ["calibration_kl"], bounds=(0.0, inf), of=shown.calibration_kl, **_NEARER,
+               means="how far the list's item groups are from what the user had in training (KL divergence)"),
+    OfEachUser("Calibration_JS", ["calibration_js"], bounds=(0.0, 1.0), of=shown.calibration_js, **_NEARER,
+               means="the same as a Jensen-Shannon divergence: 0 alike, 1 without a common group"),
+)  # fmt: skip
 
 LIST_METRICS = (*OF_ITEM_GROUPS, *BETWEEN_USERS, *OF_EACH_USER)

@@ -53,7 +53,7 @@ def _ending_in(seconds: int) -> Iterator[None]:
 
 def _requests(damaged: Path, file: str) -> list[list[str]]:
     recommend = ["recommend", str(damaged), "--users=uF1", "--k=3"]
-    report = ["report", str(damaged), f"--out={damaged.parent / 'report'}"]
+    report = ["report", str(damaged), f"--out={damaged.parent / 'report'}", "--quiet"]
     return {"users.csv": [report], "history.csv": [report], "result.json": [report, recommend]}.get(file, [recommend])
 
 
