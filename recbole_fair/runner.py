@@ -216,7 +216,7 @@ class _Run:
             raise
         result.environment["peak_memory"] = facts.peak_memory(config["device"])
         result.save(self.folder)
-        (self.folder / "resume.safetensors").unlink(missing_ok=True)
+        (self.folder / rundir.RESUME).unlink(missing_ok=True)
         return result
 
     def _make_bases(self) -> None:
@@ -466,7 +466,7 @@ class _Run:
 
     def _trained_alike(self) -> Path | None:
         """A finished run that these settings would only repeat; a folder that was asked for by name gets its own."""
-        if self.config["run_dir"] or (self.folder / "resume.safetensors").exists():
+        if self.config["run_dir"] or (self.folder / rundir.RESUME).exists():
             return None
         parents = bases.parents_of(self.config, self.bases)
         return trained_alike(self.folder, self.config, self.fingerprint, parents)

@@ -46,8 +46,8 @@ def main(arguments: Arguments) -> int:
     listed = arguments.take("recommendations", [])
     met, *sides = (_file(arguments, name) for name in ("interactions", "users", "items"))
     folder = arguments.take("run_dir")
-    for name, given in (("recommendations", listed), ("interactions", met)):
-        if not given:
+    for name, value in (("recommendations", listed), ("interactions", met)):
+        if not value:
             raise UsageError(f"audit: give --{name}=FILE; see audit --help")
     if not folder:
         raise UsageError("audit: give --run_dir=DIR, where the results go")
@@ -72,16 +72,16 @@ def _systems(listed: Sequence[str]) -> dict[str, Path]:
     """The file of each system by its name; the only one's name is empty."""
     if len(listed) == 1:
         return {"": Path(listed[0])}
-    found: dict[str, Path] = {}
-    for given in listed:
-        name, equals, path = given.partition("=")
-        if not equals or not path or not re.fullmatch(_NAME, name) or name == _PAGE or name in found:
+    systems: dict[str, Path] = {}
+    for named_file in listed:
+        name, equals, path = named_file.partition("=")
+        if not equals or not path or not re.fullmatch(_NAME, name) or name == _PAGE or name in systems:
             raise UsageError(
-                f"--recommendations {given}: of several systems give each as NAME=FILE, with names of letters, digits"
-                f" and -+., each once ({_PAGE} is the page's folder)"
+                f"--recommendations {named_file}: of several systems give each as NAME=FILE, with names of letters,"
+                f" digits and -+., each once ({_PAGE} is the page's folder)"
             )
-        found[name] = Path(path)
-    return found
+        systems[name] = Path(path)
+    return systems
 
 
 def _page(results: Sequence[Result], root: Path, dataset: str, named: bool) -> Path:

@@ -111,8 +111,8 @@ class Comparison:
         ]
         failed = [f"failed: {entry.model}, seed {entry.seed}: {entry.error}" for entry in self.failures]
         notes = [f"note: {note}" for note in self.notes]
-        said = [*failed, *notes, self._verdict(), f"all figures: {self.folder}"]
-        return "\n".join([*stacked([head, *rows]), *(part for line in said for part in wrapped(line))])
+        below = [*failed, *notes, self._verdict(), f"all figures: {self.folder}"]
+        return "\n".join([*stacked([head, *rows]), *(part for line in below for part in wrapped(line))])
 
     def _shown(self, metric: str) -> bool:
         found = _K.search(metric)

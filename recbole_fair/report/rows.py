@@ -81,10 +81,10 @@ def by_text(texts: Mapping[str, str]) -> list[tuple[str, list[str]]]:
     >>> by_text({"a": "not measured", "b": "undefined", "c": "not measured"})
     [('not measured', ['a', 'c']), ('undefined', ['b'])]
     """
-    said: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
     for name, text in texts.items():
-        said.setdefault(text, []).append(name)
-    return list(said.items())
+        names.setdefault(text, []).append(name)
+    return list(names.items())
 
 
 def _median(values: Iterable[float | None]) -> float | None:

@@ -15,6 +15,7 @@ from recbole_fair.rundir.result import RESULT, finished, refuse_links
 from recbole_fair.settings import yamls
 from recbole_fair.settings.config import Config, config_hash
 
+RESUME = "resume.safetensors"  # the last finished epoch of a run that has not ended
 _IDENTITY = "run.json"  # hash and seed of the run that owns the folder
 _SETTINGS = "settings"  # its digest of config.yaml
 
@@ -106,7 +107,7 @@ def locked(folder: Path) -> Iterator[None]:
 def drop_resume_point(folder: Path) -> None:
     """Remove the resume point of a finished run: a kill between the two leaves it beside the result."""
     if finished(folder) and os.access(folder, os.W_OK):
-        (folder / "resume.safetensors").unlink(missing_ok=True)
+        (folder / RESUME).unlink(missing_ok=True)
 
 
 @contextmanager

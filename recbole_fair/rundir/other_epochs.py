@@ -12,12 +12,10 @@ from typing import Any
 
 from recbole_fair import storage
 from recbole_fair.errors import BusyError, UsageError
-from recbole_fair.rundir.folder import check_settings, held
+from recbole_fair.rundir.folder import RESUME, check_settings, held
 from recbole_fair.rundir.result import finished
 from recbole_fair.settings import keys, yamls
 from recbole_fair.settings.config import Config, config_hash
-
-RESUME = "resume.safetensors"
 
 
 def neighbours(folder: Path, config: Config) -> dict[Path, list[str]]:

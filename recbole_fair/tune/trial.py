@@ -16,6 +16,7 @@ from recbole_fair import storage
 from recbole_fair.errors import UsageError
 from recbole_fair.jobs.cluster import Share, settle
 from recbole_fair.jobs.job import Job, reason, retry_while_busy
+from recbole_fair.rundir.folder import RESUME
 from recbole_fair.rundir.history import History, read_history
 from recbole_fair.rundir.result import Result, finished
 from recbole_fair.tune.objectives import Objectives
@@ -89,6 +90,6 @@ def _epochs_trained(folder: Path, judged: str) -> int:
 def _history(folder: Path) -> History:
     if history := read_history(folder):
         return history
-    if (folder / "resume.safetensors").exists():
-        return [tuple(row) for row in storage.read_sealed(folder / "resume.safetensors")[1]["history"]]
+    if (folder / RESUME).exists():
+        return [tuple(row) for row in storage.read_sealed(folder / RESUME)[1]["history"]]
     return []

@@ -55,8 +55,8 @@ def verdicts(block: Block) -> list[str]:
             if test.verdict == answer:
                 of_row.setdefault(test.label, []).append(test.key)
         if of_row:
-            told = "; ".join(f"{name} in {', '.join(keys)}" for name, keys in of_row.items())
-            sentences.append(f"{word} than {label}: {told}.")
+            rows = "; ".join(f"{name} in {', '.join(keys)}" for name, keys in of_row.items())
+            sentences.append(f"{word} than {label}: {rows}.")
     return sentences
 
 
@@ -70,11 +70,11 @@ def counts(block: Block) -> str:
 
 def notes(rows: Sequence[Row], keys: Sequence[str]) -> list[tuple[str, str]]:
     """(rows, remark) of every remark on what is shown, each remark once."""
-    said: dict[str, list[str]] = {}
+    labels_of: dict[str, list[str]] = {}
     for row in rows:
         for remark in row.remarks(keys):
-            said.setdefault(remark, []).append(row.label)
-    return [(_all(labels, len(rows)), remark) for remark, labels in said.items()]
+            labels_of.setdefault(remark, []).append(row.label)
+    return [(_all(labels, len(rows)), remark) for remark, labels in labels_of.items()]
 
 
 def _all(labels: Sequence[str], count: int) -> str:
