@@ -6,8 +6,9 @@ Resumable: finished runs are not repeated, a killed one goes on. `--write` only 
 `strengths` is one run a value on the first seed; the best of these on validation, as many as `shortlist` says, run
 with the other seeds too, and the validation means of all seeds choose one.
 `seeds: 1` of a row is the first seed only. A row `after` another is fitted to that row's runs. A row that `stands_on`
-another has that row's run of the same seed as its base. A row with `table` shows runs of that other table and runs
-nothing; a `hidden` one is run and not shown.
+another has that row's run of the same seed as its base. A Blend `blends` the runs of several rows of the same seed, or
+the runs `of_seeds` of one row. A row with `table` shows runs of that other table and runs nothing; a `hidden` one is
+run and not shown.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ def missing(plan: Entry, runs: Path, only: set[str], tables: set[str]) -> Iterat
     What stands on other rows comes after these, when it is known what was chosen of them.
     """
     runs_of = [
-        (row.get("extra", False), "after" in row, place, table, row)
+        (row.get("extra", False), bool(row.keys() & {"after", "blends", "of_seeds"}), place, table, row)
         for table in plan["tables"]
         for row in table["rows"]
         for place in range(len(seeds_of(table, row)))
@@ -145,8 +146,18 @@ def _keys(table: Entry, row: Entry, seed: int, runs: Path) -> Entry:
     if "below" in row:
         return {**row["keys"], "base": str(folder_of(runs, table, row["below"], seed))}
     base = {"base": str(folder_of(runs, table, row_of(table, row["stands_on"]), seed))} if "stands_on" in row else {}
-    own = {**table.get("keys", {}), **row.get("keys", {}), **base}
+    parts = _blended(table, row, seed, runs)
+    bases = {"bases": {name: str(folder) for name, folder in parts.items()}} if parts else {}
+    own = {**table.get("keys", {}), **row.get("keys", {}), **base, **bases}
     return {**own, "model": row["model"], "dataset": table["dataset"]}
+
+
+def _blended(table: Entry, row: Entry, seed: int, runs: Path) -> dict[str, Path]:
+    """The runs that a Blend weighs, by name."""
+    if "of_seeds" in row:
+        part = row_of(table, row["of_seeds"])
+        return {f"{row['of_seeds']}-s{seed}": folder_of(runs, table, part, seed) for seed in seeds_of(table, part)}
+    return {label: folder_of(runs, table, row_of(table, label), seed) for label in row.get("blends", ())}
 
 
 def section(table: Entry, runs: Path) -> Iterator[str]:
