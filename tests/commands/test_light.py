@@ -39,8 +39,8 @@ def test_judging_reranking_and_reporting_lists_load_nothing_that_trains(tmp_path
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize(
-    "file", sorted(path.relative_to(yamls.PROPERTIES) for path in yamls.PROPERTIES.rglob("*.yaml"))
-)
-def test_our_own_files_read_alike_by_the_fast_and_the_strict_reader(file: Path) -> None:
-    assert yamls.packaged(str(file)) == yamls.read_mapping(yamls.PROPERTIES / file, line_ends=True)
+def test_our_own_files_read_alike_by_the_fast_and_the_strict_reader() -> None:
+    files = sorted(yamls.PROPERTIES.rglob("*.yaml"))
+    assert len(files) > 50
+    for file in files:
+        assert yamls.packaged(str(file.relative_to(yamls.PROPERTIES))) == yamls.read_mapping(file, line_ends=True), file
