@@ -58,10 +58,12 @@ def report(
     reference: str | None = None,
     datasets: Sequence[str] = (),
     models: Sequence[str] = (),
+    dossier: bool = False,
 ) -> Path:
     """Write tables, figures and a web page of finished runs into `out`; the path of the page.
 
-    A run may also be a folder with runs below it, or a comparison's; `datasets` and `models` leave out all others.
+    A run may also be a folder with runs below it, or a comparison's; `datasets` and `models` leave out all others. A
+    `dossier` is a page to be handed on and printed, and its PDF where Chromium is installed.
     """
     from recbole_fair.report.assemble import Options
     from recbole_fair.report.write import write
