@@ -69,7 +69,7 @@ def report(
     from recbole_fair.report.write import write
 
     named = (metrics,) if isinstance(metrics, str) else tuple(metrics)
-    options = Options(title, named, reference, tuple(datasets), tuple(models))
+    options = Options(title, named, reference, tuple(datasets), tuple(models), dossier)
     return write([_folder(run) for run in runs], Path(out), options)[0]
 
 

@@ -22,15 +22,13 @@ def printed(page: str) -> bytes | None:
     with TemporaryDirectory() as folder:
         source, target = Path(folder, "page.html"), Path(folder, "page.pdf")
         source.write_text(page, "utf-8")
-        command = [browser, "--headless", "--disable-gpu", "--no-pdf-header-footer", f"--user-data-dir={folder}/profile",
-                   *(["--no-sandbox"] if os.geteuid() == 0 else []),  # Chromium refuses root a sandbox
-                   f"--print-to-pdf={target}", source.as_uri()]  # fmt: skip
+        sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium refuses root one
+        command = [browser, "--headless", "--disable-gpu", *sandbox, f"--user-data-dir={folder}/profile",
+                   "--no-pdf-header-footer", f"--print-to-pdf={target}", source.as_uri()]  # fmt: skip
         try:
-            done = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False)
+            done = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False)  # noqa: S603 (our page)
         except subprocess.TimeoutExpired as error:
-            raise UsageError(
-                f"{browser}: printed nothing in {_SECONDS} s; print dossier.html from a browser"
-            ) from error
+            raise UsageError(f"{browser}: no page in {_SECONDS} s; print dossier.html from a browser") from error
         if done.returncode or not target.exists():
             words = " ".join(done.stderr.decode(errors="replace").split())[-300:]
             raise UsageError(f"{browser}: could not print ({words}); print dossier.html from a browser")

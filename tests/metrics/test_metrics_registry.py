@@ -42,7 +42,7 @@ def opened(toy: Toy, model: str, **more: Any) -> tuple[Config, Data, FairTrainer
 def by_the_host(config: Config, data: Data, trainer: FairTrainer) -> dict[str, float]:
     """RecBole's Collector and Evaluator on the same scores; the counts, on which its collector fails, are set after."""
     plain = config.replaced(metrics=[*OF_LISTS, *OF_CATALOGUE])
-    collector = Collector(config.replaced(metrics=OF_LISTS))
+    collector = Collector(config.replaced(metrics=[*OF_LISTS, "ShannonEntropy"]))  # it asks for the lists
     trainer.tot_item_num = data.dataset.item_num
     with torch.no_grad():
         for batch in data.test:

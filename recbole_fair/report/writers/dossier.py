@@ -46,12 +46,12 @@ _TERMS = (
     ("group", "Users or items with one value of a field, such as a gender or a genre. Who has no value is in none."),
     (
         "95 % interval",
-        "In brackets after a figure: of 100 such intervals, from other samples of users, 95 hold the truth.",
+        "In brackets after a figure. Of 100 such, each from other users, 95 hold the true figure.",
     ),
     ("at most, at least", "Noise alone makes groups look unequal; the figure may be that noise, and is a bound."),
     (
         "p (Holm)",
-        "How often chance alone would show a difference as large where there is none, raised for all tests made.",
+        "How often chance alone would show as large a difference; raised for the number of tests.",
     ),
     ("configuration hash", "Twelve digits of every setting and of what was read: another digit, another system."),
     ("fingerprint", "Digits of the data's files: equal data, equal digits."),
