@@ -41,6 +41,8 @@ class Judged:
 class Asked:
     """The metrics that are asked for, of which groups and at which cutoffs."""
 
+    catalogue: Catalogue | None = None  # known once `learn` was told of the training interactions
+
     def __init__(
         self,
         config: Any,
@@ -103,18 +105,24 @@ class Asked:
         """The columns of means over users: of those asked for, and of those that groups of users are compared by."""
         compared = [read.figure for metric in self.metrics if metric.over == "user" for read in metric.figures]
         for name in dict.fromkeys([*(metric.name.lower() for metric in self.metrics), *compared]):
-            metric, made = HOST.get(name), CLASSES.get(name)
-            if isinstance(metric, OfHits) or made is not None:
-                values = _of_class(made(self.config), judged) if made else metric.of(judged.hit, judged.relevant)
+            values = self._within_each_k(name, judged)
+            if values is not None:
                 for k in self.config["topk"]:
                     yield f"{name}@{k}", values[:, k - 1].copy()
+
+    def _within_each_k(self, name: str, judged: Judged) -> FloatArray | None:
+        """[U, K] of a mean over users of how well lists find what was held out; None of any other metric."""
+        if name in CLASSES:
+            return _of_class(CLASSES[name](self.config), judged)
+        metric = HOST.get(name)
+        return metric.of(judged.hit, judged.relevant) if isinstance(metric, OfHits) else None
 
     def _of_each_user(
         self, judged: Judged, relevant: Mapping[str, IntArray]
     ) -> Iterator[tuple[str, FloatArray | Terms]]:
         """The columns of the other metrics that are means over users."""
         asked = [metric for metric in self.metrics if isinstance(metric, OfEachUser)]
-        if asked:
+        if asked and self.catalogue is not None:
             size = len(self.catalogue.trained)
             shown = Shown(judged.users, judged.lists, self.training, size, self.groups, relevant, judged.relevant)
             for metric in asked:
