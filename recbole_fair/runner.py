@@ -36,7 +36,7 @@ from recbole_fair.host import Interaction, init_seed
 from recbole_fair.metrics.intervals import mean_and_bounds, resampling
 from recbole_fair.metrics.judging import judge
 from recbole_fair.models.controls import Pop
-from recbole_fair.rundir import facts, files, logs, other_epochs
+from recbole_fair.rundir import facts, files, logs, machine, other_epochs
 from recbole_fair.rundir import folder as rundir
 from recbole_fair.rundir.history import read_history
 from recbole_fair.rundir.judged_again import trained_alike
@@ -207,14 +207,15 @@ class _Run:
         """All stages; the result is written whether they succeed or fail."""
         config, result = self.config, self.result
         result.warnings += [f"{key}: not used by {config.name}" for key in config.unused]
-        facts.describe(result, config)
+        machine.describe(result, str(config["device"]), threads=torch.get_num_threads())
         try:
             self._stages()
         except Exception as error:
             if not isinstance(error, UsageError) or isinstance(error, StorageError):
                 self._record_failure(error)
             raise
-        result.environment["peak_memory"] = facts.peak_memory(config["device"])
+        on_card = config["device"].type == "cuda"
+        result.environment["peak_memory"] = torch.cuda.max_memory_allocated() if on_card else machine.peak_memory()
         result.save(self.folder)
         (self.folder / rundir.RESUME).unlink(missing_ok=True)
         return result

@@ -28,6 +28,12 @@ _DAY = 86400
 
 # --- reading
 
+# What a table's file calls a missing number; pandas' own list, which it takes for missing words as well.
+MISSING_NUMBERS = (
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+    "NULL", "NaN", "None", "n/a", "nan", "null",
+)  # fmt: skip
+
 
 def open_regular(path: Path, limit: int | None = None) -> BufferedReader:
     """The bytes of an ordinary file of at most `limit`; a device, pipe or folder would hang or never end."""

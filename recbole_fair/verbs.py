@@ -58,16 +58,18 @@ def report(
     reference: str | None = None,
     datasets: Sequence[str] = (),
     models: Sequence[str] = (),
+    dossier: bool = False,
 ) -> Path:
     """Write tables, figures and a web page of finished runs into `out`; the path of the page.
 
-    A run may also be a folder with runs below it, or a comparison's; `datasets` and `models` leave out all others.
+    A run may also be a folder with runs below it, or a comparison's; `datasets` and `models` leave out all others. A
+    `dossier` is a page to be handed on and printed, and its PDF where Chromium is installed.
     """
     from recbole_fair.report.assemble import Options
     from recbole_fair.report.write import write
 
     named = (metrics,) if isinstance(metrics, str) else tuple(metrics)
-    options = Options(title, named, reference, tuple(datasets), tuple(models))
+    options = Options(title, named, reference, tuple(datasets), tuple(models), dossier)
     return write([_folder(run) for run in runs], Path(out), options)[0]
 
 

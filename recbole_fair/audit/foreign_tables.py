@@ -1,4 +1,8 @@
-"""Tables that other systems write: tab- or comma-separated text, atomic files, parquet."""
+"""Tables that other systems write: tab- or comma-separated text, atomic files, parquet.
+
+Where an audit passes, arrays go to numpy by DLPack: pyarrow's own `to_numpy` imports pandas, which takes longer than
+the rest of what an audit imports.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +20,11 @@ import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 from pyarrow import parquet
 
-from recbole_fair.data.exact import number_text
 from recbole_fair.errors import UsageError
-from recbole_fair.host import MISSING_NUMBERS
+from recbole_fair.groups.membership import number_text
 from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.registry import nearest
-from recbole_fair.storage import regular
+from recbole_fair.storage import MISSING_NUMBERS, regular
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())  # a few names, many rows
 _NUMBERS = {"rank": pa.int64(), "score": pa.float64()}  # of lists, told by name
@@ -46,7 +49,7 @@ class PlainTable:
         encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
         whole = encoded.unify_dictionaries().combine_chunks()
         chunk = whole if isinstance(whole, pa.Array) else whole.chunk(0)
-        if chunk.null_count or pc.index(chunk.dictionary, "").as_py() >= 0:
+        if chunk.null_count or pc.min(pc.binary_length(chunk.dictionary)).as_py() == 0:
             raise UsageError(f"{self.path}: column {name!r} has empty cells; fill them or leave these rows out")
         if pc.any(pc.match_substring(chunk.dictionary, "\0")).as_py():
             raise UsageError(f"{self.path}: column {name!r} holds a NUL byte, at which numpy ends a word; remove it")
@@ -61,7 +64,7 @@ class PlainTable:
             raise UsageError(f"{self.path}: column {name!r}: expected whole numbers ({error})") from error
         if empty := numbers.null_count:
             raise UsageError(f"{self.path}: column {name!r} has {empty} empty cells; expected whole numbers")
-        return np.asarray(numbers.to_numpy())
+        return np.from_dlpack(numbers.combine_chunks())
 
     def scores(self, name: str) -> npt.NDArray[np.float64]:
         """A column of finite numbers."""
@@ -161,5 +164,5 @@ def _text(path: Path, wanted: Sequence[str] | None) -> PlainTable:
 
 def places(column: pa.DictionaryArray, ids: pa.Array) -> IntArray:
     """Place of each cell in `ids`, counted from 1."""
-    found = pc.index_in(column.dictionary, value_set=ids).to_numpy(zero_copy_only=False)
-    return np.asarray(found[column.indices.to_numpy()] + 1, dtype=np.int64)
+    place = np.from_dlpack(pc.index_in(column.dictionary, value_set=ids))
+    return place.astype(np.int64)[np.from_dlpack(column.indices)] + 1

@@ -21,33 +21,30 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 
 from recbole_fair import storage
 from recbole_fair.audit import foreign_tables, lists
 from recbole_fair.audit.foreign_tables import PlainTable
 from recbole_fair.audit.lists import Pairs
-from recbole_fair.data.identity import split_digest
-from recbole_fair.data.subsets import PHASES
+from recbole_fair.data.identity import PHASES, split_digest
 from recbole_fair.errors import StorageError, UsageError
-from recbole_fair.evaluation.ranked import KeepingEvaluator
 from recbole_fair.groups import named
 from recbole_fair.groups.membership import Groups, Values
-from recbole_fair.host import DataStruct
+from recbole_fair.metrics.asked import Asked, Judged
+from recbole_fair.metrics.declared import by_host_name
 from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.metrics.intervals import resampling
 from recbole_fair.metrics.judging import judge
+from recbole_fair.metrics.metric import OfScores
 from recbole_fair.registry import nearest
-from recbole_fair.rundir import facts
 from recbole_fair.rundir import files as reporting
 from recbole_fair.rundir import folder as rundir
+from recbole_fair.rundir import machine
 from recbole_fair.rundir.result import RESULT, Result
-from recbole_fair.settings import figures, host_metrics, keys, yamls
-from recbole_fair.settings.config import config_hash
+from recbole_fair.settings import figures, keys, yamls
+from recbole_fair.settings.digest import config_hash
 
 logger = logging.getLogger(__name__)
-
-_OF_SCORES = frozenset({"rec.meanrank", "rec.score", "data.label"})  # what a metric may need beyond lists
 
 
 @dataclass(frozen=True)
@@ -107,10 +104,11 @@ class Tables:
         if self.met is None:
             return {}
         everything, column = self.pairs(self.met), self.met.texts("split")
-        if unknown := sorted(set(column.dictionary.to_pylist()) - set(PHASES)):
+        words = column.dictionary.to_pylist()
+        if unknown := sorted(set(words) - set(PHASES)):
             raise UsageError(f"{self.met.path}: split {unknown[0]!r}: expected train, valid or test")
-        part = foreign_tables.places(column, pa.array(PHASES))
-        found = {name: part == place for place, name in enumerate(PHASES, start=1)}
+        part = np.array([PHASES.index(word) for word in words], dtype=np.int64)[np.from_dlpack(column.indices)]
+        found = {name: part == place for place, name in enumerate(PHASES)}
         return {name: Pairs(everything.users[rows], everything.items[rows]) for name, rows in found.items()}
 
     # --- what groups are made from (grouping.Catalogue)
@@ -169,28 +167,29 @@ def audit(files: Files, folder: Path, system: str, dataset: str, given: Mapping[
 def _judge(files: Files, options: dict[str, Any], result: Result, folder: Path) -> Result:
     """All figures; users.csv and groups.csv are written, result.json is left to the caller."""
     start = perf_counter()
-    facts.describe(result, {"device": "cpu"})
+    machine.describe(result, "cpu")
     logger.info("reading %s", ", ".join(str(path) for path in astuple(files) if path is not None))
     tables = Tables(files)
     _check_bins(options, tables)
     items, users = named.reported(options, tables)
-    struct = _judged(tables, options, items, result)
+    asked = Asked(options, [by_host_name()[name.lower()] for name in options["metrics"]], items, users)
+    asked.learn(*tables.trained("metrics"), len(tables.ids["item"]) + 1)
+    table = asked.table(_judged(tables, options, items, result))
     result.seconds["data"] = perf_counter() - start
-    evaluator = KeepingEvaluator(options, items, users)
-    evaluator.learn(*tables.trained("metrics"), len(tables.ids["item"]) + 1)
-    result.test = dict(evaluator.evaluate(struct))
     how = resampling(options)
     samples = f", intervals from {how.samples:,} resamplings" if how else ""
     logger.info("judging %s users%s", f"{len(np.unique(tables.parts['test'].users)):,}", samples)
-    judged = judge(evaluator.table, evaluator.declared, how, options["min_group_users"])
+    for metric in asked.metrics:
+        result.test.update(metric.values(table))
+    judged = judge(table, asked.metrics, how, options["min_group_users"])
     result.resampling = asdict(how) if how else {}
     result.interval = {key: judged.interval.get(key) for key in result.test}
     result.group_rows, result.warnings = judged.groups, [*result.warnings, *judged.notes]
     result.data = _facts(tables, files)
     result.seconds["evaluate"] = perf_counter() - start - result.seconds["data"]
-    result.environment["peak_memory"] = facts.peak_memory(torch.device("cpu"))
+    result.environment["peak_memory"] = machine.peak_memory()
     storage.write_text(folder / "config.yaml", yamls.dump(options))  # the same audit may be shown at another level
-    reporting.write_users(folder, tables.names("user"), evaluator.table)
+    reporting.write_users(folder, tables.names("user"), table)
     reporting.write_groups(folder, result.group_rows)
     return result
 
@@ -222,7 +221,7 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
 def _judgeable(metric: str) -> str:
     """A metric that lists suffice for."""
     name = figures.known(metric, "full")
-    if _OF_SCORES.intersection(host_metrics.table()[name.lower()].metric_need):
+    if isinstance(by_host_name()[name.lower()], OfScores):
         raise UsageError(f"metrics: {metric} reads the scores of all items, and an audit has lists only; leave it out")
     return name
 
@@ -233,8 +232,8 @@ def _refuse_other(folder: Path, digest: str) -> None:
         raise UsageError(f"{folder}: holds the result of other files or settings; choose another run_dir")
 
 
-def _judged(tables: Tables, options: Mapping[str, Any], items: list[Groups], result: Result) -> DataStruct:
-    """The lists beside the test items, in the words of the host's evaluator."""
+def _judged(tables: Tables, options: Mapping[str, Any], items: list[Groups], result: Result) -> Judged:
+    """The lists beside the test items."""
     test, met = tables.parts["test"], tables.met
     assert met is not None
     if not len(test.users):
@@ -253,11 +252,8 @@ def _judged(tables: Tables, options: Mapping[str, Any], items: list[Groups], res
         )
     if found.foreign:
         result.warnings.append(f"{found.foreign} users have lists but no test item, and are not judged")
-    struct = lists.judged_struct(found, test, items, options["topk"])
-    lists.describe_catalogue(struct, tables.parts["train"], len(tables.ids["user"]), len(tables.ids["item"]))
-    if items:
-        struct.set("groups.masked", _masked(tables, found.users, items))
-    return struct
+    masked = {"masked": _masked(tables, found.users, items)} if items else {}
+    return lists.judged(found, test, items, options["topk"], masked)
 
 
 def _check_items(tables: Tables, met: PlainTable, listed: Pairs, result: Result) -> None:
@@ -276,7 +272,7 @@ def _check_items(tables: Tables, met: PlainTable, listed: Pairs, result: Result)
         )
 
 
-def _masked(tables: Tables, users: npt.NDArray[np.int64], items: list[Groups]) -> Any:
+def _masked(tables: Tables, users: npt.NDArray[np.int64], items: list[Groups]) -> IntArray:
     """[U, G] of items that a run would not list for a user: met before the test part and not in it, by group."""
     item_num = len(tables.ids["item"]) + 1
     pairs = {name: part.users * item_num + part.items for name, part in tables.parts.items()}
@@ -284,7 +280,7 @@ def _masked(tables: Tables, users: npt.NDArray[np.int64], items: list[Groups]) -
     judged = met[np.isin(met // item_num, users)]
     member = np.concatenate([groups.membership for groups in items], axis=1)
     rows = np.searchsorted(users, judged // item_num)
-    return torch.from_numpy(lists.count_by_group(rows, judged % item_num, len(users), member))
+    return lists.count_by_group(rows, judged % item_num, len(users), member)
 
 
 def _facts(tables: Tables, files: Files) -> dict[str, Any]:

@@ -1,18 +1,17 @@
-"""From lists and interactions, whoever made them, to what the host's evaluator reads."""
+"""From lists and interactions, whoever made them, to what metrics ask of each user."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
-from recbole_fair.host import DataStruct
+from recbole_fair.metrics.asked import Judged
 from recbole_fair.metrics.formulas import BoolArray, IntArray
 
 _ROWS = 1 << 16  # users at a time where an array [U, K, G] would be held
@@ -64,24 +63,27 @@ def _repeats(table: IntArray) -> BoolArray:
     return np.asarray(((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] > 0)).any(axis=1))
 
 
-def judged_struct(lists: Lists, test: Pairs, item_groups: Sequence[Groups], topk: Sequence[int]) -> DataStruct:
-    """What the collector would have collected while a model made these lists."""
+def judged(
+    lists: Lists, test: Pairs, item_groups: Sequence[Groups], topk: Sequence[int], masked: Mapping[str, IntArray]
+) -> Judged:
+    """What would have been collected while a model made these lists; `masked` is added to what is counted by group."""
     users, item_num = lists.users, 1 + max(int(lists.items.max(initial=0)), int(test.items.max()))
     row = np.searchsorted(users, test.users)
     known = np.unique(row * item_num + test.items)  # a pair that occurs twice is one test item
-    relevant = np.bincount(known // item_num, minlength=len(users))
     hit = hits(lists.items, known, item_num)
-    struct = DataStruct()
-    struct.set("data.user", torch.from_numpy(users))
-    struct.set("rec.items", torch.from_numpy(lists.items))
-    struct.set("rec.scores", torch.from_numpy(np.where(lists.items > 0, 0.0, -np.inf)))
-    struct.set("rec.topk", torch.from_numpy(np.column_stack([hit, relevant])))
+    counts: dict[str, npt.NDArray[Any]] = {}
     if item_groups:
         member = np.concatenate([groups.membership for groups in item_groups], axis=1)  # [I, G]
-        struct.set("groups.hits", torch.from_numpy(_group_hits(lists.items, hit, member, topk)))
-        counts = count_by_group(known // item_num, known % item_num, len(users), member)
-        struct.set("groups.relevant", torch.from_numpy(counts))
-    return struct
+        counts["hits"] = _group_hits(lists.items, hit, member, topk)
+        counts["relevant"] = count_by_group(known // item_num, known % item_num, len(users), member)
+    return Judged(
+        users=users,
+        lists=lists.items,
+        scores=np.where(lists.items > 0, 0.0, -np.inf),
+        hit=hit,
+        relevant=np.bincount(known // item_num, minlength=len(users)),
+        counts={**counts, **masked},
+    )
 
 
 def hits(lists: IntArray, known: IntArray, item_num: int) -> BoolArray:
@@ -106,12 +108,3 @@ def count_by_group(rows: IntArray, items: IntArray, row_count: int, member: Bool
     """[U, G] of a user's items in each group."""
     columns = [np.bincount(rows[column[items]], minlength=row_count) for column in member.T]
     return np.stack(columns, axis=1)
-
-
-def describe_catalogue(struct: DataStruct, train: Pairs, users: int, items: int) -> None:
-    """What the host's coverage and popularity metrics read of the training data."""
-    for name, ids in (("users", train.users), ("items", train.items)):
-        found, counts = np.unique(ids, return_counts=True)
-        struct.set(f"data.count_{name}", Counter(dict(zip(found.tolist(), counts.tolist(), strict=True))))
-    struct.set("data.num_users", users + 1)
-    struct.set("data.num_items", items + 1)

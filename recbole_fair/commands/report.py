@@ -23,6 +23,7 @@ figures/ as SVG, PDF and PNG. docs/report.md says how to read them.
   --title       title of the page
   --datasets    only runs on these data sets, as in --datasets=ml-100k,ml-1m
   --models      only runs of these models
+  --dossier     also dossier.html, made to be handed on and printed, and dossier.pdf where Chromium is installed
 
 Runs of several data sets, splits or candidates get a table each."""
 
@@ -43,6 +44,7 @@ def main(arguments: Arguments) -> int:
         reference=_text(arguments.take("reference"), "reference"),
         datasets=_names(arguments.take("datasets"), "datasets"),
         models=_names(arguments.take("models"), "models"),
+        dossier="dossier" in arguments.switches,
     )
     arguments.refuse_rest("report", words=False)
     with spoken("quiet" in arguments.switches):

@@ -36,7 +36,9 @@ COMMANDS = {
     "metrics": Command("metrics", "list every name that --metrics takes"),
     "runs": Command("runs", "[DIR]: list the runs below a folder (runs/)"),
     "show": Command("show", "RUN: what a finished run found; its folder, or the beginning of its hash"),
-    "report": Command("report", "DIR [DIR...] --out OUT: tables, figures and a web page of finished runs", ("quiet",)),
+    "report": Command(
+        "report", "DIR [DIR...] --out OUT: tables, figures and a web page of finished runs", ("dossier", "quiet")
+    ),
     "recommend": Command("recommend", "RUN_DIR --users=1,2 --k=20: top items of a saved run"),
     "audit": Command(
         "audit",

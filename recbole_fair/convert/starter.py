@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 
 from recbole_fair.convert.atomic import read_header, read_parts
 from recbole_fair.convert.sources import csv_options
-from recbole_fair.host.compat import MISSING_NUMBERS
 from recbole_fair.settings import yamls
+from recbole_fair.storage import MISSING_NUMBERS
 
 NO_TIME = "no timestamps, so the split is random (eval_args.order=RO)"
 _FEW = {"user": 12, "item": 40}  # values of a field, up to which each is proposed as a group

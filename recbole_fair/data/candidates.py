@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from recbole_fair.data.subsets import PHASES, of_judged_users
+from recbole_fair.data.identity import PHASES
+from recbole_fair.data.subsets import of_judged_users
 from recbole_fair.host import Dataset, FullSortEvalDataLoader, Sampler
 from recbole_fair.metrics.formulas import IntArray
 

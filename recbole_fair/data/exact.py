@@ -125,11 +125,6 @@ class LateSequences(_Exact, SequentialDataset):
         super().data_augmentation()
 
 
-def number_text(value: float) -> str:
-    """A number as a value of a field: 18.0 is the code 18; other numbers keep all their digits."""
-    return str(int(value)) if value.is_integer() else repr(value)
-
-
 def _refuse_conflicts(feat: Any, field: str, path: str) -> None:
     """Refuse two different rows of one id, of which RecBole would take the first; equal rows are one."""
     if field not in feat:

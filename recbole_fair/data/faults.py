@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_fair.data.identity import SUFFIXES
-from recbole_fair.host.compat import MISSING_NUMBERS
-from recbole_fair.storage import open_regular
+from recbole_fair.storage import MISSING_NUMBERS, open_regular
 
 _FILTERS = ("val_interval", "user_inter_num_interval", "item_inter_num_interval")
 

@@ -38,6 +38,7 @@ def _hashes(names: Iterable[str]) -> npt.NDArray[np.uint64]:
     return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
 
 
+PHASES = ("train", "valid", "test")  # the parts of a split
 SUFFIXES = (".inter", ".user", ".item")
 
 

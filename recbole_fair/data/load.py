@@ -16,19 +16,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from recbole_fair.data.exact import LateSequences, RatingData, number_text
+from recbole_fair.data.exact import LateSequences, RatingData
 from recbole_fair.data.faults import first_fault
 from recbole_fair.data.headers import check_headers, count_rows
-from recbole_fair.data.identity import split_digest
+from recbole_fair.data.identity import PHASES, split_digest
 from recbole_fair.data.inputs import Inputs
 from recbole_fair.data.judged import JUDGED
 from recbole_fair.data.labeled import likes
 from recbole_fair.data.sequences import last_items
-from recbole_fair.data.subsets import PHASES
 from recbole_fair.data.texts import item_texts
 from recbole_fair.data.windows import by_windows
 from recbole_fair.errors import UsageError
-from recbole_fair.groups.membership import Groups, Values
+from recbole_fair.groups.membership import Groups, Values, number_text
 from recbole_fair.groups.named import names_of, user_groups
 from recbole_fair.host import (
     Dataset,

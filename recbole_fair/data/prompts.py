@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from recbole_fair.data.identity import PHASES
 from recbole_fair.data.labeled import likes
-from recbole_fair.data.subsets import PHASES
 from recbole_fair.data.windows import ORDER, TARGET
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups

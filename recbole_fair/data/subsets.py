@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from recbole_fair.data.identity import PHASES
 from recbole_fair.host import Dataset
 from recbole_fair.metrics.formulas import IntArray
-
-PHASES = ("train", "valid", "test")
 
 
 def places(count: int, most: int | None, seed: int, phase: str) -> IntArray:

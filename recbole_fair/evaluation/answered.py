@@ -75,7 +75,7 @@ class AnswerEvaluator(KeepingEvaluator):
     def learn(self, users: IntArray, items: IntArray, item_count: int) -> None:
         """Stereotypes from the training interactions, where a metric asks for them."""
         asked = any(read.figure in READ_STEREOTYPES for metric in self.declared for read in metric.figures)
-        users_by = [groups for groups in self.groups.values() if groups.kind == "user"]
+        users_by = [groups for groups in self.asked.groups.values() if groups.kind == "user"]
         if asked and not users_by:
             raise UsageError("metrics: SF compares groups of users; name one with user_groups=gender")
         if asked:
@@ -95,15 +95,15 @@ class AnswerEvaluator(KeepingEvaluator):
         users, rows = np.unique(judged.get("pair.user"), return_inverse=True)
         return AnswerTable(
             users=users, rows=rows, items=judged.get("pair.item"), labels=labels, scores=answered,
-            threshold=self.threshold, groups=self.groups, histories=self.histories, prompts=prompts,
-            again=judged.get("pair.again") if "pair.again" in judged else None, stored=self._stored(READ_STEREOTYPES),
-            kind=self.kind,
+            threshold=self.threshold, groups=self.asked.groups, histories=self.histories, prompts=prompts,
+            again=judged.get("pair.again") if "pair.again" in judged else None,
+            stored=self.asked.stored(READ_STEREOTYPES), kind=self.kind,
         )  # fmt: skip
 
     @property
     def variants(self) -> list[Variant]:
         """The variants of a prompt that the metrics need, and the one without attributes."""
-        by_users = [groups for groups in self.groups.values() if groups.kind == "user"]
+        by_users = [groups for groups in self.asked.groups.values() if groups.kind == "user"]
         of_kind = (
             variants_of(GIVEN, self.histories.groups) if self.histories and self.kind not in ("", KINDS[0]) else ()
         )

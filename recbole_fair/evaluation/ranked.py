@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from inspect import signature
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from recbole_fair.errors import TrainingError, UsageError
+from recbole_fair.errors import TrainingError
 from recbole_fair.groups.membership import Groups
 from recbole_fair.host import Collector, Dataset, DataStruct, Evaluator
-from recbole_fair.metrics.declared import mean
-from recbole_fair.metrics.formulas import FloatArray, IntArray, Terms
-from recbole_fair.metrics.list_table import OF_LISTS, RankingTable, by_field
-from recbole_fair.metrics.metric import Figure, Metric, OfEachUser
-from recbole_fair.metrics.shown import Shown
+from recbole_fair.metrics.asked import Asked, Judged, is_additive
+from recbole_fair.metrics.declared import CLASSES, by_host_name
+from recbole_fair.metrics.formulas import IntArray
+from recbole_fair.metrics.metric import Metric, OfScores
 from recbole_fair.settings import host_metrics
 
 _HOST_KEYS = ("rec.items", "rec.topk")
@@ -135,39 +132,18 @@ class KeepingEvaluator(Evaluator):
 
     def __init__(self, config: Any, item_groups: Sequence[Groups] = (), user_groups: Sequence[Groups] = ()) -> None:
         super().__init__(config)
-        self.item_groups, self.groups = item_groups, by_field([*item_groups, *user_groups])
-        self._refuse_unfit()
-        self.averaged = self._averaged(config)
-        for name in self.averaged.keys() & self.metric_class.keys():  # read from the table, not computed twice
-            self.metric_class[name] = host_metrics.class_of(mean(name))(config)
-
-    def _averaged(self, config: Any) -> dict[str, Any]:
-        """RecBole's means over users, by name: those asked for, and those that groups of users are compared by."""
-        compared = [read.figure for metric in self.declared if metric.over == "user" for read in metric.figures]
-        names = [name for name in dict.fromkeys([*self.metrics, *compared]) if not self._of_table(name)]
-        made = {name: self.metric_class.get(name) or host_metrics.table()[name](config) for name in names}
-        return {name: metric for name, metric in made.items() if _is_additive(metric)}
-
-    def _of_table(self, name: str) -> bool:
-        return hasattr(self.metric_class.get(name), "declared")
+        reading = {name: metric for name in self.metrics if (metric := _of_table(name))}
+        self.metric_class |= {name: host_metrics.class_of(metric)(config) for name, metric in reading.items()}
+        self.asked = Asked(config, list(reading.values()), item_groups, user_groups)
 
     @property
     def declared(self) -> list[Metric]:
-        """The metrics that read the table of users: ours, and RecBole's means over users."""
-        return [metric.declared for metric in self.metric_class.values() if hasattr(metric, "declared")]
-
-    def _refuse_unfit(self) -> None:
-        """A metric of certain groupings would not be reported without them."""
-        for metric in self.declared:
-            if isinstance(metric, OfEachUser) and metric.fields and not metric.groupings(self):
-                raise UsageError(
-                    f"metrics: {metric.name} is of {' or '.join(metric.fields)}; name one among item_groups, which are"
-                    f" {[groups.field for groups in self.item_groups]}"
-                )
+        """The metrics that read the table of users."""
+        return self.asked.metrics
 
     def learn(self, users: IntArray, items: IntArray, item_count: int) -> None:
         """What a metric needs of the training interactions."""
-        self.training, self.item_count = (users, items), item_count
+        self.asked.learn(users, items, item_count)
 
     def evaluate(self, dataobject: DataStruct) -> dict[str, float]:
         """The host's figures as plain floats; every metric of ours reads the table."""
@@ -175,24 +151,12 @@ class KeepingEvaluator(Evaluator):
         dataobject.set("table", self.table)
         return {name: float(value) for name, value in super().evaluate(dataobject).items()}
 
-    def _stored(self, lost: Collection[str]) -> tuple[Figure, ...]:
-        """What users.csv keeps of each user, so that a report can evaluate figures that its other columns lack."""
-        measures = (measure for metric in self.declared for measure in metric.measures(self._shape))
-        figures = dict.fromkeys(figure for measure in measures for figure in measure.blocks)
-        return tuple(figure for figure in figures if figure.name.partition("@")[0] in lost)
-
-    @property
-    def _shape(self) -> Any:
-        """What measures read of a table before there is one: its groupings and cutoffs."""
-        config = self.config
-        return SimpleNamespace(groups=self.groups, topk=list(config["topk"]), utility=config["group_utility"])
-
     def followed(self) -> dict[str, float]:
         """Of each item group the utility at the largest K: what is watched from epoch to epoch."""
         figure = f"recall@{max(self.config['topk'])}"
         return {
             f"{figure}[{groups.field}:{name}]": float(value)
-            for groups in (self.item_groups if figure in self.table.figures("item") else ())
+            for groups in (self.asked.item_groups if figure in self.table.figures("item") else ())
             for name, value in zip(groups.names, self.table.terms(figure, groups.field).value(), strict=True)
         }
 
@@ -210,65 +174,21 @@ class KeepingEvaluator(Evaluator):
         return "collapsed: every item of a user's list has the same score, so the lists show the order of item ids"
 
     def _table(self, judged: DataStruct) -> Any:
-        topk = list(self.config["topk"])
         found = judged.get("rec.topk").numpy()
-        hit, relevant = found[:, :-1].astype(bool), found[:, -1]
-        counts = _split(judged, self.item_groups)
-        users, lists = judged.get("data.user").numpy(), judged.get("rec.items").numpy()
-        own = self._of_each_user(users, lists, counts.get("relevant", {}), relevant)
-        ratios = {key: values for key, values in own.items() if isinstance(values, Terms)}
-        return RankingTable(
-            users=users,
-            lists=lists,
-            scores=judged.get("rec.scores").numpy(),
-            topk=topk,
-            per_user={
-                f"{name}@{k}": values[:, k - 1]
-                for name, metric in self.averaged.items()
-                for values in [_by_user(metric, hit, relevant)]
-                for k in topk
-            }
-            | {key: values for key, values in own.items() if not isinstance(values, Terms)},
-            ratios=ratios,
-            groups=self.groups,
-            utility=self.config["group_utility"],
-            utility_users=self.config["group_utility_users"],
-            stored=(*self._stored(OF_LISTS), *map(Figure, ratios)),
-            **counts,
+        counted = [name for name in ("hits", "relevant", "masked") if f"groups.{name}" in judged]
+        return self.asked.table(
+            Judged(
+                users=judged.get("data.user").numpy(),
+                lists=judged.get("rec.items").numpy(),
+                scores=judged.get("rec.scores").numpy(),
+                hit=found[:, :-1].astype(bool),
+                relevant=found[:, -1],
+                counts={name: judged.get(f"groups.{name}").numpy() for name in counted},
+            )
         )
 
-    def _of_each_user(
-        self, users: IntArray, lists: IntArray, relevant: Mapping[str, IntArray], held_out: IntArray
-    ) -> dict[str, FloatArray | Terms]:
-        """The columns of metrics that are means over users, beside RecBole's."""
-        asked = [metric for metric in self.declared if isinstance(metric, OfEachUser)]
-        if not asked:
-            return {}
-        shown = Shown(users, lists, self.training, self.item_count, self.groups, relevant, held_out)
-        return {
-            key: metric.of(shown, k, grouping) for metric in asked for key, k, grouping in metric.columns(self._shape)
-        }
 
-
-def _split(judged: DataStruct, item_groups: Sequence[Groups]) -> dict[str, dict[str, Any]]:
-    """The collected columns of all groupings, by grouping."""
-    if not item_groups:
-        return {}
-    stops = np.cumsum([len(groups.names) for groups in item_groups])[:-1]
-    fields = [groups.field for groups in item_groups]
-    return {
-        name: dict(zip(fields, np.split(judged.get(f"groups.{name}").numpy(), stops, axis=-1), strict=True))
-        for name in ("hits", "relevant", "masked")
-        if f"groups.{name}" in judged
-    }
-
-
-def _is_additive(metric: Any) -> bool:
-    """Whether a host metric is a mean over users; coverage and Gini are not."""
-    return list(getattr(metric, "metric_need", ())) == ["rec.topk"] and hasattr(metric, "metric_info")
-
-
-def _by_user(metric: Any, hit: npt.NDArray[np.bool_], relevant: npt.NDArray[np.int64]) -> FloatArray:
-    """[U, K] of an additive host metric."""
-    lengths = {"pos_len": relevant} if "pos_len" in signature(metric.metric_info).parameters else {}
-    return np.asarray(metric.metric_info(hit, **lengths), dtype=float)
+def _of_table(name: str) -> Metric | None:
+    """The metric of a name in RecBole's table, if it is made of the table of users."""
+    metric, made = by_host_name()[name], CLASSES.get(name)
+    return None if isinstance(metric, OfScores) or (made is not None and not is_additive(made)) else metric

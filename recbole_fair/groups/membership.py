@@ -18,6 +18,11 @@ from recbole_fair.errors import UsageError
 Values = Sequence[tuple[str, ...]]  # one entry an id: its raw values, empty where unknown
 
 
+def number_text(value: float) -> str:
+    """A number as a value of a field: 18.0 is the code 18; other numbers keep all their digits."""
+    return str(int(value)) if value.is_integer() else repr(value)
+
+
 @dataclass(frozen=True)
 class Groups:
     """A grouping: `membership[i, g]` says whether id i belongs to the group called names[g]."""

@@ -19,6 +19,8 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import dok_matrix
 
+from recbole_fair.storage import MISSING_NUMBERS
+
 # RecBole's Config assigns np.float = np.float_ and so on; numpy 2 removed the right-hand sides (upstream issues 2174,
 # 2215). Its NDCG reads np.float, which is there only once some Config was made: an audit makes none.
 _NUMPY_ALIASES = {"float": np.float64, "float_": np.float64, "complex_": np.complex128, "unicode_": np.str_}
@@ -77,13 +79,6 @@ class _HostFrame(pd.DataFrame):
     @property
     def _constructor_sliced(self) -> type[pd.Series]:
         return _HostSeries
-
-
-# What counts as a missing number; pandas' own list, which it takes for missing words as well.
-MISSING_NUMBERS = (
-    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
-    "NULL", "NaN", "None", "n/a", "nan", "null",
-)  # fmt: skip
 
 
 class _TextTokens:

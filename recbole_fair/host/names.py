@@ -25,11 +25,8 @@ from recbole.sampler import Sampler
 from recbole.trainer import Trainer
 from recbole.utils import EvaluatorType, FeatureSource, FeatureType, InputType, ModelType, get_trainer, init_seed
 
-from recbole_fair.host.compat import MISSING_NUMBERS
-
 __all__ = [
     "BPR",
-    "MISSING_NUMBERS",
     "AbstractMetric",
     "AbstractRecommender",
     "Collector",

@@ -1,4 +1,4 @@
-"""How sure one can be: intervals over resampled users, and what is detectable.
+"""How sure one can be: intervals over resampled users.
 
 Users are the unit: a user's list, hits and answers hang together, so all that belongs to a user is drawn together, and
 every figure, group mean and aggregate comes from the same drawn users; a user without a value is a user all the same.
@@ -9,13 +9,11 @@ What not to conclude: an interval is over users, given this trained model and th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from recbole_fair.errors import UsageError
 from recbole_fair.metrics.formulas import FloatArray, divide
@@ -64,11 +62,12 @@ def percentile_interval(draws: FloatArray, level: float = 0.95) -> Interval:
     >>> percentile_interval(np.arange(101.0), 0.9)
     (array(5.), array(95.))
     """
-    tail = np.full(draws.shape[1:], (1 - _checked_level(level)) / 2, dtype=np.float64)
+    tail = np.full(draws.shape[1:], (1 - checked_level(level)) / 2, dtype=np.float64)
     return _between(draws, tail, 1 - tail)
 
 
-def _checked_level(level: float) -> float:
+def checked_level(level: float) -> float:
+    """The level, if it is a share."""
     if not 0 < level < 1:
         raise UsageError(f"level={level!r}: a share between 0 and 1, such as 0.95")
     return level
@@ -82,7 +81,7 @@ def bias_corrected_interval(draws: FloatArray, point: FloatArray, level: float =
     """
     with np.errstate(invalid="ignore"):
         centre = _quantile(_share_below(draws, point))
-    reach = _NORMAL.inv_cdf((1 + _checked_level(level)) / 2)
+    reach = _NORMAL.inv_cdf((1 + checked_level(level)) / 2)
     return _between(draws, _cdf(2 * centre - reach), _cdf(2 * centre + reach))
 
 
@@ -171,17 +170,3 @@ def holm(p: npt.ArrayLike) -> FloatArray:
     factors = np.arange(len(places), 0, -1)
     adjusted[places] = np.minimum(np.maximum.accumulate(factors * values[places]), 1)
     return adjusted
-
-
-def detectable(error: npt.ArrayLike, level: float = 0.95, power: float = 0.8, freedom: float = math.inf) -> FloatArray:
-    """The smallest true difference that a two-sided t-test at `level` would show with probability `power`.
-
-    d * standard error, where a t of non-centrality d exceeds t_(1 + level)/2 with that probability; for a mean the
-    error is sd of the users' differences / sqrt(U). Without `freedom`, a normal's: d = z_(1 + level)/2 + z_power.
-
-    >>> print(detectable(0.01).round(4), detectable(0.01, freedom=4).round(4))
-    0.028 0.0376
-    """
-    threshold = special.stdtrit(freedom, (1 + _checked_level(level)) / 2)
-    reach = special.nctdtrinc(freedom, 1 - _checked_level(power), threshold)
-    return np.asarray(reach * np.asarray(error, dtype=float))

@@ -11,30 +11,12 @@ from recbole_fair.groups.membership import Groups
 from recbole_fair.groups.variants import Variant
 from recbole_fair.metrics.answer_metrics import ANSWER_METRICS
 from recbole_fair.metrics.key import MetricKey
-from recbole_fair.metrics.list_metrics import LIST_METRICS
+from recbole_fair.metrics.list_metrics import HOST_METRICS, LIST_METRICS
 from recbole_fair.metrics.metric import Metric
 
 Declaration = TypeVar("Declaration", Metric, type)
 
-# RecBole's own metrics: the value that is best of each (None: no side is better), and what it is.
-HOST: dict[str, tuple[float | None, str]] = {
-    "recall": (inf, "share of a user's held-out items that the list holds"),
-    "ndcg": (inf, "how well the list is ordered: hits near its top count more; 1 is perfect"),
-    "hit": (inf, "share of users whose list holds at least one held-out item"),
-    "mrr": (inf, "1 / place of the first hit in the list"),
-    "precision": (inf, "share of the list that was held out"),
-    "map": (inf, "mean precision of the list down to each of its hits"),
-    "auc": (inf, "chance that a held-out item scores above another one"),
-    "gauc": (inf, "chance that a held-out item of a user scores above another one of the same user"),
-    "itemcoverage": (inf, "share of all items that are listed for somebody"),
-    "shannonentropy": (inf, "entropy of the item in a list place: high where many items are listed"),
-    "giniindex": (-inf, "how unequally often items are listed: 0 all alike, near 1 a few have all places"),
-    "averagepopularity": (-inf, "mean number of training interactions of the listed items"),
-    "rmse": (-inf, "root of the mean squared error of scores"),
-    "mae": (-inf, "mean absolute error of scores"),
-    "logloss": (-inf, "mean negative log-likelihood of the answers"),
-    "tailpercentage": (None, "share of the list that belongs to the least popular items"),
-}
+HOST: dict[str, Metric] = {metric.name.lower(): metric for metric in HOST_METRICS}
 _ATTACKED = "attr_auc"  # of the probe, by attacker: attr_auc_mlp[gender]
 _CHANCE = Metric(
     _ATTACKED, (), over="user", best=0.5, bounds=(0.0, 1.0),
@@ -61,11 +43,27 @@ def register(metric: Declaration) -> Declaration:
     return metric
 
 
-def mean(name: str) -> Metric:
-    """A metric that is a mean over users of what each user's list is worth: RecBole's, or a registered class."""
-    made: Any = CLASSES.get(name.lower())
-    best, means = HOST.get(name.lower(), (None, "")) if made is None else (-inf if made.smaller else inf, "")
-    return Metric(name, [name.lower()], best=best, means=means)
+def of_class(made: Any) -> Metric:
+    """A RecBole metric class that a user registered: a mean over users of what each user's list is worth."""
+    name = made.__name__.lower()
+    return Metric(name, [name], best=-inf if made.smaller else inf)
+
+
+def host_name(metric: Metric) -> str:
+    """The name in RecBole's table, where AUC, Precision and Recall judge lists."""
+    return f"Yes_{metric.name}" if metric.answers and metric.name.lower() in HOST else metric.name
+
+
+def registered(name: str, answers: bool) -> str:
+    """The name in RecBole's table of a metric that a user named; unknown ones are refused where they are used."""
+    own = METRICS.get(name.lower())
+    return host_name(own) if answers and own is not None and name.lower() in HOST else name
+
+
+def by_host_name() -> dict[str, Metric]:
+    """All metrics by their lower-case names in RecBole's table."""
+    own = {host_name(metric).lower(): metric for metric in METRICS.values()}
+    return {**HOST, **own, **{name: of_class(made) for name, made in CLASSES.items()}}
 
 
 def metric_of(key: MetricKey) -> Metric | None:
@@ -75,7 +73,7 @@ def metric_of(key: MetricKey) -> Metric | None:
     if metric is not None and metric.answers == (key.k is None):
         return metric
     if name in HOST or name in CLASSES:
-        return mean(name)
+        return of_class(CLASSES[name]) if name in CLASSES else HOST[name]
     return _CHANCE if name.startswith(_ATTACKED) and name != f"{_ATTACKED}_null" else None
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import inf, nan
 from typing import Any
 
-from recbole_fair.metrics import exposure, formulas, shown
+from recbole_fair.metrics import catalogue, exposure, formulas, shown, topk
 from recbole_fair.metrics.formulas import FloatArray
-from recbole_fair.metrics.metric import UTILITY, Metric, OfEachUser
+from recbole_fair.metrics.metric import UTILITY, Metric, OfCatalogue, OfEachUser, OfHits, OfScores
 
 
 def _exposure_to_merit_cv(exposures: FloatArray, merits: FloatArray) -> FloatArray:
@@ -47,7 +47,40 @@ OF_ITEM_GROUPS = (
            means="share of all list places that the less exposed half of the item groups has"),
 )  # fmt: skip
 
-BASES = ("Recall", "NDCG", "Hit", "MRR", "MAP", "Precision")
+# Under RecBole's names, with RecBole's definitions but for what catalogue.py says; the last ones it computes itself.
+OF_HITS = (
+    OfHits("Recall", ["recall"], best=inf, of=topk.recall,
+           means="share of a user's held-out items that the list holds"),
+    OfHits("NDCG", ["ndcg"], best=inf, of=topk.ndcg,
+           means="how well the list is ordered: hits near its top count more; 1 is perfect"),
+    OfHits("Hit", ["hit"], best=inf, of=topk.hit,
+           means="share of users whose list holds at least one held-out item"),
+    OfHits("MRR", ["mrr"], best=inf, of=topk.mrr, means="1 / place of the first hit in the list"),
+    OfHits("MAP", ["map"], best=inf, of=topk.average_precision,
+           means="mean precision of the list down to each of its hits"),
+    OfHits("Precision", ["precision"], best=inf, of=topk.precision, means="share of the list that was held out"),
+)  # fmt: skip
+HOST_METRICS = (
+    *OF_HITS,
+    OfCatalogue("ItemCoverage", ["itemcoverage"], best=inf, of=catalogue.coverage,
+                means="share of all items that are listed for somebody"),
+    OfCatalogue("ShannonEntropy", ["shannonentropy"], best=inf, of=catalogue.entropy,
+                means="entropy of the item in a list place: high where many items are listed"),
+    OfCatalogue("GiniIndex", ["giniindex"], best=-inf, of=catalogue.gini,
+                means="how unequally often items are listed: 0 all alike, near 1 a few have all places"),
+    OfCatalogue("AveragePopularity", ["averagepopularity"], best=-inf, of=catalogue.average_popularity,
+                means="mean number of training interactions of the listed items"),
+    OfCatalogue("TailPercentage", ["tailpercentage"], of=catalogue.tail_percentage,
+                means="share of the list that belongs to the least popular items"),
+    OfScores("GAUC", ["gauc"], best=inf,
+             means="chance that a held-out item of a user scores above another one of the same user"),
+    OfScores("AUC", ["auc"], best=inf, labels=True, means="chance that a held-out item scores above another one"),
+    OfScores("RMSE", ["rmse"], best=-inf, labels=True, means="root of the mean squared error of scores"),
+    OfScores("MAE", ["mae"], best=-inf, labels=True, means="mean absolute error of scores"),
+    OfScores("LogLoss", ["logloss"], best=-inf, labels=True, means="mean negative log-likelihood of the answers"),
+)  # fmt: skip
+
+BASES = tuple(metric.name for metric in OF_HITS)
 _DISPARITIES: dict[str, dict[str, Any]] = {
     "Gap": {"formula": formulas.gap, "best": 0.0, "bounds": (0.0, 1.0), "equal": 0.0},
     "Ratio": {"formula": formulas.ratio, "best": inf, "bounds": (0.0, 1.0), "equal": 1.0},

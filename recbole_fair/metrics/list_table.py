@@ -17,6 +17,7 @@ import numpy.typing as npt
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
 from recbole_fair.metrics import exposure
+from recbole_fair.metrics.catalogue import Catalogue
 from recbole_fair.metrics.formulas import BoolArray, FloatArray, IntArray, Terms, group_utility_terms, user_mean
 from recbole_fair.metrics.key import MetricKey
 from recbole_fair.metrics.metric import NOTHING, Figure, Stored
@@ -78,6 +79,7 @@ class RankingTable:
     utility: str = "recall"
     utility_users: str = "relevant"
     stored: Stored = ()
+    catalogue: Catalogue | None = None  # None for a table that was read back
     in_use = NOTHING
 
     def terms(self, figure: str, grouping: str = "", prompt: str = "") -> Terms:

@@ -173,6 +173,39 @@ class OfEachUser(Metric):
 
 
 @dataclass(frozen=True)
+class OfHits(Metric):
+    """A mean over users of how well a list finds what was held out: `of(hit, relevant)` answers [U, K] (topk.py)."""
+
+    of: Callable[..., FloatArray] = field(kw_only=True)
+
+
+@dataclass(frozen=True)
+class OfCatalogue(Metric):
+    """One number over all lists, with nothing to resample: `of(lists, catalogue, k)` (catalogue.py)."""
+
+    of: Callable[..., float] = field(kw_only=True)
+
+    def measures(self, table: Any) -> Iterator[Measure]:
+        """None."""
+        return iter(())
+
+    def values(self, table: Any) -> dict[str, float]:
+        """One number a cutoff."""
+        return {str(MetricKey(self.name, k)): self.of(table.lists, table.catalogue, k) for k in table.topk}
+
+
+@dataclass(frozen=True)
+class OfScores(Metric):
+    """A metric that RecBole computes from the scores of all items, or of answers to labeled pairs (`labels`)."""
+
+    labels: bool = False
+
+    def measures(self, table: Any) -> Iterator[Measure]:
+        """None."""
+        return iter(())
+
+
+@dataclass(frozen=True)
 class WholeTable(Metric):
     """A metric that is no formula over sums of users: `formula(table, grouping)` has nothing to resample."""
 

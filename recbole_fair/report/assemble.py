@@ -32,6 +32,7 @@ class Options:
     reference: str | None = None
     datasets: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
+    dossier: bool = False
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def findings(block: Block, keys: Sequence[str]) -> list[str]:
     return [
         f"Highest {accuracy}: {first.label}, {_figure(block, first, accuracy)}.",
         *filter(None, (_fairest(block, first, key, accuracy) for key in fairness)),
-        *_users(first, accuracy),
+        *served(first, accuracy),
     ]
 
 
@@ -59,8 +59,8 @@ def _figure(block: Block, row: Row, key: str) -> str:
     return f"{number(cell.value, digits)}{ends}"
 
 
-def _users(row: Row, accuracy: str) -> Iterator[str]:
-    """The users who are served worst and best by the most accurate row, a sentence a grouping."""
+def served(row: Row, accuracy: str) -> Iterator[str]:
+    """The users who are served worst and best by a row, a sentence a grouping."""
     for grouping in groupings([row]):
         figures = group_figures(row, grouping, accuracy) if grouping.kind == "user" else {}
         values = {group: cell.value for group, cell in figures.items() if cell.value is not None}

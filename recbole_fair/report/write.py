@@ -8,6 +8,8 @@ from pathlib import Path
 
 from recbole_fair.errors import UsageError
 from recbole_fair.report.assemble import Options, assemble
+from recbole_fair.report.printing import printed
+from recbole_fair.report.writers.dossier import dossier
 from recbole_fair.report.writers.latex import latex
 from recbole_fair.report.writers.markdown import markdown
 from recbole_fair.report.writers.page import page
@@ -18,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 # Stands in the head of every page that report has written.
 _SIGN, _HEAD, _PAGE_BYTES = b"script-src 'sha256-", 1000, 1 << 30
+_TABLES, _DOSSIER = ("results.csv", "results.md", "results.tex"), ("dossier.html", "dossier.pdf")
 _DRAWN = ("svg", "pdf", "png")
 
 
@@ -35,19 +38,36 @@ def write(roots: Sequence[Path], out: Path, options: Options) -> list[Path]:
     }
     for name, content in texts.items():
         write_text(out / name, content)
+    if options.dossier:
+        texts["dossier.html"] = dossier(report)
+        write_text(out / "dossier.html", texts["dossier.html"])
+    prints = [out / "dossier.pdf"] if options.dossier and _print(texts["dossier.html"], out / "dossier.pdf") else []
     drawings = {f"figures/{chart.name}": chart.drawing for block in report.blocks for chart in block.charts}
     logger.info("saving %d figures", len(drawings))
     for name, drawing in drawings.items():
         write_text(out / f"{name}.svg", f"{drawing.svg}\n")
         for suffix in _DRAWN[1:]:
             write_bytes(out / f"{name}.{suffix}", drawing.file(suffix))
-    return [out / name for name in (*texts, *(f"{name}.{suffix}" for name in drawings for suffix in _DRAWN))]
+    return [
+        *prints,
+        *(out / name for name in (*texts, *(f"{name}.{suffix}" for name in drawings for suffix in _DRAWN))),
+    ]
+
+
+def _print(page: str, path: Path) -> bool:
+    """The dossier as PDF; whether there is one."""
+    if (pdf := printed(page)) is None:
+        path.unlink(missing_ok=True)  # of a former report
+        logger.warning("no Chromium here, so no dossier.pdf; print dossier.html from any browser")
+        return False
+    write_bytes(path, pdf)
+    return True
 
 
 def _refuse_foreign(out: Path) -> None:
     """A page that no report wrote is left alone, and so are tables and figures beside no page: it is written first."""
     page = out / "index.html"
-    for path in (page, *(out / name for name in ("results.csv", "results.md", "results.tex", "figures"))):
+    for path in (page, *(out / name for name in (*_TABLES, "figures", *_DOSSIER))):
         if path.is_symlink():
             raise UsageError(f"{path}: is a link; remove it, or choose another --out")
         if path.exists() and not (page.exists() and _SIGN in read_regular(page, _PAGE_BYTES)[:_HEAD]):

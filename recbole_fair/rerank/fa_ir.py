@@ -11,7 +11,7 @@ Protected are the items of groups that the lists show less than is due.
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import binom
+from scipy.special import bdtr
 
 from recbole_fair.rerank.candidates import Candidates, IntArray
 
@@ -44,7 +44,8 @@ def minimum_protected(k: int, p: float, alpha: float) -> IntArray:
     [0, 0, 0, 1, 1, 1, 2, 2, 3, 3, 3, 4]
     """
     lengths, counts = np.arange(1, k + 1)[:, None], np.arange(k + 1)
-    return np.asarray((binom.cdf(counts, lengths, p) <= alpha).sum(axis=1))
+    chance = bdtr(np.minimum(counts, lengths), lengths, p)  # of at most so many protected ones
+    return np.asarray((chance <= alpha).sum(axis=1))
 
 
 def failing(required: IntArray, p: float) -> float:

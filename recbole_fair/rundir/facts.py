@@ -1,44 +1,12 @@
-"""What a result says of its circumstances: versions, device, data."""
+"""What a result says of its data and prompts."""
 
 from __future__ import annotations
 
-import resource
-import sys
-from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import torch
-from threadpoolctl import threadpool_info
-
-import recbole_fair
 from recbole_fair.data.labeled import LabeledLoader
 from recbole_fair.data.load import Data
 from recbole_fair.evaluation.asking import Counts
-from recbole_fair.rundir.result import Result
-
-_PACKAGES = ("recbole", "torch", "numpy", "scipy", "pandas", "transformers", "sentence-transformers", "ray")
-
-
-def describe(result: Result, config: Mapping[str, Any]) -> None:
-    """Versions and the machine."""
-    result.versions = {"recbole_fair": recbole_fair.__version__, "python": sys.version.split()[0]}
-    for package in _PACKAGES:
-        try:
-            result.versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    blas = max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
-    threads = {"threads": torch.get_num_threads(), "blas_threads": blas}  # sums are rounded by their order
-    result.environment = {"device": str(config["device"]), **threads}
-
-
-def peak_memory(device: torch.device) -> int:
-    """Bytes: of the GPU where one was used, else of the process since it started."""
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def prompt_counts(loaded: Data, model: Any) -> dict[str, int]:

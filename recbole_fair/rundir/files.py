@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,13 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
 from recbole_fair import storage
-from recbole_fair.data.load import Data, Tokens
 from recbole_fair.metrics.answer_table import AnswerTable
 from recbole_fair.metrics.formulas import FloatArray
 from recbole_fair.metrics.list_table import RankingTable
 from recbole_fair.metrics.stereotypes import COLUMNS, stereotype_rows
+
+if TYPE_CHECKING:
+    from recbole_fair.data.load import Data, Tokens
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]], delimiter: str = ",") -> None:
@@ -40,13 +42,25 @@ def write_users(folder: Path, names: Tokens, table: RankingTable | AnswerTable) 
     values = dict(_answer_columns(table) if isinstance(table, AnswerTable) else _list_columns(table))
     user_groups = [groups for groups in table.groups.values() if groups.kind == "user"]
     labels = {groups.field: groups.labels(table.users) for groups in user_groups}
-    columns = {"user_id": names[table.users].astype(object), **labels, **values, **dict(_stored_columns(table))}
+    columns = {"user_id": names[table.users], **labels, **values, **dict(_stored_columns(table))}
     stream = pa.BufferOutputStream()
     options = arrow_csv.WriteOptions(include_header=False, quoting_style="needed")
-    arrow_csv.write_csv(pa.table({name: pa.array(column) for name, column in columns.items()}), stream, options)
+    arrow_csv.write_csv(pa.table({name: _arrow(column) for name, column in columns.items()}), stream, options)
     header = io.StringIO()
     csv.writer(header, lineterminator="\n").writerow(columns)
     storage.write_bytes(folder / "users.csv", header.getvalue().encode() + stream.getvalue().to_pybytes())
+
+
+def _arrow(column: npt.NDArray[Any]) -> pa.Array:
+    """A column of numbers or words by its buffers: pyarrow's own conversion imports pandas."""
+    if column.dtype.kind in "iuf":
+        values = pa.py_buffer(np.ascontiguousarray(column))
+        return pa.Array.from_buffers(pa.from_numpy_dtype(column.dtype), len(column), [None, values])
+    words = [word.encode() for word in column.tolist()]
+    ends = np.cumsum([0, *map(len, words)], dtype=np.int64)
+    return pa.Array.from_buffers(
+        pa.large_string(), len(words), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(words))]
+    )
 
 
 def _answer_columns(table: AnswerTable) -> Iterator[tuple[str, FloatArray]]:

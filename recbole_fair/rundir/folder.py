@@ -7,13 +7,16 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recbole_fair import storage
 from recbole_fair.errors import BusyError, UsageError
 from recbole_fair.rundir.result import RESULT, finished, refuse_links
 from recbole_fair.settings import yamls
-from recbole_fair.settings.config import Config, config_hash
+from recbole_fair.settings.digest import config_hash
+
+if TYPE_CHECKING:
+    from recbole_fair.settings.config import Config
 
 RESUME = "resume.safetensors"  # the last finished epoch of a run that has not ended
 _IDENTITY = "run.json"  # hash and seed of the run that owns the folder

@@ -11,7 +11,8 @@ from recbole_fair.errors import UsageError
 from recbole_fair.rundir.folder import check_settings
 from recbole_fair.rundir.result import Result, finished
 from recbole_fair.settings import keys, yamls
-from recbole_fair.settings.config import Config, config_hash
+from recbole_fair.settings.config import Config
+from recbole_fair.settings.digest import config_hash
 
 
 def trained_alike(folder: Path, config: Config, fingerprint: str, parents: Sequence[str]) -> Path | None:

@@ -15,7 +15,8 @@ from recbole_fair.errors import BusyError, UsageError
 from recbole_fair.rundir.folder import RESUME, check_settings, held
 from recbole_fair.rundir.result import finished
 from recbole_fair.settings import keys, yamls
-from recbole_fair.settings.config import Config, config_hash
+from recbole_fair.settings.config import Config
+from recbole_fair.settings.digest import config_hash
 
 
 def neighbours(folder: Path, config: Config) -> dict[Path, list[str]]:

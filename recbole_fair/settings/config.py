@@ -6,8 +6,6 @@ then ours (overall, dataset, family, model, strategy), then the user's files, th
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 from collections import ChainMap
@@ -23,7 +21,8 @@ from recbole_fair import registry
 from recbole_fair.errors import UsageError
 from recbole_fair.host import HostConfig, InputType, ModelType, recbole
 from recbole_fair.registry import Choice
-from recbole_fair.settings import figures, keys, yamls
+from recbole_fair.settings import figures, host_metrics, keys, yamls
+from recbole_fair.settings.digest import config_hash
 
 _HOST_FOLDER = Path(recbole.__file__).parent
 _HOST_PROPERTIES = _HOST_FOLDER / "properties"
@@ -51,6 +50,7 @@ class Config(HostConfig):
         overrides: Mapping[str, Any] | None = None,
     ) -> None:
         self.unused: list[str] = []
+        host_metrics.offer_declared()  # the host looks names up in its own table
         given = {"model": model, "dataset": dataset, **yamls.nested(keys.plain(overrides or {}))}
         given = {key: value for key, value in given.items() if key not in ("model", "dataset") or value is not None}
         with _host_refusals():
@@ -126,7 +126,7 @@ class Config(HostConfig):
             raise UsageError(f"train_neg_sample_args=~: {self.name} learns from sampled negatives; leave the key out")
         final["metrics"], final["topk"] = figures.completed(final)
         self.effective = _plain({key: value for key, value in final.items() if key not in _NOT_WRITTEN})
-        figures.check(final)
+        figures.check(final, final.get("MODEL_TYPE") == ModelType.SEQUENTIAL)
         return final
 
     def _set_default_parameters(self) -> None:
@@ -234,16 +234,6 @@ def _choice(given: Mapping[str, Any]) -> Choice:
 def _check_word(given: Mapping[str, Any], key: str) -> None:
     if not isinstance(given.get(key), str) or not given[key]:
         raise UsageError(f"{key}={given.get(key)!r}: give --{key}=NAME")
-
-
-def config_hash(effective: Mapping[str, Any], fingerprint: str, parents: Sequence[str] = ()) -> str:
-    """Twelve hex digits of all that a run computes from: keys, data and its parents; not its seed.
-
-    Parents are digests of what else it reads: the run it stands on, weights it loads, its text encoder.
-    """
-    values = {key: value for key, value in effective.items() if keys.counts(key, value) and key != "seed"}
-    text = json.dumps([values, fingerprint, list(parents)], sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def merge(base: dict[str, Any], layer: Mapping[str, Any]) -> None:

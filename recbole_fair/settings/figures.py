@@ -10,10 +10,10 @@ from typing import Any
 
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.bins import within
-from recbole_fair.host import EvaluatorType, ModelType
+from recbole_fair.metrics.declared import by_host_name, registered
 from recbole_fair.metrics.key import MetricKey
+from recbole_fair.metrics.metric import OfScores
 from recbole_fair.registry import nearest
-from recbole_fair.settings import catalogue_metrics, host_metrics  # noqa: F401 (importing it registers)
 
 _GROUPINGS = {"user": ("user_groups", "probe"), "item": ("item_groups",), "": ()}  # keys that name them
 
@@ -53,7 +53,7 @@ def _parsed(values: Mapping[str, Any]) -> MetricKey:
 def _check_grouping(values: Mapping[str, Any], key: MetricKey, told: str) -> None:
     """A metric of groups is reported for each grouping, any other for none: refused now rather than after an epoch."""
     name = known(key.name, values["eval_protocol"])
-    metric = host_metrics.declared(name)
+    metric = by_host_name()[name.lower()]
     if metric.answers and not metric.side:
         where = "" if metric.best is None else f" (it is best at {metric.best:g})"
         raise UsageError(f"{told}: neither side of it is better{where}; choose by another")
@@ -74,7 +74,7 @@ def check_reported(values: Mapping[str, Any], text: str) -> None:
         key = MetricKey.parse(text)
     except UsageError:
         key = MetricKey("")
-    if host_metrics.registered(key.name, protocol == "labeled").lower() not in names:
+    if registered(key.name, protocol == "labeled").lower() not in names:
         raise UsageError(f"{text}: not among what is reported; add it to `metrics`, which are {reported}")
     if protocol != "labeled" and (key.k is None or key.k not in ranks(values["topk"])):
         raise UsageError(
@@ -89,19 +89,19 @@ def key_of(valid_metric: str) -> str:
         key = MetricKey.parse(valid_metric)
     except UsageError:
         return valid_metric.lower()
-    declared = getattr(host_metrics.table().get(key.name.lower()), "declared", None)
+    declared = by_host_name().get(key.name.lower())
     return str(key if declared is None else replace(key, name=declared.name))
 
 
 def known(metric: str, protocol: str) -> str:
     """The metric under the name it is registered by; refused where it does not fit the protocol."""
-    name, table = host_metrics.registered(metric, protocol == "labeled"), host_metrics.table()
+    name, table = registered(metric, protocol == "labeled"), by_host_name()
     if name.lower() not in table:
         raise UsageError(f"metrics: no metric {metric!r}.{nearest(metric.lower(), table)} docs/metrics.md lists them")
-    judges_answers = host_metrics.declared(name).answers
-    if protocol == "labeled" and not judges_answers:
+    found = table[name.lower()]
+    if protocol == "labeled" and not found.answers:
         raise UsageError(f"metrics: {metric} judges lists; eval_protocol=labeled judges answers (docs/metrics.md)")
-    if protocol != "labeled" and (judges_answers or table[name.lower()].metric_type == EvaluatorType.VALUE):
+    if protocol != "labeled" and (found.answers or (isinstance(found, OfScores) and found.labels)):
         raise UsageError(f"metrics: {metric} judges answers to labeled pairs; it needs eval_protocol=labeled")
     return name
 
@@ -109,7 +109,7 @@ def known(metric: str, protocol: str) -> str:
 def bigger_is_better(values: Mapping[str, Any]) -> bool:
     """Direction of `valid_metric`, read from the metric itself."""
     name = known(MetricKey.parse(str(values["valid_metric"])).name, values["eval_protocol"])
-    return not host_metrics.table()[name.lower()].smaller
+    return by_host_name()[name.lower()].side != "lower"
 
 
 def _check_filter(rules: Mapping[str, Any]) -> None:
@@ -158,7 +158,7 @@ def _check_host(values: Mapping[str, Any]) -> None:
         raise UsageError("reg_weight=0: EASE inverts a matrix that is singular without it; give a number above 0")
 
 
-def check(values: Mapping[str, Any]) -> None:
+def check(values: Mapping[str, Any], sequential: bool) -> None:
     """Refuse settings under which RecBole computes something else than was asked."""
     arguments = values["eval_args"]
     if unknown := set(arguments) - {"split", "order", "group_by", "mode"}:
@@ -181,7 +181,7 @@ def check(values: Mapping[str, Any]) -> None:
         raise UsageError(
             "threshold: every row counts as a like; filter with val_interval, or use eval_protocol=labeled"
         )
-    if values.get("MODEL_TYPE") == ModelType.SEQUENTIAL and arguments.get("order") != "TO":
+    if sequential and arguments.get("order") != "TO":
         raise UsageError(
             f"{values['model']} reads items in time order, so it needs data with timestamps and --eval_args.order=TO;"
             " of data without, choose another model, such as MF"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from recbole_fair.host import AbstractMetric, DataStruct, EvaluatorType, metric_register
 from recbole_fair.metrics import declared as declarations
-from recbole_fair.metrics.declared import HOST, mean
+from recbole_fair.metrics.declared import host_name
 from recbole_fair.metrics.metric import Metric
 
 _NEEDS = {"recommended": "groups.masked"}  # what a figure needs of the collector beyond lists
@@ -25,24 +24,18 @@ class DeclaredMetric(AbstractMetric):
         return self.declared.values(dataobject.get("table"))
 
 
-def host_name(metric: Metric) -> str:
-    """The name in RecBole's table, where AUC, Precision and Recall judge lists."""
-    return f"Yes_{metric.name}" if metric.answers and metric.name.lower() in HOST else metric.name
-
-
-def table() -> Mapping[str, Any]:
-    """RecBole's metrics by lower-case name, every declared one among them.
+def offer_declared() -> None:
+    """Put every declared metric that RecBole has not, and every registered class, into RecBole's table.
 
     RecBole's Config, Register and Evaluator share four module-level objects and look only there, so these are
     changed in place; a rebound name would change nothing.
     """
     for metric in declarations.METRICS.values():
         if host_name(metric).lower() not in metric_register.metrics_dict:
-            offer(class_of(metric))
+            _offer(class_of(metric))
     for name, made in declarations.CLASSES.items():
         if metric_register.metrics_dict.get(name) is not made:
-            offer(made)
-    return metric_register.metrics_dict
+            _offer(made)
 
 
 def class_of(metric: Metric) -> type[DeclaredMetric]:
@@ -55,7 +48,7 @@ def class_of(metric: Metric) -> type[DeclaredMetric]:
     })  # fmt: skip
 
 
-def offer(metric: type[AbstractMetric]) -> type[AbstractMetric]:
+def _offer(metric: type[AbstractMetric]) -> None:
     """Put a metric class into RecBole's table, in the place of one of its name."""
     name = metric.__name__.lower()
     metric_register.metrics_dict[name] = metric
@@ -63,16 +56,3 @@ def offer(metric: type[AbstractMetric]) -> type[AbstractMetric]:
     metric_register.metric_types[name] = metric.metric_type
     if metric.smaller and name not in metric_register.smaller_metrics:
         metric_register.smaller_metrics.append(name)
-    return metric
-
-
-def declared(name: str) -> Metric:
-    """What is known of a metric by its name in RecBole's table."""
-    made = table()[name.lower()]
-    return getattr(made, "declared", None) or mean(name)
-
-
-def registered(metric: str, answers: bool) -> str:
-    """The name in RecBole's table of a metric that a user named; unknown ones are refused where they are used."""
-    own = declarations.METRICS.get(metric.lower())
-    return host_name(own) if answers and own is not None and metric.lower() in HOST else metric

@@ -9,8 +9,9 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from recbole_fair.data.identity import PHASES
 from recbole_fair.data.load import load
-from recbole_fair.data.prompts import PHASES, Timelines, prompt_inputs
+from recbole_fair.data.prompts import Timelines, prompt_inputs
 from recbole_fair.models.llm.pairs import PairPrompts
 from recbole_fair.models.p5.model import P5
 from recbole_fair.settings.config import Config

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from recbole_fair import run
+from recbole_fair.data.identity import PHASES
 from recbole_fair.data.load import load
 from recbole_fair.data.prompts import prompt_inputs
-from recbole_fair.data.subsets import PHASES
 from recbole_fair.errors import UsageError
 from recbole_fair.models.llm.stereotype_prompts import asked
 from recbole_fair.runner import open_run

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from recbole_fair.errors import UsageError
-from recbole_fair.metrics import bootstrap
+from recbole_fair.metrics import bootstrap, power
 from recbole_fair.metrics.formulas import FloatArray, Terms
 from recbole_fair.metrics.intervals import Resampling, drawn
 
@@ -195,8 +195,8 @@ def test_a_level_is_a_share(level: float) -> None:
     for ask in (
         lambda: bootstrap.percentile_interval(draws, level),
         lambda: bootstrap.bias_corrected_interval(draws, np.float64(4), level),
-        lambda: bootstrap.detectable(0.1, level),
-        lambda: bootstrap.detectable(0.1, power=level),
+        lambda: power.detectable(0.1, level),
+        lambda: power.detectable(0.1, power=level),
     ):
         with pytest.raises(UsageError, match="a share between 0 and 1"):
             ask()
@@ -262,7 +262,7 @@ def test_holm_of_a_worked_example() -> None:
 def test_what_is_detectable_is_found_with_that_power() -> None:
     """A z-test of simulated differences of exactly that size."""
     error = 1.5 / np.sqrt(200)
-    true = bootstrap.detectable(error, 0.95, 0.8)
+    true = power.detectable(error, 0.95, 0.8)
     assert true == pytest.approx((1.959964 + 0.841621) * error, rel=1e-6)
     seen = np.random.default_rng(0).normal(true, error, 20_000)
     assert np.mean(np.abs(seen) > 1.959964 * error) == pytest.approx(0.8, abs=0.01)

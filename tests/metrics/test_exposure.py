@@ -14,11 +14,12 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import entropy as scipy_entropy
 
 from recbole_fair.errors import UsageError
-from recbole_fair.host import metric_register
 from recbole_fair.metrics import exposure as formulas
+from recbole_fair.metrics.catalogue import Catalogue, average_popularity, tail_percentage
+from recbole_fair.metrics.declared import HOST
 from recbole_fair.metrics.exposure import coverage, entropy, exposure, gini, merit, times_listed
 from recbole_fair.metrics.formulas import cv
-from recbole_fair.settings.catalogue_metrics import ShannonEntropy
+from recbole_fair.metrics.metric import OfCatalogue
 
 pytestmark = pytest.mark.newest
 fast = settings(max_examples=60, deadline=None)
@@ -192,12 +193,11 @@ def test_entropy_ranks_lists_of_many_items_above_lists_of_one() -> None:
     assert ours == pytest.approx([0, math.log(2), math.log(4)])
     assert ours == pytest.approx([float(scipy_entropy(count)) for count in counts])
     assert math.isnan(float(entropy(np.zeros(3))))
-    registered = metric_register.metrics_dict["shannonentropy"](
-        {"topk": [2], "metric_decimal_place": 17, "device": "cpu"}
-    )
-    assert isinstance(registered, ShannonEntropy), "not RecBole's"
-    lists = {"rec.items": torch.tensor([[1, 2], [1, 0]]), "data.num_items": 5}
-    assert registered.calculate_metric(lists) == {"shannonentropy@2": pytest.approx(scipy_entropy([2, 1]))}, "not 0"
+    lists = np.array([[1, 2], [1, 0]])
+    figures = {metric.name: metric.of(lists, Catalogue(np.zeros(5, int)), 2)
+               for metric in HOST.values() if isinstance(metric, OfCatalogue)}  # fmt: skip
+    assert figures["ShannonEntropy"] == pytest.approx(scipy_entropy([2, 1])), "the empty place is no item"
+    assert (figures["ItemCoverage"], figures["GiniIndex"]) == (0.5, pytest.approx(float(gini([2, 1, 0, 0]))))
 
 
 def test_gini_and_coverage_count_the_whole_catalogue_without_padding() -> None:
@@ -216,6 +216,21 @@ def test_recbole_counts_its_padding_as_an_item_that_is_never_listed() -> None:
     counts = times_listed(lists, 40)
     assert float(gini(np.r_[0, counts])) == pytest.approx(GiniIndex.get_gini(None, lists, 40))
     assert float(coverage(np.r_[0, counts])) == pytest.approx(ItemCoverage.get_coverage(None, lists, 40))
+
+
+@pytest.mark.parametrize("ratio", [0.1, 0.5, 3])
+def test_popularity_of_lists_is_recboles_own(ratio: float) -> None:
+    from recbole.evaluator.metrics import AveragePopularity, TailPercentage
+
+    random = np.random.default_rng(1)
+    lists, trained = random.integers(0, 30, (40, 5)), random.integers(0, 6, 30)
+    trained[0] = 0
+    config = {"topk": [1, 3, 5], "metric_decimal_place": 17, "tail_ratio": ratio}
+    counted = {item: int(count) for item, count in enumerate(trained) if count}
+    struct = {"rec.items": torch.tensor(lists), "data.count_items": counted}
+    for theirs, ours in ((AveragePopularity, average_popularity), (TailPercentage, tail_percentage)):
+        for key, value in theirs(config).calculate_metric(struct).items():
+            assert ours(lists, Catalogue(trained, ratio), int(key.split("@")[1])) == pytest.approx(value, abs=1e-15)
 
 
 def test_an_unknown_discount_is_refused() -> None:

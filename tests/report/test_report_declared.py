@@ -119,7 +119,7 @@ def test_what_an_interval_is_of_stands_in_the_result_and_reports_have_one_level(
 
 def test_every_metric_says_in_a_few_words_what_it_is() -> None:
     ours = {metric.name: metric.means for metric in METRICS.values()}
-    said = [*ours.items(), *((name, means) for name, (_, means) in HOST.items())]
+    said = [*ours.items(), *((name, metric.means) for name, metric in HOST.items())]
     assert [name for name, means in said if not means or len(means) > 120] == []
     assert "attacker" in directions.meaning("attr_auc_mlp[gender]")
     assert directions.meaning("recall@20") != directions.meaning("recall")

@@ -15,7 +15,8 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from recbole_fair.errors import UsageError
-from recbole_fair.metrics.bootstrap import detectable, holm, percentile_interval, weights
+from recbole_fair.metrics.bootstrap import holm, percentile_interval, weights
+from recbole_fair.metrics.power import detectable
 from recbole_fair.report.assemble import Options, Report, assemble
 from recbole_fair.report.statistics.by_group import Grouping, group_figures, groupings, metric_of
 from recbole_fair.report.statistics.evaluated import SAMPLES, SEED, Resampled, evaluated

@@ -16,7 +16,8 @@ from recbole_fair import registry
 from recbole_fair.commands import table
 from recbole_fair.errors import UsageError
 from recbole_fair.settings import keys, yamls
-from recbole_fair.settings.config import Config, config_hash, merge
+from recbole_fair.settings.config import Config, merge
+from recbole_fair.settings.digest import config_hash
 
 Toy = Callable[..., dict[str, Any]]
 

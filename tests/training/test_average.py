@@ -55,7 +55,8 @@ def test_the_means_are_judged_kept_and_resumed(toy: Any, tmp_path: Path, model: 
 
 
 def test_a_run_without_has_the_hash_that_it_had_before_there_was_such_a_key(toy: Any, tmp_path: Path) -> None:
-    from recbole_fair.settings.config import Config, config_hash
+    from recbole_fair.settings.config import Config
+    from recbole_fair.settings.digest import config_hash
 
     config = Config(overrides=toy("MF"))
     former = {key: value for key, value in config.effective.items() if key not in ("average", "drop_unseen")}

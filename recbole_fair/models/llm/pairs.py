@@ -10,9 +10,10 @@ from typing import Any, Generic, Literal, Self, TypeVar
 import numpy as np
 import torch
 
+from recbole_fair.data.identity import PHASES
 from recbole_fair.data.planted_bias import label_of_value, planted_bias
 from recbole_fair.data.prompts import Attribute, PromptInputs
-from recbole_fair.data.subsets import PHASES, training_prompts
+from recbole_fair.data.subsets import training_prompts
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.variants import NONE, OWN, Variant
 from recbole_fair.metrics.formulas import BoolArray, IntArray

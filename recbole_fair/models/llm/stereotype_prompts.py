@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from recbole_fair.data.identity import PHASES
 from recbole_fair.data.planted_bias import planted_stereotype
 from recbole_fair.data.prompts import Attribute, PromptInputs
-from recbole_fair.data.subsets import PHASES, training_prompts
+from recbole_fair.data.subsets import training_prompts
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
 from recbole_fair.groups.named import names_of

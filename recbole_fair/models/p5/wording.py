@@ -12,9 +12,9 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from recbole_fair import storage
+from recbole_fair.data.identity import PHASES
 from recbole_fair.data.inputs import inputs_of
 from recbole_fair.data.prompts import Timelines
-from recbole_fair.data.subsets import PHASES
 from recbole_fair.errors import UsageError
 from recbole_fair.language import checkpoints, tiny
 from recbole_fair.language.checkpoints import ModelFolder

@@ -16,8 +16,9 @@ import numpy as np
 from scipy import special
 
 from recbole_fair.metrics import directions
-from recbole_fair.metrics.bootstrap import detectable, holm, widened_interval
+from recbole_fair.metrics.bootstrap import holm, widened_interval
 from recbole_fair.metrics.formulas import FloatArray
+from recbole_fair.metrics.power import detectable
 from recbole_fair.report.rows import Row
 from recbole_fair.report.statistics.evaluated import LEVEL, Resampled, resampled, shared_users
 from recbole_fair.report.statistics.evidence import Evidence

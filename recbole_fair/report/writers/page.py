@@ -27,17 +27,18 @@ from recbole_fair.report.writers.wording import CAPTION, claim, counts, meanings
 def page(report: Report) -> str:
     """The page; script and style are the package's files, the script allowed by its hash alone."""
     anchors = {run.name: f"run-{place}" for place, run in enumerate(report.runs, start=1)}
-    script = _asset("report.js")
-    return Template(_asset("page.html")).substitute(
-        title=in_html(report.title), summary=_summary(report), findings=_findings(report),
+    script = asset("report.js")
+    return Template(asset("page.html")).substitute(
+        title=in_html(report.title), summary=summary(report), findings=_findings(report),
         contents=_contents(report), caption=in_html(CAPTION), glossary=_glossary(report.all_keys),
         controls=_controls(report), results=_results(report, anchors), sections="".join(_sections(report)),
         provenance=_provenance(report.runs, anchors), version=in_html(recbole_fair.__version__),
-        style=_asset("report.css"), script=script, script_hash=_digest(script),
+        style=asset("report.css"), script=script, script_hash=_digest(script),
     )  # fmt: skip
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A file of the package that pages are made of."""
     return files("recbole_fair.report").joinpath("assets", name).read_text("utf-8")
 
 
@@ -45,7 +46,8 @@ def _digest(script: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
 
 
-def _summary(report: Report) -> str:
+def summary(report: Report) -> str:
+    """What the report is of, in a line."""
     states = {state: sum(run.result.status == state for run in report.runs) for state in _states(report.runs)}
     counted = ", ".join(f"{count} {state}" for state, count in states.items())
     mixed = "" if len(report.blocks) == 1 else (
@@ -73,7 +75,7 @@ def _findings(report: Report) -> str:
         for block in report.blocks
         if (sentences := findings(block, report.keys))
     ]
-    return _section("findings", "What was found", parts) if parts else ""
+    return section("findings", "What was found", parts) if parts else ""
 
 
 def _glossary(keys: Iterable[str]) -> str:
@@ -141,13 +143,14 @@ def _sections(report: Report) -> Iterator[str]:
         _tests(block, place) for place, block in enumerate(report.blocks, start=1) if block.tests or block.untested
     ]
     if tests:
-        yield _section("tests", "Differences that the users show", tests)
+        yield section("tests", "Differences that the users show", tests)
     charts = [_figures(block, len(report.blocks) > 1) for block in report.blocks if block.charts]
     if charts:
-        yield _section("figures", "Figures", charts)
+        yield section("figures", "Figures", charts)
 
 
-def _section(name: str, title: str, parts: Iterable[str]) -> str:
+def section(name: str, title: str, parts: Iterable[str]) -> str:
+    """A part of a page under its title."""
     head = text("h2", title, id=f"{name}-title")
     return element("section", head + "\n".join(parts), id=name, aria_labelledby=f"{name}-title")
 
