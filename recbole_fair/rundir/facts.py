@@ -5,6 +5,8 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -22,15 +24,20 @@ _PACKAGES = ("recbole", "torch", "numpy", "scipy", "pandas", "transformers", "se
 
 def describe(result: Result, config: Mapping[str, Any]) -> None:
     """Versions and the machine."""
-    result.versions = {"recbole_fair": recbole_fair.__version__, "python": sys.version.split()[0]}
-    for package in _PACKAGES:
-        try:
-            result.versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
+    result.versions = {"recbole_fair": recbole_fair.__version__, "python": sys.version.split()[0], **_versions()}
     blas = max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
     threads = {"threads": torch.get_num_threads(), "blas_threads": blas}  # sums are rounded by their order
     result.environment = {"device": str(config["device"]), **threads}
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Of the packages that are installed; their metadata are long to read."""
+    versions = {}
+    for package in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return versions
 
 
 def peak_memory(device: torch.device) -> int:

@@ -19,6 +19,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from recbole_fair import registry
 from recbole_fair.errors import UsageError
 from recbole_fair.host import HostConfig, InputType, ModelType, recbole
@@ -102,6 +104,11 @@ class Config(HostConfig):
         self.folder = data_folder(given["dataset"], Path(given.get("data_path") or "dataset_atomic"))
         target, self.family = self.choice.model.under(given)
         return super()._get_model_and_dataset(registry.load(target), given["dataset"])
+
+    def _update_internal_config_dict(self, file: str) -> dict[str, Any]:
+        content: dict[str, Any] = deepcopy(_of_host(file, self.yaml_loader))
+        self.internal_config_dict.update(content)
+        return content
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         row = self.choice.model
@@ -292,6 +299,12 @@ def of_data_set(folder: Path) -> dict[str, Any]:
         with _naming(path):
             keys.check_value(key, values[key], None)
     return values
+
+
+@cache
+def _of_host(file: str, loader: Any) -> dict[str, Any]:
+    """One of RecBole's own yaml files, which it would parse again for every run."""
+    return yaml.load(Path(file).read_text(encoding="utf-8"), Loader=loader) or {}  # noqa: S506 (of the installed package)
 
 
 @contextmanager
