@@ -19,8 +19,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from recbole_fair import registry
 from recbole_fair.errors import UsageError
 from recbole_fair.host import HostConfig, InputType, ModelType, recbole
@@ -106,7 +104,7 @@ class Config(HostConfig):
         return super()._get_model_and_dataset(registry.load(target), given["dataset"])
 
     def _update_internal_config_dict(self, file: str) -> dict[str, Any]:
-        content: dict[str, Any] = deepcopy(_of_host(file, self.yaml_loader))
+        content: dict[str, Any] = deepcopy(_of_host(Path(file)))
         self.internal_config_dict.update(content)
         return content
 
@@ -302,9 +300,9 @@ def of_data_set(folder: Path) -> dict[str, Any]:
 
 
 @cache
-def _of_host(file: str, loader: Any) -> dict[str, Any]:
+def _of_host(file: Path) -> dict[str, Any]:
     """One of RecBole's own yaml files, which it would parse again for every run."""
-    return yaml.load(Path(file).read_text(encoding="utf-8"), Loader=loader) or {}  # noqa: S506 (of the installed package)
+    return yamls.read_mapping(file)
 
 
 @contextmanager
