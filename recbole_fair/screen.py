@@ -105,6 +105,10 @@ class Tally:
         """One of them starts."""
         self.began = perf_counter() if self.began is None else self.began
 
+    def ends(self) -> None:
+        """One of them has ended in one way or another."""
+        self.done += 1
+
     def __str__(self) -> str:
         left = self.total - self.done
         if not (left and self.done and self.began is not None):

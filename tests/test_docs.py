@@ -15,6 +15,7 @@ from recbole_fair import cli, registry
 from recbole_fair.commands import table
 from recbole_fair.metrics import declared
 from recbole_fair.settings import keys
+from recbole_fair.settings.config import data_folder
 from recbole_fair.tune.planning import SearchOptions
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -38,11 +39,26 @@ def test_authoring_examples_run(page: str, tmp_path: Path, monkeypatch: pytest.M
     exec(compile(example, page.splitlines()[0], "exec"), main.__dict__)
 
 
+def some_users(data_path: Path) -> None:
+    """A tenth of the users of ML-100K, two whom a page names among them."""
+    source, target = data_folder("ml-100k", data_path), data_path / "ml-100k"
+    target.mkdir(parents=True)
+    for file in source.iterdir():
+        head, *rows = file.read_text().splitlines()
+        if file.suffix in (".inter", ".user"):
+            rows = [row for row in rows if int(row.split("\t")[0]) % 29 in (5, 11, 22)]
+        (target / file.name).write_text("\n".join([head, *rows]) + "\n")
+
+
 @pytest.mark.parametrize("page", ["quickstart", "tune", "compare", "python"])
 def test_commands_of_a_page_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In their order, as a reader types them: yaml blocks are files by their first line, console blocks take long."""
+    """In their order, as a reader types them: yaml blocks are files by their first line, console blocks take long.
+
+    On few users and one core, so without Ray, which tests/tune starts.
+    """
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(DOCS.parent), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    some_users(Path("dataset_atomic"))
     blocks = re.findall(r"^```(yaml|bash|python)\n(.*?)^```", (DOCS / f"{page}.md").read_text(), flags=re.M | re.S)
     assert {"bash", "python"} & set(dict(blocks))
     page_names = {"__name__": "__main__"}  # the python blocks of a page go on from each other

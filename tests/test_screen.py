@@ -32,9 +32,10 @@ def test_a_tally_says_how_long_the_rest_takes_at_the_pace_so_far(monkeypatch: py
     tally.starts()
     assert str(tally) == "0 of 4 done"
     tally.starts()
-    tally.done = 1
+    tally.ends()
     assert str(tally) == "1 of 4 done, about 90 s left"
-    tally.done = 4
+    for _ in range(3):
+        tally.ends()
     assert str(tally) == "4 of 4 done"
 
 

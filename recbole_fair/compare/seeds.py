@@ -110,7 +110,7 @@ def _run(entries: Sequence[Entry], entering: Entrants, options: SearchOptions, q
 
     def ends(index: int, outcome: Outcome) -> None:
         _note(missing[index], outcome)
-        tally.done += 1
+        tally.ends()
         say(index, outcome.error or f"{outcome.run_dir}, {duration(outcome.seconds or 0.0)}")
 
     if missing and not quiet:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_fair.data.identity import SUFFIXES
+from recbole_fair.groups.named import reads_as_number
 from recbole_fair.storage import MISSING_NUMBERS, open_regular
 
 _FILTERS = ("val_interval", "user_inter_num_interval", "item_inter_num_interval")
@@ -56,13 +57,6 @@ def _fault(columns: Sequence[tuple[str, str]], fields: list[str], separator: str
         return f"{len(fields)} fields, the first line names {len(columns)}"
     for (name, kind), text in zip(columns, fields, strict=False):
         words = text.split(separator) if kind == "float_seq" else [text]
-        if kind.startswith("float") and not all(map(_reads_as_number, words)):
+        if kind.startswith("float") and not all(word in MISSING_NUMBERS or reads_as_number(word) for word in words):
             return f"{name}={text[:60]!r} is no {kind}"
     return ""
-
-
-def _reads_as_number(text: str) -> bool:
-    try:
-        return text in MISSING_NUMBERS or float(text) is not None
-    except ValueError:
-        return False

@@ -97,7 +97,7 @@ def reported(config: Mapping[str, Any], data: Catalogue) -> tuple[list[Groups], 
 
 def notes(groupings: list[Groups]) -> list[str]:
     """Groupings that are hardly what was meant: one group for each of many numbers."""
-    many = [groups for groups in groupings if len(groups.names) > _MANY and all(map(_reads_as_number, groups.names))]
+    many = [groups for groups in groupings if len(groups.names) > _MANY and all(map(reads_as_number, groups.names))]
     return [
         f"{groups.field}: {len(groups.names)} groups of one number each; put them into bins, as in"
         f" --group_bins.{groups.field}={{low: '[0,30)', high: '[30,inf)'}}"
@@ -105,7 +105,8 @@ def notes(groupings: list[Groups]) -> list[str]:
     ]
 
 
-def _reads_as_number(word: str) -> bool:
+def reads_as_number(word: str) -> bool:
+    """Whether Python reads the word as a number."""
     try:
         float(word)
     except ValueError:

@@ -103,6 +103,11 @@ class Config(HostConfig):
         target, self.family = self.choice.model.under(given)
         return super()._get_model_and_dataset(registry.load(target), given["dataset"])
 
+    def _update_internal_config_dict(self, file: str) -> dict[str, Any]:
+        content: dict[str, Any] = deepcopy(_of_host(Path(file)))
+        self.internal_config_dict.update(content)
+        return content
+
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         row = self.choice.model
         super()._load_internal_config_dict(row.host or model, model_class, dataset)
@@ -282,6 +287,12 @@ def of_data_set(folder: Path) -> dict[str, Any]:
         with _naming(path):
             keys.check_value(key, values[key], None)
     return values
+
+
+@cache
+def _of_host(file: Path) -> dict[str, Any]:
+    """One of RecBole's own yaml files, which it would parse again for every run."""
+    return yamls.read_mapping(file)
 
 
 @contextmanager

@@ -71,7 +71,7 @@ class Record:
         for key, value in facts.items():
             setattr(row, key, value)
         self.write()
-        self.tally.done += 1
+        self.tally.ends()
         self._say(row, self.outcome(row))
 
     def _say(self, row: Trial, what: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from toy import toy_keys
 
 from recbole_fair import bases, run
 from recbole_fair.cli import main
@@ -18,12 +19,18 @@ from recbole_fair.runner import open_run
 from recbole_fair.settings.config import Config
 
 
-@pytest.fixture
-def two(toy: Any, tmp_path: Path) -> dict[str, str]:
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for the module, so that bases are made once."""
+    return tmp_path_factory.mktemp("blend")
+
+
+@pytest.fixture(scope="module")
+def two(toy_root: Path, here: Path) -> dict[str, str]:
     """An EASE and a badly trained MF."""
-    folders = {name: str(tmp_path / name) for name in ("EASE", "MF")}
+    folders = {name: str(here / name) for name in ("EASE", "MF")}
     for name, folder in folders.items():
-        run(**toy(name, run_dir=folder))
+        run(**toy_keys(toy_root, Path(folder), name))
     return folders
 
 
@@ -123,9 +130,9 @@ def test_rows_named_by_auto_are_trained_first_and_enter_the_hash(toy: Any, tmp_p
      ({"bases": {"EASE": "auto", "SASRec": "auto"}}, "histories")],
 )  # fmt: skip
 def test_what_cannot_be_blended_is_refused(
-    toy: Any, tmp_path: Path, monkeypatch: Any, given: dict[str, Any], refusal: str
+    toy: Any, here: Path, monkeypatch: Any, given: dict[str, Any], refusal: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(here)
     with pytest.raises(UsageError, match=refusal):
         run(**toy("Blend", **{"bases": {"EASE": "auto", "Pop": "auto"}, **given}))
 

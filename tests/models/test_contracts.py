@@ -117,6 +117,7 @@ class TestSASRec(RecommenderContract):
 
 class TestBERT4Rec(RecommenderContract):
     model = "BERT4Rec"
+    epochs = 12
     reaches = 0.6  # its loss is noisy on 252 rows; twice what chance gives
     keys = {"learning_rate": 0.01, "n_layers": 1, "train_batch_size": 1024}
 
@@ -128,7 +129,6 @@ class TestSimpleX(RecommenderContract):
 
 class TestNGCF(RecommenderContract):
     model = "NGCF"
-    epochs = 10
     keys = {"learning_rate": 0.05, "hidden_size_list": [16]}
 
 

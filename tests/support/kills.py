@@ -2,44 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from dataclasses import asdict, dataclass
+import multiprocessing
+import os
+import signal
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-_CHILD = """
-import json, os, signal, sys
-from pathlib import Path
-scenario, keys = json.loads(sys.argv[1]), json.loads(sys.argv[2])
-from recbole_fair import runner
-from recbole_fair.training.trainer import FairTrainer
-def die(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-if scenario["kill_at"] == "checkpoint":
-    real, seen = Path.replace, []
-    def replace(self, target):
-        # half-way through a write: the new file lies beside the old one, not yet in its place
-        if Path(target).suffix == ".safetensors":
-            seen.append(target)
-            if len(seen) > scenario["when"]:
-                Path(self).write_bytes(Path(self).read_bytes()[: Path(self).stat().st_size // 2])
-                die()
-        return real(self, target)
-    Path.replace = replace
-elif scenario["kill_at"] == "batch":
-    real, seen = FairTrainer._check_nan, []
-    def count(self, loss):
-        seen.append(1)
-        if len(seen) > scenario["when"]:
-            die()
-        return real(self, loss)
-    FairTrainer._check_nan = count
-def on_epoch(epoch, score):
-    if scenario["kill_at"] == "epoch" and epoch >= scenario["when"]:
-        die()
-runner.run(**keys, on_epoch=on_epoch)
-"""
+# What a run imports, some of it at its first step.
+_IMPORTED = ["recbole_fair.runner", "recbole.model.general_recommender", "safetensors.torch", "torch._dynamo"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +23,58 @@ class Scenario:
     when: int = 2
 
 
-def interrupted(scenario: Scenario, keys: dict[str, Any]) -> int:
-    """Start the run in a new process and let it be killed; its exit status (-9)."""
-    command = [sys.executable, "-W", "ignore", "-c", _CHILD, json.dumps(asdict(scenario)), json.dumps(keys)]
-    return subprocess.run(command, capture_output=True, check=False).returncode
+def interrupted(scenario: Scenario, keys: dict[str, Any]) -> int | None:
+    """Start the run in a new process and let it be killed; its exit status (-9).
+
+    The processes are copies of one that has imported the package and does nothing else, so only the first waits for it.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_IMPORTED)
+    process = context.Process(target=_run, args=(scenario, keys))
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def _run(scenario: Scenario, keys: dict[str, Any]) -> None:
+    from recbole_fair import runner
+
+    warnings.simplefilter("ignore")
+    if scenario.kill_at == "checkpoint":
+        _die_in_a_write(scenario.when)
+    elif scenario.kill_at == "batch":
+        _die_at_a_batch(scenario.when)
+    runner.run(**keys, on_epoch=lambda epoch, _: _die(scenario.kill_at == "epoch" and epoch >= scenario.when))
+
+
+def _die(now: bool) -> None:
+    if now:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _die_in_a_write(when: int) -> None:
+    """Half-way through it: the new file lies beside the old one, not yet in its place."""
+    real, seen = Path.replace, []
+
+    def replace(self: Path, target: Path) -> Path:
+        if Path(target).suffix == ".safetensors":
+            seen.append(target)
+            if len(seen) > when:
+                os.truncate(self, self.stat().st_size // 2)
+                _die(True)
+        return real(self, target)
+
+    Path.replace = replace  # type: ignore[method-assign]
+
+
+def _die_at_a_batch(when: int) -> None:
+    from recbole_fair.training.trainer import FairTrainer
+
+    real, seen = FairTrainer._check_nan, []
+
+    def count(self: FairTrainer, loss: Any) -> Any:
+        seen.append(loss)
+        _die(len(seen) > when)
+        return real(self, loss)
+
+    FairTrainer._check_nan = count

@@ -46,6 +46,7 @@ TOY_KEYS: dict[str, Any] = {
     "train_batch_size": 64,
     "MAX_ITEM_LIST_LENGTH": 8,
     "epochs": 2,
+    "bootstrap": 100,
     "use_gpu": False,
 }
 # Cheap settings for the models whose defaults are made for real data.

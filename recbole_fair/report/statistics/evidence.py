@@ -43,7 +43,7 @@ def gather(rows: Iterable[Row], keys: Sequence[str]) -> Evidence:
     for row in finished:
         tally.starts()
         logger.info("reading the users of %s (%s)", row.label, tally)
-        tally.done += 1
+        tally.ends()
         tables = [(run, users_of(run)) for run in row.finished]
         for key in keys:
             found = [_of_run(run, users, key) for run, users in tables]

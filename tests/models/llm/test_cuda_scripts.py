@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,37 +11,56 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
-# A machine with a card has none of these: whoever imports one gets an ImportError.
+# A machine with a card has none of these: whoever imports one gets an ImportError. One process for all scripts, since
+# it imports for seconds; the last line says how each ended.
 WITHOUT = """
-import runpy, sys
+import contextlib, io, json, runpy, sys
 sys.modules |= dict.fromkeys(("recbole", "scipy", "pandas", "pyarrow", "sklearn", "ray"))
-sys.argv, path = sys.argv[1:], sys.argv[1]
-sys.path.insert(0, path.rpartition("/")[0])
-runpy.run_path(path, run_name="__main__")
+sys.path.insert(0, sys.argv[1])
+ended = []
+for script, *sys.argv[1:] in json.loads(sys.argv[2]):
+    said, status = io.StringIO(), None
+    with contextlib.redirect_stdout(said):
+        try:
+            runpy.run_path(f"{sys.path[0]}/{script}", run_name="__main__")
+        except SystemExit as end:
+            status = end.code
+    ended.append([status, said.getvalue().splitlines()])
+print(json.dumps(ended))
 """
+ASKED = [
+    ["cuda_yesno_score.py", "--tiny", "--device=cpu"],
+    ["cuda_experts.py", "--tiny", "--device=cpu"],
+    ["cuda_experts.py"],
+]
 
 
-def output(script: str, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", WITHOUT, str(BENCHMARKS / script), *more]
+@pytest.fixture(scope="module")
+def ended() -> list[tuple[str | None, list[str]]]:
+    """The exit code of each script, and the lines that it printed."""
+    command = [sys.executable, "-c", WITHOUT, str(BENCHMARKS), json.dumps(ASKED)]
     environment = {**os.environ, "PYTHONPATH": str(BENCHMARKS.parent), "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.parametrize(
     ("script", "lines"),
     [
-        ("cuda_yesno_score.py", ["each prompt whole", "prefixes shared", "largest difference of a logit"]),
-        ("cuda_experts.py", ["plain LoRA", "experts"]),
+        (0, ["each prompt whole", "prefixes shared", "largest difference of a logit"]),
+        (1, ["plain LoRA", "experts"]),
     ],
+    ids=["scores", "experts"],
 )
-def test_a_cuda_benchmark_runs_tiny_on_the_cpu(script: str, lines: list[str]) -> None:
-    done = output(script, "--tiny", "--device=cpu")
-    assert done.returncode == 0, done.stderr
-    told = done.stdout.splitlines()
+def test_a_cuda_benchmark_runs_tiny_on_the_cpu(
+    script: int, lines: list[str], ended: list[tuple[str | None, list[str]]]
+) -> None:
+    status, told = ended[script]
+    assert status is None
     assert told[0].startswith("cpu: matmul ")
     assert [line for line in lines if not any(each.startswith(line) for each in told[1:])] == []
 
 
-def test_without_a_card_a_cuda_benchmark_says_so() -> None:
-    done = output("cuda_experts.py")
-    assert done.returncode != 0 and "no CUDA card here" in done.stderr
+def test_without_a_card_a_cuda_benchmark_says_so(ended: list[tuple[str | None, list[str]]]) -> None:
+    assert "no CUDA card here" in str(ended[2][0])

@@ -17,6 +17,8 @@ from recbole_fair.runner import open_run
 
 Toy = Callable[..., dict[str, Any]]
 ROWS = [row.name for row in registry.MODELS.values() if row.family == "yesno"]
+# They differ from MoE, MoE-GA and CL-MoE in which single attributes they add samples of.
+SELDOM = ("MoE-A", "MoE-G", "CL-MoE-A", "CL-MoE-G", "CL-MoE-GA")
 QUICK = {
     "likes": "[4,inf)", "valid_metric": "AUC", "eval_args": {"split": {"US": [0.6, 0.2, 0.2]}, "order": "TO"},
     "targets_per_user": 3, "train_targets_per_user": 4, "history_length": 3, "max_train_prompts": 24,
@@ -38,7 +40,9 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("yesno")
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SELDOM else []) for name in ROWS]
+)
 def test_every_row_runs_and_says_how_fair_it_is(
     name: str, toy: Toy, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
