@@ -12,6 +12,7 @@ import torch
 from threadpoolctl import threadpool_info
 
 import recbole_fair
+from recbole_fair import parallel
 from recbole_fair.data.labeled import LabeledLoader
 from recbole_fair.data.load import Data
 from recbole_fair.evaluation.asking import Counts
@@ -30,6 +31,8 @@ def describe(result: Result, config: Mapping[str, Any]) -> None:
             continue
     blas = max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
     threads = {"threads": torch.get_num_threads(), "blas_threads": blas}  # sums are rounded by their order
+    if parallel.ranks() > 1:
+        threads["processes"] = parallel.ranks()
     result.environment = {"device": str(config["device"]), **threads}
 
 
