@@ -241,8 +241,8 @@ class _Run:
         choice = self.config.choice
         if choice.strategy or choice.model.trained_by or not getattr(self.config.model_class, "trains_in_parallel", 0):
             raise UsageError(
-                f"model={self.config.name}: {parallel.ranks()} processes train rows of the families yesno and mos alone,"
-                " those that are trained, without a strategy or an adversary; start it without torchrun"
+                f"model={self.config.name}: {parallel.ranks()} processes train P5 and the rows of yesno and mos that"
+                " have something to train, without a strategy or an adversary; start this one without torchrun"
             )
 
     def _make_bases(self) -> None:

@@ -52,12 +52,14 @@ def main(arguments: Arguments) -> int:
 
 def _device(files: Any, keys: Mapping[str, Any]) -> torch.device:
     """Where these keys have this rank train: on the GPU of its number, unless they say otherwise."""
+    import torch
+
     from recbole_fair.runner import restoring_process_state
     from recbole_fair.settings.config import Config
 
     with restoring_process_state():
-        device: torch.device = Config(config_files=files, overrides={"gpu_id": os.environ["LOCAL_RANK"], **keys})["device"]
-    return device
+        config = Config(config_files=files, overrides={"gpu_id": os.environ["LOCAL_RANK"], **keys})
+    return torch.device(config["device"])
 
 
 def usage(model: str | None = None) -> str:
