@@ -112,7 +112,10 @@ class YesNo(Answering):
         labels = torch.from_numpy(~batch.labels).long().to(logits.device)[sample]  # Yes is 0, No is 1
         answers = losses.cross_entropy(logits, labels)
         count = layout.samples * layout.instances
-        apart = instance_means(difference(*states, sample, **self.distance), instance, count) if states else None
+        apart = None
+        if states:
+            copies, plain = states
+            apart = instance_means(difference(copies, plain, sample, **self.distance), instance, count)
         each = combined(instance_means(answers, instance, count), apart, **self.weights)
         if self.curriculum is None:
             return each.mean()
