@@ -28,16 +28,18 @@ from recbole_fair.settings.config import Config
 from recbole_fair.training.trainer import FairTrainer
 
 
-def paired(ours: Callable[[], None], theirs: Callable[[], None], pairs: int) -> tuple[float, list[float]]:
+def paired(
+    ours: Callable[[], None], theirs: Callable[[], None], pairs: int, clock: Callable[[], float] = perf_counter
+) -> tuple[float, list[float]]:
     """Ratio of medians ours / theirs, and the ratio of each pair; which side goes first alternates."""
     ours(), theirs()  # a warm-up of each
     seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
     for pair in range(pairs):
         sides = [("ours", ours), ("theirs", theirs)]
         for name, side in sides if pair % 2 else reversed(sides):
-            start = perf_counter()
+            start = clock()
             side()
-            seconds[name].append(perf_counter() - start)
+            seconds[name].append(clock() - start)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     ratios = [mine / other for mine, other in zip(seconds["ours"], seconds["theirs"], strict=True)]
     return medians["ours"] / medians["theirs"], ratios

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from recbole_fair import bases, registry
+from recbole_fair import bases, parallel, registry
 from recbole_fair.data import identity, load
 from recbole_fair.data.inputs import Inputs
 from recbole_fair.data.load import Data
@@ -125,10 +125,24 @@ def open_run(folder: Path) -> tuple[Config, Data, FairTrainer]:
         raise UsageError(f"{folder}: no finished run; give the folder that holds its result.json")
     rundir.check_settings(folder)
     result = Result.read(folder)
-    given = {"base": result.base, "bases": result.bases or None, "run_dir": str(folder)}
     with restoring_process_state(), quietly():
-        work = _Run(Config(config_files=[folder / "config.yaml"], overrides=given), quiet=True, on_epoch=None)
+        work = _reopened(folder, result.base, result.bases)
         return work.config, *work.restored()
+
+
+def _reopened(folder: Path, base: str | None, others: Mapping[str, str]) -> _Run:
+    """The run whose config.yaml lies in a folder, on these bases."""
+    given = {"base": base, "bases": others or None, "run_dir": str(folder)}
+    return _Run(Config(config_files=[folder / "config.yaml"], overrides=given), quiet=True, on_epoch=None)
+
+
+def train_along() -> None:
+    """On another rank than 0, instead of `run`: train what rank 0 trains, one run after another (parallel.py)."""
+    while (job := parallel.said()) is not None:
+        with restoring_process_state(), quietly(), logs.host_warnings_silenced():
+            work = _reopened(Path(job["folder"]), job["base"], job["bases"])
+            loaded, trainer = work.prepare()
+            trainer.follow(loaded.train, job["resumed_from"])
 
 
 def _scores_of(name: str, folder: Path, loaded: Data) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -206,8 +220,10 @@ class _Run:
     def execute(self) -> Result:
         """All stages; the result is written whether they succeed or fail."""
         config, result = self.config, self.result
+        self._refuse_other_processes()
         result.warnings += [f"{key}: not used by {config.name}" for key in config.unused]
-        machine.describe(result, str(config["device"]), threads=torch.get_num_threads())
+        together = {"processes": parallel.ranks()} if parallel.ranks() > 1 else {}
+        machine.describe(result, str(config["device"]), threads=torch.get_num_threads(), **together)
         try:
             self._stages()
         except Exception as error:
@@ -219,6 +235,17 @@ class _Run:
         result.save(self.folder)
         (self.folder / rundir.RESUME).unlink(missing_ok=True)
         return result
+
+    def _refuse_other_processes(self) -> None:
+        """Several processes train a model whose loss reads the rows of all of them, under no strategy."""
+        if parallel.ranks() == 1:
+            return
+        choice = self.config.choice
+        if choice.strategy or choice.model.trained_by or not getattr(self.config.model_class, "trains_in_parallel", 0):
+            raise UsageError(
+                f"model={self.config.name}: {parallel.ranks()} processes train P5 and the rows of yesno and mos that"
+                " have something to train, without a strategy or an adversary; start this one without torchrun"
+            )
 
     def _make_bases(self) -> None:
         """Train what this run stands on and is not there yet."""
@@ -438,7 +465,11 @@ class _Run:
         if self.config["resume"] and (trainer.resume(loaded.train) or self._resume_other(trainer, loaded)):
             logger.info("resumed after epoch %d", trainer.start_epoch)
             self.result.seconds["train"] = trainer.seconds_before
-        trainer.fit(loaded.train, loaded.valid, saved=True, show_progress=self.bars)
+        with parallel.leading({
+            "folder": str(self.folder), "base": self.result.base, "bases": self.result.bases,
+            "resumed_from": trainer.resumed_from and str(trainer.resumed_from),
+        }):  # fmt: skip
+            trainer.fit(loaded.train, loaded.valid, saved=True, show_progress=self.bars)
         about = self._best(trainer)
         took, judged = duration(perf_counter() - start), int(about["epoch"]) + 1
         _say([f"trained in {took} to epoch {len(trainer.train_loss_dict)}; the weights of epoch {judged} are judged"])

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "recbole_fair"
 # The rooms of the package from the ground up: a room imports only what stands before it in this list
 # (docs/architecture.md draws the same list; a test below compares them).
 ROOMS = """
-    errors storage screen registry faces
+    errors storage screen registry faces parallel
     host
     groups language
     metrics rerank
@@ -41,6 +41,7 @@ DOORS = {
     "recbole": ("host.names", "host.compat"),
     "transformers": ("language.", "models.", "training.optimiser"),
     "peft": ("language.",),
+    "accelerate": ("parallel",),
     "ray": ("jobs.rays", "tune.algorithms"),
 }
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 from recbole_fair.commands import reference
 from recbole_fair.commands.arguments import Arguments
 from recbole_fair.commands.table import COMMANDS
 from recbole_fair.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
 
 _USAGE = """usage: recbole-fair [run] --model=NAME --dataset=NAME [--config_files="a.yaml b.yaml"] [--key=value ...]
 
@@ -28,12 +35,31 @@ def main(arguments: Arguments) -> int:
     if arguments.words:
         raise UsageError(f"{arguments.words[0]!r}: expected --key=value")
     arguments.refuse("run", "on_epoch")
-    from recbole_fair.runner import run
+    from recbole_fair import parallel
+    from recbole_fair.runner import run, train_along
 
     files = arguments.take("config_files") or ()
+    if parallel.launched():
+        parallel.start(_device(files, arguments.options))
+    if parallel.rank():
+        train_along()
+        return 0
     result = run(config_files=files, quiet="quiet" in arguments.switches, **arguments.options)
+    parallel.said()  # to the others: there is no other run
     print(result.table())
     return 0
+
+
+def _device(files: Any, keys: Mapping[str, Any]) -> torch.device:
+    """Where these keys have this rank train: on the GPU of its number, unless they say otherwise."""
+    import torch
+
+    from recbole_fair.runner import restoring_process_state
+    from recbole_fair.settings.config import Config
+
+    with restoring_process_state():
+        config = Config(config_files=files, overrides={"gpu_id": os.environ["LOCAL_RANK"], **keys})
+    return torch.device(config["device"])
 
 
 def usage(model: str | None = None) -> str:

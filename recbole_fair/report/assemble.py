@@ -14,7 +14,7 @@ from recbole_fair.report.charts.chart import Chart
 from recbole_fair.report.comparable import Facts, comparable, counted_once
 from recbole_fair.report.ranking import best_row, default_metrics, filled, metrics_in, ranked
 from recbole_fair.report.rows import Row, by_text, rows_of
-from recbole_fair.report.runs import Run, read_runs
+from recbole_fair.report.runs import TRAINED_SHARE, Run, read_runs
 from recbole_fair.report.statistics.evidence import Evidence, gather
 from recbole_fair.report.statistics.significance import Difference, compare
 
@@ -104,7 +104,7 @@ def _wanted(runs: Sequence[Run], options: Options) -> list[Run]:
 
 def _chosen(wanted: Sequence[str], runs: Iterable[Run]) -> tuple[str, ...]:
     runs = list(runs)
-    known = metrics_in(runs)
+    known = [*metrics_in(runs), TRAINED_SHARE]
     for key in wanted:
         if key not in known:
             raise UsageError(f"--metrics={key}: no run has it.{nearest(key, known)} There are: {', '.join(known)}")

@@ -51,7 +51,7 @@ def filled(row: Row, keys: Sequence[str], evidence: Evidence) -> Row:
 def _cell(row: Row, key: str, evidence: Evidence) -> Cell:
     if not row.finished:
         return Cell(note="no finished run")
-    values = [run.result.test.get(key) for run in row.finished]
+    values = [run.figures.get(key) for run in row.finished]
     known = [value for value in values if value is not None]
     if not known:
         return Cell(note=_absence(row, key))
@@ -62,7 +62,7 @@ def _cell(row: Row, key: str, evidence: Evidence) -> Cell:
 
 
 def _absence(row: Row, key: str) -> str:
-    if not any(key in run.result.test for run in row.finished):
+    if not any(key in run.figures for run in row.finished):
         return "not measured"
     figure = replace(MetricKey.parse(key), k=None)
     words = (key, f"{figure} is undefined", f"{figure.grouping}{NOTHING_COMPARED}")

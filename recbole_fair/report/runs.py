@@ -14,6 +14,7 @@ from recbole_fair.rundir.result import Result
 from recbole_fair.settings import yamls
 
 FINISHED = ("ok", "collapsed")
+TRAINED_SHARE = "trained_share"  # shown where --metrics names it
 _RESULT, _CLAIM, _RAY, _COMPARED = "result.json", "run.json", "params.json", "compare.json"
 
 
@@ -30,6 +31,13 @@ class Run:
     def finished(self) -> bool:
         """Whether it has figures."""
         return self.result.status in FINISHED
+
+    @property
+    def figures(self) -> dict[str, float | None]:
+        """What a table can show of it: the test figures, and the share of its parameters that were trained."""
+        total, trained = (self.result.parameters.get(name) for name in ("total", "trainable"))
+        share = {} if not total or trained is None else {TRAINED_SHARE: trained / total}
+        return {**self.result.test, **share}
 
     @property
     def level(self) -> float:

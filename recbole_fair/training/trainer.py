@@ -9,15 +9,16 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.utils import clip_grad_norm_
 
-from recbole_fair import storage
+from recbole_fair import parallel, storage
 from recbole_fair.data.labeled import LabeledLoader
 from recbole_fair.errors import TrainingError, UsageError
 from recbole_fair.evaluation import asking
@@ -60,6 +61,7 @@ class FairTrainer(Trainer):
                 f"eval_step={self.eval_step}: keep=last judges the last epoch, so it must divide epochs={self.epochs}"
             )
         self.seconds_before = 0.0  # of training, before the process that resumed it
+        self.resumed_from: Path | None = None
         _refuse_missing_kernels(model)
 
     # --- training
@@ -80,6 +82,7 @@ class FairTrainer(Trainer):
         if self.strategy is None:
             loss = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress=False)  # a bar is of the run
         else:
+            parallel.said(epoch_idx)
             loss = self._strategy_epoch(self.strategy, train_data, epoch_idx)
         self.history.append((epoch_idx, "loss", float(sum(loss) if isinstance(loss, tuple) else loss)))
         return loss
@@ -98,6 +101,7 @@ class FairTrainer(Trainer):
         self.optimizer.zero_grad()
         try:
             logged = strategy.backward(self.model, batch.to(self.device))
+            parallel.sum_gradients(self.model.parameters())
             _check_finite(logged, self.model)
         except TrainingError as error:
             culprit = strategy.blame(self.model, batch)
@@ -136,6 +140,18 @@ class FairTrainer(Trainer):
         # would be a RuntimeError from within torch.
         with torch.autograd.set_detect_anomaly(False), self.progress.shown():
             return super().fit(train_data, valid_data, callback_fn=self._after_epoch, **options)
+
+    def follow(self, train_data: Any, resumed_from: str | None) -> None:
+        """On another rank than 0, instead of `fit`: train the epochs that rank 0 trains, with dropout of our own."""
+        assert self.strategy is not None, "the runner refuses models without our loop"
+        if resumed_from:
+            self._restore(Path(resumed_from), *storage.read_sealed(Path(resumed_from)), train_data)
+        self._start_schedule(len(train_data))
+        while (epoch := parallel.said()) is not None:
+            noise = np.random.SeedSequence([self.config["seed"], epoch, parallel.rank()])
+            torch.manual_seed(int(noise.generate_state(1)[0]))
+            with suppress(TrainingError, UsageError):  # all ranks meet it at this step, and rank 0 reports it
+                self._strategy_epoch(self.strategy, train_data, epoch)
 
     def _start_schedule(self, batches: int) -> None:
         """From the first step, or from where a resume point left it."""
@@ -291,6 +307,7 @@ class FairTrainer(Trainer):
     def _restore(self, file: Path, tensors: dict[str, torch.Tensor], about: dict[str, Any], train_data: Any) -> None:
         try:
             self._go_on(tensors, about, train_data)
+            self.resumed_from = file
         except UsageError:
             raise
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from report_planted import change, plant
 
+from recbole_fair.errors import UsageError
 from recbole_fair.report.assemble import Options, Report, assemble
 from recbole_fair.report.charts.plane import front
 from recbole_fair.report.rows import Row
@@ -49,6 +50,20 @@ def test_figures_that_read_alike_are_marked_alike(tmp_path: Path) -> None:
         plant(tmp_path / name, name, test={"recall@5": value})
     marks = {row.label: row.cells["recall@5"].mark for row in only(tmp_path).blocks[0].rows}
     assert marks == {"A": "best", "B": "best", "C": "second"}
+
+
+def test_the_share_of_trained_parameters_is_a_column_where_it_is_asked_for(tmp_path: Path) -> None:
+    for name, counts in (("A", {"total": 1000, "trainable": 3}), ("B", {"total": 1000, "trainable": 1000}), ("C", {})):
+        plant(tmp_path / name, name, test={"recall@5": 0.1}, parameters=counts)
+    report = only(tmp_path, "recall@5", "trained_share")
+    cells = {row.label: row.cells["trained_share"] for row in report.blocks[0].rows}
+    assert {label: (cell.value, cell.mark) for label, cell in cells.items()} == {
+        "A": (0.003, ""), "B": (1.0, ""), "C": (None, ""),
+    }  # fmt: skip
+    assert cells["C"].note == "not measured"
+    assert "trained_share" not in only(tmp_path).all_keys
+    with pytest.raises(UsageError, match=r"trained_shar: no run has it\. Did you mean 'trained_share'"):
+        only(tmp_path, "trained_shar")
 
 
 def test_a_metric_without_a_better_side_marks_nothing(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ class Answering(GeneralRecommender):
     input_type = InputType.POINTWISE
     reads_prompts = True
     scores_new_users = True
+    trains_in_parallel = True  # its loss reads the rows of all ranks (parallel.py)
     adapters: ClassVar[tuple[str, ...]]  # the values of `adapter` that it takes
 
     def __init__(self, config: Any, dataset: Any) -> None:
@@ -117,6 +118,7 @@ class NotTrained(Answering):
     """A row that answers by its base as it is, by RecBole's convention for models without training."""
 
     type = ModelType.TRADITIONAL
+    trains_in_parallel = False
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)

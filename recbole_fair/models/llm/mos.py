@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from recbole_fair import parallel
 from recbole_fair.data.inputs import inputs_of
 from recbole_fair.data.prompts import Attribute
 from recbole_fair.errors import UsageError
@@ -152,8 +153,7 @@ class MoS(Answering):
 
     def calculate_loss(self, batch: Asked) -> dict[str, Tensor]:
         """The parts of Eq. (14)."""
-        read = self._embedded(self._written(batch, batch.values))
-        logits = self._logits(read)
+        logits = self._answered(batch, batch.values)
         answers = torch.from_numpy(~batch.labels).long().to(logits.device)  # Yes is 0, No is 1
         each = losses.cross_entropy(logits, answers)
         parts = {"rec": self._recommending(each, batch)}
@@ -162,7 +162,7 @@ class MoS(Answering):
             fair = self._sf(yes, batch) if self.fair_loss == "sf" else self._fairllm(batch)
             parts["fair"] = self.fair_weight * fair
         if self.mixture is not None and self.div_weight:
-            parts["div"] = self.div_weight * self.mixture.diversity(*self.div)
+            parts["div"] = self.div_weight * parallel.once(self.mixture.diversity(*self.div))
         return parts
 
     def _recommending(self, each: Tensor, batch: Asked) -> Tensor:
@@ -185,7 +185,12 @@ class MoS(Answering):
         return sf_loss.fairllm(neutral, torch.stack(given), self.measure)
 
     def _yes(self, batch: Asked, values: IntArray) -> Tensor:
-        return self._logits(self._embedded(self._written(batch, values))).softmax(-1)[:, 0]
+        return self._answered(batch, values).softmax(-1)[:, 0]
+
+    def _answered(self, batch: Asked, values: IntArray) -> Tensor:
+        """The logits [B, 2] of a batch's prompts, each carrying the value in its place; a rank reads its share."""
+        own = parallel.share(len(batch))
+        return parallel.gathered(self._logits(self._embedded(self._written(batch.some(own), values[own]))))
 
     def attacked(self, batch: Asked) -> tuple[Tensor, Tensor]:
         """What UP5's adversary reads: mean states [B, d] of the prompts, and the users' own values [B], -1 unknown."""

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from recbole_fair import parallel
 from recbole_fair.data.inputs import inputs_of
 from recbole_fair.data.prompts import PromptInputs
 from recbole_fair.errors import UsageError
@@ -106,16 +107,15 @@ class YesNo(Answering):
     def calculate_loss(self, batch: TrainingPairs) -> Tensor:
         """Eq. (7), weighed by the curriculum, averaged over the instances of the batch."""
         layout = self.recipe.layout(len(batch))
-        states = self._states(batch, layout)
-        copies = len(layout.sample)
-        sample, instance = (torch.from_numpy(ids).to(states.device) for ids in (layout.sample, layout.instance))
-        labels = torch.from_numpy(~batch.labels).long().to(states.device)[sample]  # Yes is 0, No is 1
-        answers = losses.cross_entropy(answer_logits(self.language_model, states[:copies], self.answers), labels)
+        logits, *states = self._read(batch.some(parallel.share(len(batch))))
+        sample, instance = (torch.from_numpy(ids).to(logits.device) for ids in (layout.sample, layout.instance))
+        labels = torch.from_numpy(~batch.labels).long().to(logits.device)[sample]  # Yes is 0, No is 1
+        answers = losses.cross_entropy(logits, labels)
         count = layout.samples * layout.instances
         apart = None
-        if layout.plain:
-            apart = difference(states[:copies], states[copies:], sample, **self.distance)
-            apart = instance_means(apart, instance, count)
+        if states:
+            copies, plain = states
+            apart = instance_means(difference(copies, plain, sample, **self.distance), instance, count)
         each = combined(instance_means(answers, instance, count), apart, **self.weights)
         if self.curriculum is None:
             return each.mean()
@@ -123,6 +123,14 @@ class YesNo(Answering):
         if self.training:
             self.curriculum.update(weighed.mean())
         return weighed.mean()
+
+    def _read(self, own: TrainingPairs) -> list[Tensor]:
+        """The logits [C, 2] of all ranks' copies; where states are compared also theirs [C, d] and the plain [S, d]."""
+        layout = self.recipe.layout(len(own))
+        states = self._states(own, layout)
+        copies, plain = states[: len(layout.sample)], states[len(layout.sample) :]
+        logits = answer_logits(self.language_model, copies, self.answers)
+        return [parallel.gathered(rows) for rows in ([logits, copies, plain] if layout.plain else [logits])]
 
     def _states(self, batch: TrainingPairs, layout: Layout) -> Tensor:
         """The states [rows, d] of the batch's prompts at their answer positions."""

@@ -42,6 +42,8 @@ _BASE_PARTS = ("language", "whole_words")
 class OnFrozenP5(P5):
     """A P5 with the weights of the base run, which are not trained."""
 
+    trains_in_parallel = False  # CFP has steps and an adversary of its own, Erase nothing to train
+
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         folders = inputs_of(dataset).bases

@@ -34,6 +34,9 @@ class Examples:
     def __len__(self) -> int:
         return len(self.users)
 
+    def __getitem__(self, rows: Tensor) -> Examples:
+        return Examples(self.users[rows], self.prompts[rows], self.labels[rows])
+
     def to(self, device: torch.device | str) -> Examples:
         """The same on another device."""
         return Examples(self.users.to(device), self.prompts.to(device), self.labels.to(device))

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from recbole_fair import parallel
 from recbole_fair.errors import UsageError
 from recbole_fair.host import GeneralRecommender, InputType
 from recbole_fair.language.prefixes import KeyValues, Prefixes, joined
@@ -35,6 +36,7 @@ class P5(GeneralRecommender):
 
     input_type = InputType.POINTWISE
     reads_prompts = True
+    trains_in_parallel = True  # its loss reads the rows of all ranks (parallel.py)
     reads_titles = False  # items are numbers
 
     def __init__(self, config: Any, dataset: Any) -> None:
@@ -76,8 +78,15 @@ class P5(GeneralRecommender):
 
     def writing_loss(self, states: Tensor, batch: Examples) -> Tensor:
         """L_rec of a batch, given what is known of its prompts."""
+        return self._token_losses(states, batch).sum() / (batch.labels != IGNORED).sum()
+
+    def _token_losses(self, states: Tensor, batch: Examples) -> Tensor:
+        """The loss of each token that is to be written, [B, T]; 0 past the end."""
         logits = self.backbone.written(states, batch.prompts.mask, batch.labels)
-        return nn.functional.cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED)
+        each = nn.functional.cross_entropy(
+            logits.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED, reduction="none"
+        )
+        return each.view_as(batch.labels)
 
     def state_at(self, place: str, states: Tensor, prompts: PromptBatch) -> Tensor:
         """A state [B, D] for each prompt: of the user's tokens, of all, or the one that decides on the item."""
@@ -87,8 +96,10 @@ class P5(GeneralRecommender):
 
     def calculate_loss(self, batch: Examples) -> Tensor:
         """L_rec."""
+        own = batch[torch.from_numpy(parallel.share(len(batch)))]
         with self.steered():
-            return self.writing_loss(self.encode(batch.prompts), batch)
+            losses = parallel.gathered(self._token_losses(self.encode(own.prompts), own))
+        return losses.sum() / (batch.labels != IGNORED).sum()
 
     def rank(self, users: Tensor, candidates: Tensor) -> Tensor:
         """Log-likelihoods [B, C] of each user's candidates [B, C]; item 0 fills rows up.
