@@ -42,7 +42,7 @@ COMMANDS = {
         "audit",
         "--recommendations F --interactions F --run_dir DIR: judge any system's lists",
         ("quiet",),
-        ("recommendations",),
+        ("recommendations", "variants"),
     ),
     "rerank": Command("rerank", "--recommendations F --items F --method M --out F: fairer lists out of any system's"),
     "probe": Command("probe", "RUN_DIR --sensitive_attribute=gender: what user states give away"),

@@ -14,15 +14,18 @@ from torch import Tensor
 
 from recbole_fair.errors import TrainingError, UsageError
 from recbole_fair.groups.membership import Groups
+from recbole_fair.groups.variants import NONE, Variant
 from recbole_fair.host import Collector, Dataset, DataStruct, Evaluator
-from recbole_fair.metrics.declared import mean
+from recbole_fair.metrics.declared import mean, variants
 from recbole_fair.metrics.formulas import FloatArray, IntArray, Terms
 from recbole_fair.metrics.list_table import OF_LISTS, RankingTable, by_field
-from recbole_fair.metrics.metric import Figure, Metric, OfEachUser
+from recbole_fair.metrics.metric import AGAIN, GIVEN, Figure, Metric, OfEachUser
 from recbole_fair.metrics.shown import Shown
+from recbole_fair.metrics.stability import SIMILARITIES, ToldLists
 from recbole_fair.settings import host_metrics
 
 _HOST_KEYS = ("rec.items", "rec.topk")
+_TOLD = "told."  # before the name of a variant, or "again"
 
 
 class FullCollector(Collector):
@@ -69,6 +72,11 @@ class FullCollector(Collector):
                 rows, items = (scores_tensor == -torch.inf).nonzero(as_tuple=True)
                 self._keep("groups.masked", self.member.count(rows, items, len(lists)))
         super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
+
+    def collect_told(self, name: str, scores: Tensor) -> None:
+        """The lists of a batch under a variant of the prompt, or asked again: scores [B, I]."""
+        values, lists = torch.topk(scores, max(self.topk), dim=-1)
+        self._keep(f"{_TOLD}{name}", lists.where(values > -torch.inf, 0))
 
     def _collect_groups(
         self, member: GroupCounter, lists: Tensor, hit: Tensor, positive_u: Tensor, positive_i: Tensor
@@ -156,6 +164,18 @@ class KeepingEvaluator(Evaluator):
         """The metrics that read the table of users: ours, and RecBole's means over users."""
         return [metric.declared for metric in self.metric_class.values() if hasattr(metric, "declared")]
 
+    @property
+    def variants(self) -> list[Variant]:
+        """The variants of a prompt under which metrics compare lists, the one without attributes among them."""
+        asking = [metric for metric in self.declared if any(read.prompt in (GIVEN, AGAIN) for read in metric.figures)]
+        by_users = [groups for groups in self.groups.values() if groups.kind == "user"]
+        return sorted({NONE, *variants(asking, by_users)}) if asking else []
+
+    @property
+    def asks_again(self) -> bool:
+        """Whether a metric compares two passes under NONE, the second in other batches."""
+        return any(read.prompt == AGAIN for metric in self.declared for read in metric.figures)
+
     def _refuse_unfit(self) -> None:
         """A metric of certain groupings would not be reported without them."""
         for metric in self.declared:
@@ -233,7 +253,8 @@ class KeepingEvaluator(Evaluator):
             groups=self.groups,
             utility=self.config["group_utility"],
             utility_users=self.config["group_utility_users"],
-            stored=(*self._stored(OF_LISTS), *map(Figure, ratios)),
+            stored=(*self._stored(OF_LISTS | SIMILARITIES.keys()), *map(Figure, ratios)),
+            told=_told(judged),
             **counts,
         )
 
@@ -248,6 +269,15 @@ class KeepingEvaluator(Evaluator):
         return {
             key: metric.of(shown, k, grouping) for metric in asked for key, k, grouping in metric.columns(self._shape)
         }
+
+
+def _told(judged: DataStruct) -> ToldLists | None:
+    """The lists under each variant that a model with prompts was asked with."""
+    names = [name.removeprefix(_TOLD) for name in judged._data_dict if name.startswith(_TOLD)]
+    lists = {name: judged.get(f"{_TOLD}{name}").numpy() for name in names}
+    again = lists.pop("again", None)
+    told = {Variant.parse(name): listed for name, listed in lists.items()}
+    return ToldLists(told[NONE], told, again) if told else None
 
 
 def _split(judged: DataStruct, item_groups: Sequence[Groups]) -> dict[str, dict[str, Any]]:

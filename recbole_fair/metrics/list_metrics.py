@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import inf, nan
 from typing import Any
 
-from recbole_fair.metrics import exposure, formulas, shown
+from recbole_fair.metrics import exposure, formulas, shown, stability
 from recbole_fair.metrics.formulas import FloatArray
-from recbole_fair.metrics.metric import UTILITY, Metric, OfEachUser
+from recbole_fair.metrics.metric import AGAIN, GIVEN, UTILITY, Metric, OfEachUser, Reads
 
 
 def _exposure_to_merit_cv(exposures: FloatArray, merits: FloatArray) -> FloatArray:
@@ -97,4 +97,32 @@ OF_EACH_USER = (
                means="the same as a Jensen-Shannon divergence: 0 alike, 1 without a common group"),
 )  # fmt: skip
 
-LIST_METRICS = (*OF_ITEM_GROUPS, *BETWEEN_USERS, *OF_EACH_USER)
+# Zhang et al. 2023 (FaiRLLM): the list without a sensitive attribute beside the lists under each value of it.
+_ALIKE = {
+    "Jaccard": "share of all items of both lists that stand in both",
+    "SERP": "share of the list that the other one has too, its first places counting more",
+    "PRAG": "share of the pairs of a list that stand in the same order in the other one",
+}
+_MEAN: dict[str, Any] = {"formula": formulas.present_mean, "best": inf, "bounds": (0.0, 1.0)}
+_RANGE: dict[str, Any] = {"formula": formulas.gap, "best": 0.0, "bounds": (0.0, 1.0), "equal": 0.0}
+_SPREAD: dict[str, Any] = {**_RANGE, "formula": formulas.deviation}
+OF_PROMPTED_LISTS = tuple(
+    metric
+    for name, alike in _ALIKE.items()
+    for given in [Reads(name.lower(), GIVEN)]
+    for again in [Reads(name.lower(), AGAIN, by_group=False)]
+    for metric in (
+        Metric(f"SNSR_{name}", [given], over="user", **_RANGE,
+               means=f"how unlike values of the attribute move the list: largest minus smallest {name}"),
+        Metric(f"SNSV_{name}", [given], over="user", **_SPREAD,
+               means=f"how unlike values of the attribute move the list: sd of {name} over them"),
+        Metric(name, [given], over="user", **_MEAN,
+               means=f"the list with the attribute in the prompt beside the one without: {alike}"),
+        Metric(f"{name}_Null", [again], bounds=(0.0, 1.0),
+               means=f"the same prompt asked twice: {alike}; below 1 is chance or numerics"),
+        Metric(f"{name}_Drop", [again, given], stability.drop, "user", best=0.0, bounds=(-1.0, 1.0),
+               means=f"by how much {name} is lower with the attribute than when the same prompt is asked twice"),
+    )
+)  # fmt: skip
+
+LIST_METRICS = (*OF_ITEM_GROUPS, *BETWEEN_USERS, *OF_EACH_USER, *OF_PROMPTED_LISTS)
