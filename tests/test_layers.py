@@ -26,6 +26,7 @@ ROOMS = """
     strategies
     training rundir
     probe audit report convert
+    handover
     bases
     runner
     recommending
@@ -41,6 +42,7 @@ DOORS = {
     "recbole": ("host.names", "host.compat"),
     "transformers": ("language.", "models.", "training.optimiser"),
     "peft": ("language.",),
+    "huggingface_hub": ("language.", "handover."),
     "ray": ("jobs.rays", "tune.algorithms"),
 }
 

@@ -37,6 +37,8 @@ COMMANDS = {
     "runs": Command("runs", "[DIR]: list the runs below a folder (runs/)"),
     "show": Command("show", "RUN: what a finished run found; its folder, or the beginning of its hash"),
     "report": Command("report", "DIR [DIR...] --out OUT: tables, figures and a web page of finished runs", ("quiet",)),
+    "card": Command("card", "RUN_DIR: the model card of a finished run"),
+    "push": Command("push", "RUN_DIR --repo=OWNER/NAME: card, weights and result on the hub", ("private",)),
     "recommend": Command("recommend", "RUN_DIR --users=1,2 --k=20: top items of a saved run"),
     "audit": Command(
         "audit",

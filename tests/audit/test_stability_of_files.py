@@ -139,7 +139,7 @@ def lose_a_user(files: Files, _: Path) -> None:
 
 
 def list_an_item_twice(files: Files, _: Path) -> None:
-    files["gender:M"].write_text(files["gender:M"].read_text() + f"u0\ti1\t7\nu0\ti1\t8\n")
+    files["gender:M"].write_text(files["gender:M"].read_text() + "u0\ti1\t7\nu0\ti1\t8\n")
 
 
 @pytest.mark.parametrize(
