@@ -103,8 +103,8 @@ _STORED = {"group_rows": "groups"}  # entries of result.json under another name 
 class Result:
     """The stable content of result.json. Values are not rounded; an undefined one is None and has a warning.
 
-    Tables, as pandas DataFrames: `metrics`, `users`, `groups`, `history`, `recommendations`. What can be done with a run: `recommend`,
-    `plot`, `report`.
+    Tables, as pandas DataFrames: `metrics`, `users`, `groups`, `history`, `recommendations`. What can be done with a
+    run: `recommend`, `plot`, `report`.
     """
 
     model: str
