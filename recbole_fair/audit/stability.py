@@ -33,7 +33,7 @@ from recbole_fair.metrics.judging import judge as judged
 from recbole_fair.metrics.list_metrics import OF_PROMPTED_LISTS
 from recbole_fair.metrics.list_table import RankingTable
 from recbole_fair.metrics.metric import AGAIN, Metric
-from recbole_fair.metrics.stability import ToldLists
+from recbole_fair.metrics.stability import PromptedLists
 from recbole_fair.registry import nearest
 from recbole_fair.rundir import facts
 from recbole_fair.rundir import files as reporting
@@ -146,10 +146,10 @@ def _judge(files: Files, users: Path | None, options: dict[str, Any], result: Re
     table = _kept_for_reports(_table(lists, values, options["topk"]), metrics)
     result.test = {key: value for metric in metrics for key, value in metric.values(table).items()}
     how = resampling(options)
-    found = judged(table, metrics, how, 1)
+    judgement = judged(table, metrics, how, 1)
     result.resampling = asdict(how) if how else {}
-    result.interval = {key: found.interval.get(key) for key in result.test}
-    result.group_rows, result.warnings = found.groups, [*lists.notes, *found.notes]
+    result.interval = {key: judgement.interval.get(key) for key in result.test}
+    result.group_rows, result.warnings = judgement.groups, [*lists.notes, *judgement.notes]
     # two systems that were asked about the same users can be compared
     result.data = {"fingerprint": _of_names(lists.users), "split": None, "users": len(lists.users)}
     reporting.write_users(folder, np.array(["[PAD]", *lists.users], dtype=str), table)
@@ -170,12 +170,12 @@ def _values(files: Files) -> dict[str, list[str]]:
 def _refuse_unknown(values: Mapping[str, Sequence[str]], files: Files, users: Path, options: Mapping[str, Any]) -> None:
     """Refuse an attribute that is no field of the users' table, and a value that is none of its groups."""
     tables = judge.Tables(judge.Files(files[_NONE], None, users), _LISTED)
-    for attribute, told in values.items():
-        known = named.user_groups(options, tables, attribute, "variants").names
-        if strange := next((value for value in told if value not in known), None):
+    for attribute, wanted in values.items():
+        names = named.user_groups(options, tables, attribute, "variants").names
+        if strange := next((value for value in wanted if value not in names), None):
             raise UsageError(
-                f"--variants {attribute}:{strange}: no such group of {attribute} in {users}.{nearest(strange, known)}"
-                f" It has {', '.join(known)}"
+                f"--variants {attribute}:{strange}: no such group of {attribute} in {users}.{nearest(strange, names)}"
+                f" It has {', '.join(names)}"
             )
 
 
@@ -183,13 +183,13 @@ def _table(lists: Lists, values: Mapping[str, Sequence[str]], topk: Sequence[int
     """Every user is given every value, and so speaks for each group."""
     everyone = np.arange(len(lists.users) + 1) > 0
     plain = lists.of(_NONE)
-    told = {Variant(field, name): lists.of(f"{field}:{name}") for field, names in values.items() for name in names}
+    by_value = {Variant(field, name): lists.of(f"{field}:{name}") for field, names in values.items() for name in names}
     again = lists.of(_AGAIN) if _AGAIN in lists.tables else None
     return RankingTable(
         users=np.arange(1, len(everyone)), lists=plain, scores=np.zeros(plain.shape), topk=topk, per_user={},
         groups={field: Groups("user", field, tuple(names), np.repeat(everyone[:, None], len(names), axis=1))
                 for field, names in values.items()},
-        told=ToldLists(plain, {NONE: plain, **told}, again),
+        prompted=PromptedLists(plain, {NONE: plain, **by_value}, again),
     )  # fmt: skip
 
 
@@ -242,10 +242,10 @@ class Lists:
                         for column, ids in (("user_id", self.user_ids), ("item_id", self.item_ids))))  # fmt: skip
         everyone = np.arange(1, len(self.user_ids) + 1)
         names = ["", *self.users]
-        found = top_lists(pairs, table.numbers("rank"), everyone, self.k, names, str(table.path))
-        if found.short:
-            self.notes.append(f"{name}: {found.short} users have fewer than {self.k} items listed")
-        return found.items
+        lists = top_lists(pairs, table.numbers("rank"), everyone, self.k, names, str(table.path))
+        if lists.short:
+            self.notes.append(f"{name}: {lists.short} users have fewer than {self.k} items listed")
+        return lists.items
 
 
 def _of_names(names: Sequence[str]) -> str:

@@ -114,10 +114,12 @@ def ranked(
         collector.eval_batch_collect(scores, users, positive_u, positive_i)
         if isinstance(model, RanksUnder):
             for variant in variants:
-                collector.collect_told(str(variant), _spread(model.rank_under(people, candidates, variant), *places))
+                collector.collect_prompted(
+                    str(variant), _spread(model.rank_under(people, candidates, variant), *places)
+                )
             if again:
                 backwards = model.rank_under(people.flip(0), candidates.flip(0, 1), NONE).flip(0, 1)
-                collector.collect_told("again", _spread(backwards, *places))
+                collector.collect_prompted("again", _spread(backwards, *places))
 
 
 def _spread(asked: Tensor, candidates: Tensor, shape: torch.Size) -> Tensor:

@@ -21,11 +21,11 @@ from recbole_fair.metrics.formulas import FloatArray, IntArray, Terms
 from recbole_fair.metrics.list_table import OF_LISTS, RankingTable, by_field
 from recbole_fair.metrics.metric import AGAIN, GIVEN, Figure, Metric, OfEachUser
 from recbole_fair.metrics.shown import Shown
-from recbole_fair.metrics.stability import SIMILARITIES, ToldLists
+from recbole_fair.metrics.stability import SIMILARITIES, PromptedLists
 from recbole_fair.settings import host_metrics
 
 _HOST_KEYS = ("rec.items", "rec.topk")
-_TOLD = "told."  # before the name of a variant, or "again"
+_PROMPTED = "prompted."  # before the name of a variant, or "again"
 
 
 class FullCollector(Collector):
@@ -73,10 +73,10 @@ class FullCollector(Collector):
                 self._keep("groups.masked", self.member.count(rows, items, len(lists)))
         super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
 
-    def collect_told(self, name: str, scores: Tensor) -> None:
+    def collect_prompted(self, name: str, scores: Tensor) -> None:
         """The lists of a batch under a variant of the prompt, or asked again: scores [B, I]."""
         values, lists = torch.topk(scores, max(self.topk), dim=-1)
-        self._keep(f"{_TOLD}{name}", lists.where(values > -torch.inf, 0))
+        self._keep(f"{_PROMPTED}{name}", lists.where(values > -torch.inf, 0))
 
     def _collect_groups(
         self, member: GroupCounter, lists: Tensor, hit: Tensor, positive_u: Tensor, positive_i: Tensor
@@ -254,7 +254,7 @@ class KeepingEvaluator(Evaluator):
             utility=self.config["group_utility"],
             utility_users=self.config["group_utility_users"],
             stored=(*self._stored(OF_LISTS | SIMILARITIES.keys()), *map(Figure, ratios)),
-            told=_told(judged),
+            prompted=_prompted(judged),
             **counts,
         )
 
@@ -271,13 +271,13 @@ class KeepingEvaluator(Evaluator):
         }
 
 
-def _told(judged: DataStruct) -> ToldLists | None:
+def _prompted(judged: DataStruct) -> PromptedLists | None:
     """The lists under each variant that a model with prompts was asked with."""
-    names = [name.removeprefix(_TOLD) for name in judged._data_dict if name.startswith(_TOLD)]
-    lists = {name: judged.get(f"{_TOLD}{name}").numpy() for name in names}
+    names = [name.removeprefix(_PROMPTED) for name in judged._data_dict if name.startswith(_PROMPTED)]
+    lists = {name: judged.get(f"{_PROMPTED}{name}").numpy() for name in names}
     again = lists.pop("again", None)
-    told = {Variant.parse(name): listed for name, listed in lists.items()}
-    return ToldLists(told[NONE], told, again) if told else None
+    by_variant = {Variant.parse(name): listed for name, listed in lists.items()}
+    return PromptedLists(by_variant[NONE], by_variant, again) if by_variant else None
 
 
 def _split(judged: DataStruct, item_groups: Sequence[Groups]) -> dict[str, dict[str, Any]]:

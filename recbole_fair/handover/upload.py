@@ -76,7 +76,7 @@ def _card(folder: Path, result: Result) -> str:
         return str(card(result))
     text = read_text(path, _LONGEST)
     try:
-        stated = ModelCard(text, ignore_metadata_errors=True).data.eval_results or []
+        stated = getattr(ModelCard(text, ignore_metadata_errors=True).data, "eval_results", None) or []
     except ValueError as error:
         raise UsageError(f"{path}: no model card ({error}); remove it, or write it by `recbole-fair card`") from error
     if [(one.metric_type, one.metric_value) for one in stated] != [

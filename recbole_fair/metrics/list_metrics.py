@@ -109,18 +109,18 @@ _SPREAD: dict[str, Any] = {**_RANGE, "formula": formulas.deviation}
 OF_PROMPTED_LISTS = tuple(
     metric
     for name, alike in _ALIKE.items()
-    for given in [Reads(name.lower(), GIVEN)]
+    for by_value in [Reads(name.lower(), GIVEN)]
     for again in [Reads(name.lower(), AGAIN, by_group=False)]
     for metric in (
-        Metric(f"SNSR_{name}", [given], over="user", **_RANGE,
+        Metric(f"SNSR_{name}", [by_value], over="user", **_RANGE,
                means=f"how unlike values of the attribute move the list: largest minus smallest {name}"),
-        Metric(f"SNSV_{name}", [given], over="user", **_SPREAD,
+        Metric(f"SNSV_{name}", [by_value], over="user", **_SPREAD,
                means=f"how unlike values of the attribute move the list: sd of {name} over them"),
-        Metric(name, [given], over="user", **_MEAN,
+        Metric(name, [by_value], over="user", **_MEAN,
                means=f"the list with the attribute in the prompt beside the one without: {alike}"),
         Metric(f"{name}_Null", [again], bounds=(0.0, 1.0),
                means=f"the same prompt asked twice: {alike}; below 1 is chance or numerics"),
-        Metric(f"{name}_Drop", [again, given], stability.drop, "user", best=0.0, bounds=(-1.0, 1.0),
+        Metric(f"{name}_Drop", [again, by_value], stability.drop, "user", best=0.0, bounds=(-1.0, 1.0),
                means=f"by how much {name} is lower with the attribute than when the same prompt is asked twice"),
     )
 )  # fmt: skip

@@ -20,7 +20,7 @@ from recbole_fair.metrics import exposure
 from recbole_fair.metrics.formulas import BoolArray, FloatArray, IntArray, Terms, group_utility_terms, user_mean
 from recbole_fair.metrics.key import MetricKey
 from recbole_fair.metrics.metric import AGAIN, GIVEN, NOTHING, Figure, Stored, variants_of
-from recbole_fair.metrics.stability import SIMILARITIES, ToldLists, is_similarity
+from recbole_fair.metrics.stability import SIMILARITIES, PromptedLists, is_similarity
 
 
 class Table(Protocol):
@@ -79,13 +79,13 @@ class RankingTable:
     utility: str = "recall"
     utility_users: str = "relevant"
     stored: Stored = ()
-    told: ToldLists | None = None  # of a model with prompts, where a metric compares lists under several
+    prompted: PromptedLists | None = None  # of a model with prompts, where a metric compares lists under several
     in_use = NOTHING
 
     @property
     def prompts(self) -> bool:
         """Whether lists under several prompts can be compared."""
-        return self.told is not None
+        return self.prompted is not None
 
     def terms(self, figure: str, grouping: str = "", prompt: str = "") -> Terms:
         """A user's metric by user group, what is said of item groups, or of everyone given each group's value."""
@@ -106,7 +106,7 @@ class RankingTable:
         """Of lists under several prompts; without prompts they are the same under all."""
         variants = None if prompt == AGAIN else variants_of(GIVEN, self.groups[grouping])
         same = dict.fromkeys(variants or (), self.lists)
-        return (self.told or ToldLists(self.lists, same, self.lists)).terms(figure, variants)
+        return (self.prompted or PromptedLists(self.lists, same, self.lists)).terms(figure, variants)
 
     def _of_users(self, figure: str) -> Terms:
         return self.ratios[figure] if figure in self.ratios else user_mean(self.per_user[figure])
@@ -118,7 +118,7 @@ class RankingTable:
     def figures(self, kind: str) -> list[str]:
         """Means and ratios over users, similarities of everyone given a value; utility and exposure for item groups."""
         if kind == "user":
-            alike = [f"{name}@{k}" for name in SIMILARITIES if self.told for k in self.topk]
+            alike = [f"{name}@{k}" for name in SIMILARITIES if self.prompted for k in self.topk]
             return [*self.per_user, *self.ratios, *alike]
         return [f"{name}@{k}" for name in dict.fromkeys(("recall", self.utility, "exposure")) for k in self.topk]
 

@@ -126,9 +126,9 @@ def test_lists_under_each_value_are_compared_with_the_one_without(toy: Toy) -> N
     agreeing: dict[str, list[float]] = {"F": [], "M": []}
     for user, items in of_user.items():
         plain, backwards = items[:3], items[::-1][:3]
-        for value, told in (("F", backwards), ("M", backwards if user % 2 else plain)):
-            jaccards[value].append(len(set(plain) & set(told)) / len(set(plain) | set(told)))
-            ordered = [(one, other) for place, one in enumerate(told) for other in told[place + 1 :]]
+        for value, listed in (("F", backwards), ("M", backwards if user % 2 else plain)):
+            jaccards[value].append(len(set(plain) & set(listed)) / len(set(plain) | set(listed)))
+            ordered = [(one, other) for place, one in enumerate(listed) for other in listed[place + 1 :]]
             agree = [one in plain and (other not in plain or one < other) for one, other in ordered]
             agreeing[value].append(sum(agree) / len(ordered))
     mean = {value: sum(of) / len(of) for value, of in jaccards.items()}

@@ -13,7 +13,7 @@ from recbole_fair.groups.membership import Groups
 from recbole_fair.groups.variants import NONE, Variant
 from recbole_fair.metrics import declared
 from recbole_fair.metrics.list_table import RankingTable
-from recbole_fair.metrics.stability import ToldLists, jaccard, prag, serp
+from recbole_fair.metrics.stability import PromptedLists, jaccard, prag, serp
 
 pytestmark = pytest.mark.newest
 
@@ -30,14 +30,14 @@ def drawn(seed: int, users: int, depth: int, items: int) -> tuple[np.ndarray, np
     return both[0], both[1]
 
 
-def by_loops(plain: list[int], told: list[int]) -> tuple[float, float, float]:
+def by_loops(plain: list[int], prompted: list[int]) -> tuple[float, float, float]:
     depth = len(plain)
-    first, second = [item for item in plain if item], [item for item in told if item]
+    first, second = [item for item in plain if item], [item for item in prompted if item]
     if not first and not second:
         return math.nan, math.nan, math.nan
     common = [item for item in second if item in first]
     above = below = 0
-    for rank, item in enumerate(told, start=1):
+    for rank, item in enumerate(prompted, start=1):
         if item:
             below += depth - rank + 1
             above += depth - rank + 1 if item in first else 0
@@ -47,7 +47,7 @@ def by_loops(plain: list[int], told: list[int]) -> tuple[float, float, float]:
             pairs += 1
             if item in first and (other not in first or first.index(item) < first.index(other)):
                 agreeing += 1
-    same = float(plain == told)
+    same = float(plain == prompted)
     return (
         len(common) / len(set(first) | set(second)),
         above / below if below else same,
@@ -58,10 +58,10 @@ def by_loops(plain: list[int], told: list[int]) -> tuple[float, float, float]:
 @settings(max_examples=80, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 5), st.integers(1, 6), st.integers(1, 9))
 def test_similarities_are_those_of_the_loops(seed: int, users: int, depth: int, items: int) -> None:
-    plain, told = drawn(seed, users, depth, items)
-    expected = [by_loops(*both) for both in zip(plain.tolist(), told.tolist(), strict=True)]
-    found = np.stack([of(plain, told) for of in (jaccard, serp, prag)], axis=1)
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    plain, prompted = drawn(seed, users, depth, items)
+    expected = [by_loops(*both) for both in zip(plain.tolist(), prompted.tolist(), strict=True)]
+    values = np.stack([of(plain, prompted) for of in (jaccard, serp, prag)], axis=1)
+    np.testing.assert_allclose(values, expected, rtol=1e-12)
 
 
 def test_identical_lists_have_one_and_lists_without_a_common_item_zero() -> None:
@@ -72,11 +72,11 @@ def test_identical_lists_have_one_and_lists_without_a_common_item_zero() -> None
 
 
 def test_a_list_worked_by_hand() -> None:
-    plain, told = np.array([[1, 2, 3, 4]]), np.array([[2, 1, 9, 4]])
-    assert jaccard(plain, told) == pytest.approx([3 / 5])
-    assert serp(plain, told) == pytest.approx([(4 + 3 + 1) / 10])
+    plain, prompted = np.array([[1, 2, 3, 4]]), np.array([[2, 1, 9, 4]])
+    assert jaccard(plain, prompted) == pytest.approx([3 / 5])
+    assert serp(plain, prompted) == pytest.approx([(4 + 3 + 1) / 10])
     # of the pairs 21 29 24 19 14 94 the second, third, fourth and fifth agree
-    assert prag(plain, told) == pytest.approx([4 / 6])
+    assert prag(plain, prompted) == pytest.approx([4 / 6])
     # as the paper divides: K (K + 1); identical lists would have 6 / 20
     assert prag(plain, plain) * 6 / 20 == pytest.approx([(4 - 1) / (2 * (4 + 1))])
 
@@ -88,11 +88,11 @@ def test_a_reversed_list_has_all_items_and_no_pair_in_order() -> None:
 
 def table() -> tuple[RankingTable, dict[str, np.ndarray]]:
     lists = {name: drawn(seed, 40, 5, 8)[0] for seed, name in enumerate(("none", "F", "M", "X", "again"))}
-    told = {NONE: lists["none"], **{Variant("gender", name): lists[name] for name in "FMX"}}
+    prompted = {NONE: lists["none"], **{Variant("gender", name): lists[name] for name in "FMX"}}
     groups = Groups("user", "gender", ("F", "M", "X"), np.ones((41, 3), dtype=bool))
     made = RankingTable(
         users=np.arange(1, 41), lists=lists["none"], scores=np.zeros((40, 5)), topk=[3, 5], per_user={},
-        groups={"gender": groups}, told=ToldLists(lists["none"], told, lists["again"]),
+        groups={"gender": groups}, prompted=PromptedLists(lists["none"], prompted, lists["again"]),
     )  # fmt: skip
     return made, lists
 
