@@ -99,9 +99,9 @@ OF_EACH_USER = (
 
 # Zhang et al. 2023 (FaiRLLM): the list without a sensitive attribute beside the lists under each value of it.
 _ALIKE = {
-    "Jaccard": "share of all items of both lists that stand in both",
-    "SERP": "share of the list that the other one has too, its first places counting more",
-    "PRAG": "share of the pairs of a list that stand in the same order in the other one",
+    "Jaccard": "share of all their items that both have",
+    "SERP": "share that both have, first places counting more",
+    "PRAG": "share of pairs in the same order",
 }
 _MEAN: dict[str, Any] = {"formula": formulas.present_mean, "best": inf, "bounds": (0.0, 1.0)}
 _RANGE: dict[str, Any] = {"formula": formulas.gap, "best": 0.0, "bounds": (0.0, 1.0), "equal": 0.0}
@@ -117,9 +117,9 @@ OF_PROMPTED_LISTS = tuple(
         Metric(f"SNSV_{name}", [by_value], over="user", **_SPREAD,
                means=f"how unlike values of the attribute move the list: sd of {name} over them"),
         Metric(name, [by_value], over="user", **_MEAN,
-               means=f"the list with the attribute in the prompt beside the one without: {alike}"),
+               means=f"lists with and without the attribute in the prompt: {alike}"),
         Metric(f"{name}_Null", [again], bounds=(0.0, 1.0),
-               means=f"the same prompt asked twice: {alike}; below 1 is chance or numerics"),
+               means=f"lists of the same prompt asked twice: {alike}"),
         Metric(f"{name}_Drop", [again, by_value], stability.drop, "user", best=0.0, bounds=(-1.0, 1.0),
                means=f"by how much {name} is lower with the attribute than when the same prompt is asked twice"),
     )
