@@ -26,6 +26,7 @@ ROOMS = """
     strategies
     training rundir
     probe audit report convert
+    handover
     bases
     runner
     recommending
@@ -42,6 +43,7 @@ DOORS = {
     "transformers": ("language.", "models.", "training.optimiser"),
     "peft": ("language.",),
     "accelerate": ("parallel",),
+    "huggingface_hub": ("language.", "handover."),
     "ray": ("jobs.rays", "tune.algorithms"),
 }
 

@@ -103,7 +103,12 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 
 def test_recommendations_are_the_lists_that_were_judged(run_toy: Run) -> None:
     made = run_toy("MF", epochs=2, save_recommendations=True)
-    judged = pd.read_csv(Path(made.run_dir) / "recommendations.tsv", sep="\t", dtype={"item_id": str})
+    judged = made.recommendations
+    with (Path(made.run_dir) / "recommendations.tsv").open(newline="") as stream:
+        rows = [(*row.values(),) for row in csv.DictReader(stream, delimiter="\t")]
+    assert [(user, item, str(rank), score) for user, item, rank, score in judged.itertuples(index=False)] == [
+        (user, item, rank, float(score)) for user, item, rank, score in rows
+    ]
     listed = made.recommend(k=5)
     assert (
         listed[["user_id", "item_id", "rank"]].values.tolist() == judged[["user_id", "item_id", "rank"]].values.tolist()
@@ -115,6 +120,11 @@ def test_recommendations_are_the_lists_that_were_judged(run_toy: Run) -> None:
     for k in (0, True, "5"):
         with pytest.raises(UsageError, match="positive whole number"):
             made.recommend("uF1", k=k)
+
+
+def test_a_run_that_kept_no_lists_says_how_to_get_them(made: Result) -> None:
+    with pytest.raises(UsageError, match=r"recommendations\.tsv: no such file; save_recommendations=True keeps"):
+        _ = made.recommendations
 
 
 @pytest.mark.parametrize(("suffix", "read"), [("csv", pd.read_csv), ("tsv", pd.read_table), ("json", pd.read_json)])

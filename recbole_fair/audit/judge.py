@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -148,18 +148,25 @@ def _side(path: Path | None) -> PlainTable | None:
 def audit(files: Files, folder: Path, system: str, dataset: str, given: Mapping[str, Any]) -> Result:
     """Judge the lists and write the result files into `folder`; a killed audit is done again by the same request."""
     options = checked(given)
-    digest = config_hash(options, files.digest)
+    result = Result(system, None, dataset, 0, config_hash(options, files.digest), run_dir=str(folder))
+    return saved(result, options, lambda: _judge(files, options, result, folder))
+
+
+def saved(result: Result, options: dict[str, Any], fill: Callable[[], Result]) -> Result:
+    """Make the result's folder this request's, and save in it what `fill` gives."""
+    folder, digest = Path(result.run_dir), result.config_hash
     _refuse_other(folder, digest)
     with rundir.locked(folder):
         fresh = rundir.take(folder, digest, 0, options)
         try:
-            result = _judge(files, options, Result(system, None, dataset, 0, digest, run_dir=str(folder)), folder)
+            result = fill()
         except StorageError:
             raise
         except UsageError:
             if fresh:  # a request that cannot be met leaves nothing to remove by hand
                 rundir.unclaim(folder)
             raise
+        storage.write_text(folder / "config.yaml", yamls.dump(options))  # the same audit may be shown at another level
         result.save(folder)
         return result
 
@@ -188,7 +195,6 @@ def _judge(files: Files, options: dict[str, Any], result: Result, folder: Path) 
     result.data = _facts(tables, files)
     result.seconds["evaluate"] = perf_counter() - start - result.seconds["data"]
     result.environment["peak_memory"] = machine.peak_memory()
-    storage.write_text(folder / "config.yaml", yamls.dump(options))  # the same audit may be shown at another level
     reporting.write_users(folder, tables.names("user"), table)
     reporting.write_groups(folder, result.group_rows)
     return result
@@ -221,7 +227,10 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
 def _judgeable(metric: str) -> str:
     """A metric that lists suffice for."""
     name = figures.known(metric, "full")
-    if isinstance(by_host_name()[name.lower()], OfScores):
+    metric_of_name = by_host_name()[name.lower()]
+    if any(read.prompt for read in metric_of_name.figures):
+        raise UsageError(f"metrics: {metric} compares lists under several prompts; give their files by --variants")
+    if isinstance(metric_of_name, OfScores):
         raise UsageError(f"metrics: {metric} reads the scores of all items, and an audit has lists only; leave it out")
     return name
 

@@ -29,6 +29,10 @@ result.json, users.csv and groups.csv into DIR, which report and compare read li
   --run_dir DIR         where the results go
   --recommendations A=F --recommendations B=F ...
                         several systems: a folder of each in DIR, and DIR/report with their differences from the first
+  --variants none=F,gender:F=F,gender:M=F,again=F
+                        instead of --recommendations and --interactions: lists of a language model without a sensitive
+                        attribute, with each of its values, and (as a null) without it once more; how far they differ
+                        (Jaccard, SERP, PRAG, SNSR_, SNSV_; --topk, --metrics, --interval, --bootstrap)
   --system NAME         what to call the recommender (the name of the lists' file)
   --dataset NAME        what to call the data (audit)
 
@@ -43,6 +47,8 @@ def main(arguments: Arguments) -> int:
     """Judge and print the table; of several systems their page too."""
     if arguments.words:
         raise UsageError(f"{arguments.words[0]!r}: audit takes --key=value only")
+    if "variants" in arguments.options:
+        return _variants(arguments)
     listed = arguments.take("recommendations", [])
     met, *sides = (_file(arguments, name) for name in ("interactions", "users", "items"))
     folder = arguments.take("run_dir")
@@ -65,6 +71,24 @@ def main(arguments: Arguments) -> int:
     print("\n\n".join(result.table() for result in results))
     if len(results) > 1:
         print(f"\nside by side: {_page(results, root, dataset, 'metrics' in arguments.options)}")
+    return 0
+
+
+def _variants(arguments: Arguments) -> int:
+    """Compare lists under several prompts and print the table."""
+    from recbole_fair.audit.stability import audit_variants, parsed
+
+    for name in ("recommendations", "interactions", "items"):
+        if name in arguments.options:
+            raise UsageError(f"--{name}: --variants are compared with each other; leave one of the two out")
+    files, users = parsed(arguments.take("variants")), _file(arguments, "users")
+    folder, dataset = arguments.take("run_dir"), str(arguments.take("dataset", "audit"))
+    if not folder:
+        raise UsageError("audit: give --run_dir=DIR, where the results go")
+    system = str(arguments.take("system") or next(iter(files.values())).stem)
+    with spoken("quiet" in arguments.switches):
+        result = audit_variants(files, Path(str(folder)), system, dataset, arguments.options, users)
+    print(result.table())
     return 0
 
 

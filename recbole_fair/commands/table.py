@@ -39,12 +39,14 @@ COMMANDS = {
     "report": Command(
         "report", "DIR [DIR...] --out OUT: tables, figures and a web page of finished runs", ("dossier", "quiet")
     ),
+    "card": Command("card", "RUN_DIR: the model card of a finished run"),
+    "push": Command("push", "RUN_DIR --repo=OWNER/NAME: card, weights and result on the hub", ("private",)),
     "recommend": Command("recommend", "RUN_DIR --users=1,2 --k=20: top items of a saved run"),
     "audit": Command(
         "audit",
         "--recommendations F --interactions F --run_dir DIR: judge any system's lists",
         ("quiet",),
-        ("recommendations",),
+        ("recommendations", "variants"),
     ),
     "rerank": Command("rerank", "--recommendations F --items F --method M --out F: fairer lists out of any system's"),
     "probe": Command("probe", "RUN_DIR --sensitive_attribute=gender: what user states give away"),

@@ -21,7 +21,7 @@ from recbole_fair.host import Collector, DataStruct
 from recbole_fair.metrics.answer_table import READ_STEREOTYPES, AnswerTable, choose_threshold
 from recbole_fair.metrics.declared import variants
 from recbole_fair.metrics.formulas import IntArray
-from recbole_fair.metrics.metric import AGAIN, AS_USED, GIVEN, variants_of
+from recbole_fair.metrics.metric import AS_USED, GIVEN, variants_of
 from recbole_fair.metrics.stereotypes import Histories, histories
 
 
@@ -113,11 +113,6 @@ class AnswerEvaluator(KeepingEvaluator):
     def kind(self) -> str:
         """The kind of prompts that SF is read at: the one that the run trains on, of several the first."""
         return next(iter(names_of(self.config, "stereotype_prompt")), "")
-
-    @property
-    def asks_again(self) -> bool:
-        """Whether a metric compares two passes under NONE (`pair.again`, scores [P] from other batches)."""
-        return any(read.prompt == AGAIN for metric in self.declared for read in metric.figures)
 
     def collapse(self, base: Mapping[str, float | None]) -> str | None:
         """Nearly always the same answer, or far more or fewer Yes than the base: fairness figures then say nothing."""

@@ -16,7 +16,6 @@ from tqdm.auto import tqdm
 
 from recbole_fair.data.labeled import LabeledLoader
 from recbole_fair.groups.variants import NONE, Variant
-from recbole_fair.host import Collector
 from recbole_fair.metrics.formulas import FloatArray, IntArray
 
 
@@ -34,6 +33,14 @@ class Ranks(Protocol):
 
     def rank(self, users: Tensor, candidates: Tensor) -> Tensor:
         """Scores [B, C] of candidates [B, C]; item 0 fills rows with fewer, and its scores are not read."""
+
+
+@runtime_checkable
+class RanksUnder(Protocol):
+    """A model that does so under what its prompt tells of the user."""
+
+    def rank_under(self, users: Tensor, candidates: Tensor, variant: Variant) -> Tensor:
+        """Scores [B, C] as those of `rank`."""
 
 
 @runtime_checkable
@@ -90,18 +97,36 @@ def _score(model: Answers, pairs: Tensor, variant: Variant) -> FloatArray:
 
 
 @torch.no_grad()
-def ranked(model: Ranks, loader: Any, collector: Collector, progress: bool) -> None:
-    """Hand the scores of each user's candidates to the collector, which sees all other items as excluded."""
+def ranked(
+    model: Ranks, loader: Any, collector: Any, progress: bool, variants: Sequence[Variant] = (), again: bool = False
+) -> None:
+    """Hand the scores of each user's candidates to the collector, which sees all other items as excluded.
+
+    A model with prompts is asked once more under each of the variants, and under none in the opposite order.
+    """
     for users, hidden, positive_u, positive_i in _batches(loader, progress):
         allowed = torch.ones(len(users), loader._dataset.item_num, dtype=torch.bool)
         allowed[hidden] = False
         allowed[:, 0] = False
-        candidates = _candidates(allowed)
-        scores = torch.full(allowed.shape, -torch.inf)
-        asked = model.rank(users[loader.uid_field], candidates).float().cpu()
-        scores.scatter_(1, candidates, asked)
-        scores[:, 0] = -torch.inf
+        candidates, people = _candidates(allowed), users[loader.uid_field]
+        places = candidates, allowed.shape
+        scores = _spread(model.rank(people, candidates), *places)
         collector.eval_batch_collect(scores, users, positive_u, positive_i)
+        if isinstance(model, RanksUnder):
+            for variant in variants:
+                collector.collect_prompted(
+                    str(variant), _spread(model.rank_under(people, candidates, variant), *places)
+                )
+            if again:
+                backwards = model.rank_under(people.flip(0), candidates.flip(0, 1), NONE).flip(0, 1)
+                collector.collect_prompted("again", _spread(backwards, *places))
+
+
+def _spread(asked: Tensor, candidates: Tensor, shape: torch.Size) -> Tensor:
+    """Scores [B, I] of all items, from those of the candidates [B, C]."""
+    scores = torch.full(shape, -torch.inf).scatter_(1, candidates, asked.float().cpu())
+    scores[:, 0] = -torch.inf
+    return scores
 
 
 def _candidates(allowed: Tensor) -> Tensor:

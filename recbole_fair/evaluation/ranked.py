@@ -12,14 +12,17 @@ from torch import Tensor
 
 from recbole_fair.errors import TrainingError
 from recbole_fair.groups.membership import Groups
+from recbole_fair.groups.variants import NONE, Variant
 from recbole_fair.host import Collector, Dataset, DataStruct, Evaluator
 from recbole_fair.metrics.asked import Asked, Judged, is_additive
-from recbole_fair.metrics.declared import CLASSES, by_host_name
+from recbole_fair.metrics.declared import CLASSES, by_host_name, variants
 from recbole_fair.metrics.formulas import IntArray
-from recbole_fair.metrics.metric import Metric, OfScores
+from recbole_fair.metrics.metric import AGAIN, GIVEN, Metric, OfScores
+from recbole_fair.metrics.stability import PromptedLists
 from recbole_fair.settings import host_metrics
 
 _HOST_KEYS = ("rec.items", "rec.topk")
+_PROMPTED = "prompted."  # before the name of a variant, or "again"
 
 
 class FullCollector(Collector):
@@ -66,6 +69,11 @@ class FullCollector(Collector):
                 rows, items = (scores_tensor == -torch.inf).nonzero(as_tuple=True)
                 self._keep("groups.masked", self.member.count(rows, items, len(lists)))
         super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
+
+    def collect_prompted(self, name: str, scores: Tensor) -> None:
+        """The lists of a batch under a variant of the prompt, or asked again: scores [B, I]."""
+        values, lists = torch.topk(scores, max(self.topk), dim=-1)
+        self._keep(f"{_PROMPTED}{name}", lists.where(values > -torch.inf, 0))
 
     def _collect_groups(
         self, member: GroupCounter, lists: Tensor, hit: Tensor, positive_u: Tensor, positive_i: Tensor
@@ -141,6 +149,18 @@ class KeepingEvaluator(Evaluator):
         """The metrics that read the table of users."""
         return self.asked.metrics
 
+    @property
+    def variants(self) -> list[Variant]:
+        """The variants of a prompt under which metrics compare lists, the one without attributes among them."""
+        asking = [metric for metric in self.declared if any(read.prompt in (GIVEN, AGAIN) for read in metric.figures)]
+        by_users = [groups for groups in self.asked.groups.values() if groups.kind == "user"]
+        return sorted({NONE, *variants(asking, by_users)}) if asking else []
+
+    @property
+    def asks_again(self) -> bool:
+        """Whether a metric compares two passes under NONE, the second in other batches."""
+        return any(read.prompt == AGAIN for metric in self.declared for read in metric.figures)
+
     def learn(self, users: IntArray, items: IntArray, item_count: int) -> None:
         """What a metric needs of the training interactions."""
         self.asked.learn(users, items, item_count)
@@ -184,6 +204,7 @@ class KeepingEvaluator(Evaluator):
                 hit=found[:, :-1].astype(bool),
                 relevant=found[:, -1],
                 counts={name: judged.get(f"groups.{name}").numpy() for name in counted},
+                prompted=_prompted(judged),
             )
         )
 
@@ -192,3 +213,12 @@ def _of_table(name: str) -> Metric | None:
     """The metric of a name in RecBole's table, if it is made of the table of users."""
     metric, made = by_host_name()[name], CLASSES.get(name)
     return None if isinstance(metric, OfScores) or (made is not None and not is_additive(made)) else metric
+
+
+def _prompted(judged: DataStruct) -> PromptedLists | None:
+    """The lists under each variant that a model with prompts was asked with."""
+    names = [name.removeprefix(_PROMPTED) for name in judged._data_dict if name.startswith(_PROMPTED)]
+    lists = {name: judged.get(f"{_PROMPTED}{name}").numpy() for name in names}
+    again = lists.pop("again", None)
+    by_variant = {Variant.parse(name): listed for name, listed in lists.items()}
+    return PromptedLists(by_variant[NONE], by_variant, again) if by_variant else None

@@ -31,7 +31,7 @@ def download(repository: str, revision: str | None) -> Path:
     """The snapshot of a repository, fetched from the hub; refused within seconds where the hub cannot be reached."""
     from huggingface_hub import snapshot_download
 
-    if not _hub_answers():
+    if not hub_answers():
         raise UsageError(
             f"model {repository!r}: not on this machine, and the hub cannot be reached. {remedy(repository)}"
         )
@@ -42,7 +42,7 @@ def download(repository: str, revision: str | None) -> Path:
         )
 
 
-def _hub_answers() -> bool:
+def hub_answers() -> bool:
     """One short request: the hub's own client retries each of a model's files for half a minute."""
     from huggingface_hub import constants
 

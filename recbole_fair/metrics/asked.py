@@ -22,6 +22,7 @@ from recbole_fair.metrics.formulas import BoolArray, FloatArray, IntArray, Terms
 from recbole_fair.metrics.list_table import OF_LISTS, RankingTable, by_field
 from recbole_fair.metrics.metric import Figure, Metric, OfEachUser, OfHits
 from recbole_fair.metrics.shown import Shown
+from recbole_fair.metrics.stability import SIMILARITIES, PromptedLists
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Judged:
     # All item groupings beside each other: "hits" [U, T, G] within each of the T cutoffs, "relevant" [U, G], and
     # "masked" [U, G] of items that a user could not be shown.
     counts: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    prompted: PromptedLists | None = None  # of a model with prompts, where a metric compares lists under several
 
 
 class Asked:
@@ -96,7 +98,8 @@ class Asked:
             groups=self.groups,
             utility=self.config["group_utility"],
             utility_users=self.config["group_utility_users"],
-            stored=(*self.stored(OF_LISTS), *map(Figure, ratios)),
+            stored=(*self.stored(OF_LISTS | SIMILARITIES.keys()), *map(Figure, ratios)),
+            prompted=judged.prompted,
             catalogue=self.catalogue,
             **counts,
         )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import inf, nan
 from typing import Any
 
-from recbole_fair.metrics import catalogue, exposure, formulas, shown, topk
+from recbole_fair.metrics import catalogue, exposure, formulas, shown, stability, topk
 from recbole_fair.metrics.formulas import FloatArray
-from recbole_fair.metrics.metric import UTILITY, Metric, OfCatalogue, OfEachUser, OfHits, OfScores
+from recbole_fair.metrics.metric import AGAIN, GIVEN, UTILITY, Metric, OfCatalogue, OfEachUser, OfHits, OfScores, Reads
 
 
 def _exposure_to_merit_cv(exposures: FloatArray, merits: FloatArray) -> FloatArray:
@@ -130,4 +130,32 @@ OF_EACH_USER = (
                means="the same as a Jensen-Shannon divergence: 0 alike, 1 without a common group"),
 )  # fmt: skip
 
-LIST_METRICS = (*OF_ITEM_GROUPS, *BETWEEN_USERS, *OF_EACH_USER)
+# Zhang et al. 2023 (FaiRLLM): the list without a sensitive attribute beside the lists under each value of it.
+_ALIKE = {
+    "Jaccard": "share of all their items that both have",
+    "SERP": "share that both have, first places counting more",
+    "PRAG": "share of pairs in the same order",
+}
+_MEAN: dict[str, Any] = {"formula": formulas.present_mean, "best": inf, "bounds": (0.0, 1.0)}
+_RANGE: dict[str, Any] = {"formula": formulas.gap, "best": 0.0, "bounds": (0.0, 1.0), "equal": 0.0}
+_SPREAD: dict[str, Any] = {**_RANGE, "formula": formulas.deviation}
+OF_PROMPTED_LISTS = tuple(
+    metric
+    for name, alike in _ALIKE.items()
+    for by_value in [Reads(name.lower(), GIVEN)]
+    for again in [Reads(name.lower(), AGAIN, by_group=False)]
+    for metric in (
+        Metric(f"SNSR_{name}", [by_value], over="user", **_RANGE,
+               means=f"how unlike values of the attribute move the list: largest minus smallest {name}"),
+        Metric(f"SNSV_{name}", [by_value], over="user", **_SPREAD,
+               means=f"how unlike values of the attribute move the list: sd of {name} over them"),
+        Metric(name, [by_value], over="user", **_MEAN,
+               means=f"lists with and without the attribute in the prompt: {alike}"),
+        Metric(f"{name}_Null", [again], bounds=(0.0, 1.0),
+               means=f"lists of the same prompt asked twice: {alike}"),
+        Metric(f"{name}_Drop", [again, by_value], stability.drop, "user", best=0.0, bounds=(-1.0, 1.0),
+               means=f"by how much {name} is lower with the attribute than when the same prompt is asked twice"),
+    )
+)  # fmt: skip
+
+LIST_METRICS = (*OF_ITEM_GROUPS, *BETWEEN_USERS, *OF_EACH_USER, *OF_PROMPTED_LISTS)

@@ -20,7 +20,8 @@ from recbole_fair.metrics import exposure
 from recbole_fair.metrics.catalogue import Catalogue
 from recbole_fair.metrics.formulas import BoolArray, FloatArray, IntArray, Terms, group_utility_terms, user_mean
 from recbole_fair.metrics.key import MetricKey
-from recbole_fair.metrics.metric import NOTHING, Figure, Stored
+from recbole_fair.metrics.metric import AGAIN, GIVEN, NOTHING, Figure, Stored, variants_of
+from recbole_fair.metrics.stability import SIMILARITIES, PromptedLists, is_similarity
 
 
 class Table(Protocol):
@@ -80,12 +81,20 @@ class RankingTable:
     utility_users: str = "relevant"
     stored: Stored = ()
     catalogue: Catalogue | None = None  # None for a table that was read back
+    prompted: PromptedLists | None = None  # of a model with prompts, where a metric compares lists under several
     in_use = NOTHING
 
+    @property
+    def prompts(self) -> bool:
+        """Whether lists under several prompts can be compared."""
+        return self.prompted is not None
+
     def terms(self, figure: str, grouping: str = "", prompt: str = "") -> Terms:
-        """A user's metric by user group, or what is said of item groups."""
+        """A user's metric by user group, what is said of item groups, or of everyone given each group's value."""
         if (stored := Figure(figure, grouping, prompt)) in self.stored and isinstance(self.stored, Mapping):
             return self.stored[stored]
+        if is_similarity(figure):
+            return self._similarity(figure, grouping, prompt)
         if not grouping:
             return self._of_users(figure).by_group(np.ones((len(self.users), 1)))
         groups = self.groups[grouping]
@@ -95,6 +104,12 @@ class RankingTable:
         assert key.k is not None
         return _OF_ITEMS[key.name](self, groups, key.k)
 
+    def _similarity(self, figure: str, grouping: str, prompt: str) -> Terms:
+        """Of lists under several prompts; without prompts they are the same under all."""
+        variants = None if prompt == AGAIN else variants_of(GIVEN, self.groups[grouping])
+        same = dict.fromkeys(variants or (), self.lists)
+        return (self.prompted or PromptedLists(self.lists, same, self.lists)).terms(figure, variants)
+
     def _of_users(self, figure: str) -> Terms:
         return self.ratios[figure] if figure in self.ratios else user_mean(self.per_user[figure])
 
@@ -103,9 +118,10 @@ class RankingTable:
         return self.hits[groups.field][:, list(self.topk).index(k)]
 
     def figures(self, kind: str) -> list[str]:
-        """Means and ratios over users; utility and exposure for item groups."""
+        """Means and ratios over users, similarities of everyone given a value; utility and exposure for item groups."""
         if kind == "user":
-            return [*self.per_user, *self.ratios]
+            alike = [f"{name}@{k}" for name in SIMILARITIES if self.prompted for k in self.topk]
+            return [*self.per_user, *self.ratios, *alike]
         return [f"{name}@{k}" for name in dict.fromkeys(("recall", self.utility, "exposure")) for k in self.topk]
 
     def judged(self, grouping: str) -> IntArray:

@@ -56,7 +56,8 @@ class Users:
         groups |= {field: Groups("item", field, tuple(of), np.zeros((1, len(of)), bool)) for field, of in names.items()}
         counted = [name for name in self.figures if name.startswith(_COUNTS)]
         per_user = {name: values for name, values in self.figures.items() if name not in counted and "@" in name}
-        topk = sorted({MetricKey.parse(name).k or 0 for name in per_user} | set(self._cutoffs))
+        named = [*per_user, *(figure.name for figure in self._stored if "@" in figure.name)]
+        topk = sorted({MetricKey.parse(name).k or 0 for name in named} | set(self._cutoffs))
         hits = {field: [self._counts("hits", field, names[field], f"@{k}") for k in topk] for field in fields}
         nothing = np.zeros((len(self.ids), 0))
         return RankingTable(

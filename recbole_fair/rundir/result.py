@@ -103,8 +103,8 @@ _STORED = {"group_rows": "groups"}  # entries of result.json under another name 
 class Result:
     """The stable content of result.json. Values are not rounded; an undefined one is None and has a warning.
 
-    Tables, as pandas DataFrames: `metrics`, `users`, `groups`, `history`. What can be done with a run: `recommend`,
-    `plot`, `report`.
+    Tables, as pandas DataFrames: `metrics`, `users`, `groups`, `history`, `recommendations`. What can be done with a
+    run: `recommend`, `plot`, `report`.
     """
 
     model: str
@@ -229,10 +229,19 @@ class Result:
         rows = self._read("history.csv")
         return rows.pivot(index="epoch", columns="metric", values="value").rename_axis(columns=None)
 
-    def _read(self, name: str, **options: Any) -> pd.DataFrame:
+    @property
+    def recommendations(self) -> pd.DataFrame:
+        """A row a place of each judged list: user, item, rank, score (recommendations.tsv of save_recommendations)."""
+        ids = {"user_id": str, "item_id": str}
+        return self._read(
+            "recommendations.tsv", "save_recommendations=True keeps the lists, result.recommend() makes new ones",
+            sep="\t", dtype=ids, keep_default_na=False,
+        )  # fmt: skip
+
+    def _read(self, name: str, remedy: str = "the run left none", **options: Any) -> pd.DataFrame:
         path = Path(self.run_dir) / name
         if not path.exists():
-            raise UsageError(f"{path}: no such file; the run left none")
+            raise UsageError(f"{path}: no such file; {remedy}")
         import pandas as pd
 
         return pd.read_csv(path, float_precision="round_trip", **options)

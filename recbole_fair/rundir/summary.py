@@ -13,12 +13,12 @@ from recbole_fair.metrics import directions
 from recbole_fair.metrics.bootstrap import NOISE
 from recbole_fair.metrics.judging import NO_GROUP, NOTHING_COMPARED
 from recbole_fair.metrics.key import MetricKey
-from recbole_fair.metrics.metric import OfEachUser
+from recbole_fair.metrics.metric import AGAIN, Metric, OfEachUser
 from recbole_fair.rundir import before_after
 from recbole_fair.rundir.result import Result
 from recbole_fair.screen import aligned, short, visible, wrapped
 
-_SHOWN = ("cv", "gap", "min")  # the figures that a sentence on a grouping ends with, by preference
+_SHOWN = ("cv", "gap", "min", "snsr")  # the figures that a sentence on a grouping ends with, by preference
 _NAMED = 3  # groups that a sentence names one by one
 
 
@@ -56,13 +56,20 @@ def _figures(result: Result, k: int | None) -> list[str]:
     for name, value in result.test.items():
         key = MetricKey.parse(name)
         if key.k in (None, k) and not (value is None and key.grouping in nothing):
-            alone = "lists" if isinstance(directions.declared(name), OfEachUser) else "accuracy"
+            alone = "lists" if _of_lists(directions.declared(name)) else "accuracy"
             block = f"{kinds.get(key.grouping, 'user')}s" if key.grouping else alone
             row = [f"  {name}", directions.arrow(name), short(value), _span(result.interval.get(name))]
             blocks[block].append([*row, short(result.valid[name]) if name in result.valid else ""])
     head = ["", "", "test", _level(result), "validation" if result.valid else ""]
     rows = [head, *(row for title, own in blocks.items() if own for row in ([title, "", "", "", ""], *own))]
     return aligned(rows)
+
+
+def _of_lists(metric: Metric | None) -> bool:
+    """Whether a figure of everyone says what lists are like, not how good they are."""
+    return isinstance(metric, OfEachUser) or (
+        metric is not None and not metric.answers and metric.figures[0].prompt == AGAIN
+    )
 
 
 def _level(result: Result) -> str:

@@ -208,11 +208,11 @@ class FairTrainer(Trainer):
         self.eval_collector.loader = eval_data
         progress = bool(more.get("show_progress"))
         self.model.eval()
+        variants, again = self.evaluator.variants, self.evaluator.asks_again
         if isinstance(eval_data, LabeledLoader) and isinstance(self.model, asking.Answers):
-            variants, again = self.evaluator.variants, self.evaluator.asks_again
             self.eval_collector.prompted = asking.answered(self.model, eval_data, variants, again, progress)
         elif not isinstance(eval_data, LabeledLoader) and isinstance(self.model, asking.Ranks):
-            asking.ranked(self.model, eval_data, self.eval_collector, progress)
+            asking.ranked(self.model, eval_data, self.eval_collector, progress, variants, again)
         else:
             return super().evaluate(eval_data, *options, **{**more, "show_progress": False})
         self.eval_collector.model_collect(self.model)

@@ -13,6 +13,8 @@ from torch import Tensor
 from recbole_fair import registry, run
 from recbole_fair.groups.variants import NONE, OWN, Variant
 from recbole_fair.host import GeneralRecommender, InputType, ModelType
+from recbole_fair.report.statistics.evaluated import evaluated
+from recbole_fair.report.users import read_users
 from recbole_fair.runner import open_run
 
 Toy = Callable[..., dict[str, Any]]
@@ -45,6 +47,14 @@ class Asked(GeneralRecommender):
     def rank(self, users: Tensor, candidates: Tensor) -> Tensor:
         Asked.calls.append((OWN, int((candidates > 0).sum())))
         return candidates.float()
+
+    def rank_under(self, users: Tensor, candidates: Tensor, variant: Variant) -> Tensor:
+        """The smallest id first without a word, the largest with F, and with M as without but for odd users."""
+        Asked.calls.append((variant, int((candidates > 0).sum())))
+        sign = (
+            torch.where(users % 2 == 1, 1, -1)[:, None] if variant.value == "M" else 1 if variant.value == "F" else -1
+        )
+        return candidates.float() * sign
 
     def calculate_loss(self, _: Any) -> Tensor:
         return self.fake_loss.sum()
@@ -97,6 +107,57 @@ def test_only_candidates_are_ranked(toy: Toy) -> None:
     drawn = sum(map(len, loaded.test.candidates.values())) + len(loaded.parts["test"])
     asked = Asked.calls[-len(loaded.test) :]
     assert sum(count for _, count in asked) == drawn
+
+
+STABILITY = ["NDCG", "Jaccard", "SNSR_PRAG", "SNSV_Jaccard", "SERP_Null", "PRAG_Drop"]
+CANDIDATES: dict[str, Any] = {"eval_protocol": "candidates", "num_candidates": 4, "metrics": STABILITY}
+
+
+def test_lists_under_each_value_are_compared_with_the_one_without(toy: Toy) -> None:
+    result = run(**toy("Asked", **CANDIDATES, bootstrap=50))
+    _, loaded, _ = open_run(Path(result.run_dir))
+    asked = dict.fromkeys(variant for variant, _ in Asked.calls)
+    assert set(asked) == {OWN, NONE, Variant("gender", "F"), Variant("gender", "M")}
+    users = loaded.test.uid_list.tolist()
+    pairs = list(loaded.test.pairs())
+    pairs += zip(*(ids.tolist() for ids in loaded.pairs("test")), strict=True)
+    of_user = {user: sorted({item for other, item in pairs if other == user}) for user in users}
+    jaccards: dict[str, list[float]] = {"F": [], "M": []}
+    agreeing: dict[str, list[float]] = {"F": [], "M": []}
+    for user, items in of_user.items():
+        plain, backwards = items[:3], items[::-1][:3]
+        for value, listed in (("F", backwards), ("M", backwards if user % 2 else plain)):
+            jaccards[value].append(len(set(plain) & set(listed)) / len(set(plain) | set(listed)))
+            ordered = [(one, other) for place, one in enumerate(listed) for other in listed[place + 1 :]]
+            agree = [one in plain and (other not in plain or one < other) for one, other in ordered]
+            agreeing[value].append(sum(agree) / len(ordered))
+    mean = {value: sum(of) / len(of) for value, of in jaccards.items()}
+    prag = {value: sum(of) / len(of) for value, of in agreeing.items()}
+    assert mean["F"] < mean["M"] < 1
+    assert result.test["jaccard@3[gender]"] == pytest.approx((mean["F"] + mean["M"]) / 2)
+    assert result.test["snsv_jaccard@3[gender]"] == pytest.approx((mean["M"] - mean["F"]) / 2)
+    assert result.test["snsr_prag@3[gender]"] == pytest.approx(prag["M"] - prag["F"])
+    assert result.test["serp_null@3"] == 1.0
+    assert result.test["prag_drop@3[gender]"] == pytest.approx(1 - (prag["F"] + prag["M"]) / 2)
+    low, high = result.interval["snsr_prag@3[gender]"] or (0.0, 0.0)
+    assert low <= result.test["snsr_prag@3[gender]"] <= high  # type: ignore[operator]
+    rows = {row["group"]: row for row in result.group_rows if row["field"] == "gender"}
+    assert rows["F"]["jaccard@3"] == pytest.approx(mean["F"])
+    kept = read_users(Path(result.run_dir))
+    assert kept is not None
+    assert evaluated(kept, "snsr_prag@3[gender]", result.test["snsr_prag@3[gender]"]) is not None  # type: ignore[arg-type]
+
+
+def test_lists_of_a_model_without_prompts_are_the_same_under_all_and_it_is_said(toy: Toy) -> None:
+    result = run(**toy("Pop", **CANDIDATES, bootstrap=0))
+    assert result.test["jaccard@3[gender]"] == 1.0
+    assert result.test["snsr_prag@3[gender]"] == 0.0
+    assert any("no prompts" in warning and "jaccard" in warning for warning in result.warnings)
+
+
+def test_nobody_is_asked_under_variants_that_no_metric_reads(toy: Toy) -> None:
+    run(**toy("Asked", eval_protocol="candidates", num_candidates=4, bootstrap=0))
+    assert {variant for variant, _ in Asked.calls} == {OWN}
 
 
 def test_a_model_without_prompts_is_said_to_have_none(toy: Toy) -> None:

@@ -65,10 +65,14 @@ class Answering(GeneralRecommender):
 
     def rank(self, users: Tensor, candidates: Tensor) -> Tensor:
         """Scores [B, C] of candidates under each user's own values."""
+        return self.rank_under(users, candidates, OWN)
+
+    def rank_under(self, users: Tensor, candidates: Tensor, variant: Variant) -> Tensor:
+        """Scores [B, C] of candidates by the probability of Yes."""
         real = candidates > 0
         owners = users.unsqueeze(1).expand_as(candidates)[real]
         scores = torch.zeros(candidates.shape)
-        scores[real] = self.answer(owners, candidates[real], OWN)
+        scores[real] = self.answer(owners, candidates[real], variant)
         return scores
 
     # --- what it says of its prompts

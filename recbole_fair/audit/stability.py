@@ -1,0 +1,252 @@
+"""How stable lists are under what prompts say of users: files of any language model, a file a variant of the prompt.
+
+none (without an attribute), gender:F, gender:M (everyone given this value), again (none, asked a second time)
+-> result.json, users.csv, groups.csv
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recbole_fair import storage
+from recbole_fair.audit import foreign_tables, judge
+from recbole_fair.audit.foreign_tables import PlainTable
+from recbole_fair.audit.lists import Pairs, top_lists
+from recbole_fair.errors import UsageError
+from recbole_fair.groups import named
+from recbole_fair.groups.membership import Groups
+from recbole_fair.groups.variants import NONE, Variant
+from recbole_fair.metrics.formulas import IntArray
+from recbole_fair.metrics.intervals import resampling
+from recbole_fair.metrics.judging import judge as judged
+from recbole_fair.metrics.list_metrics import OF_PROMPTED_LISTS
+from recbole_fair.metrics.list_table import RankingTable
+from recbole_fair.metrics.metric import AGAIN, Metric
+from recbole_fair.metrics.stability import PromptedLists
+from recbole_fair.registry import nearest
+from recbole_fair.rundir import files as reporting
+from recbole_fair.rundir import machine
+from recbole_fair.rundir.result import Result
+from recbole_fair.settings import keys
+from recbole_fair.settings.digest import config_hash
+
+logger = logging.getLogger(__name__)
+
+_NONE, _AGAIN = "none", "again"
+_FORM = "none=FILE,ATTRIBUTE:VALUE=FILE,ATTRIBUTE:VALUE=FILE, and again=FILE for none asked a second time"
+_KEYS = ("topk", "metrics", "interval", "bootstrap", "interval_method", "group_bins", "unknown_values")
+_LISTED = ("user_id", "item_id", "rank")
+
+Files = Mapping[str, Path]  # by none, again or ATTRIBUTE:VALUE
+
+
+def parsed(texts: Sequence[str]) -> dict[str, Path]:
+    """The file of each variant, from NAME=FILE with commas between them.
+
+    >>> parsed(["none=a.tsv,gender:F=b.tsv"])
+    {'none': PosixPath('a.tsv'), 'gender:F': PosixPath('b.tsv')}
+    """
+    files: dict[str, Path] = {}
+    for part in (part for text in texts for part in re.split(r",(?=[^,=]+=)", text)):
+        name, _, path = part.partition("=")
+        if not path or not (name in (_NONE, _AGAIN) or re.fullmatch(r"[^:]+:.+", name)):
+            raise UsageError(f"--variants {part}: expected {_FORM}")
+        if name in files:
+            raise UsageError(f"--variants {name}: given twice; keep one file")
+        files[name] = Path(path)
+    return files
+
+
+def audit_variants(
+    files: Files, folder: Path, system: str, dataset: str, given: Mapping[str, Any], users: Path | None = None
+) -> Result:
+    """Compare the lists of the variants and write the result files into `folder`.
+
+    With a table of `users` attributes must be its fields, and values their groups.
+    """
+    _refuse_incomplete(files)
+    options = _checked(given, _AGAIN in files)
+    digest = config_hash(options, _digest(files, users))
+    result = Result(system, None, dataset, 0, digest, run_dir=str(folder))
+    return judge.saved(result, options, lambda: _judge(files, users, options, result))
+
+
+def _refuse_incomplete(files: Files) -> None:
+    if _NONE not in files:
+        raise UsageError("--variants: lists are compared with those without an attribute; give none=FILE")
+    if not files.keys() - {_NONE, _AGAIN}:
+        raise UsageError(f"--variants: no value of an attribute is among them; give {_FORM}")
+
+
+def _checked(given: Mapping[str, Any], again: bool) -> dict[str, Any]:
+    """Our defaults under what was given; what lists alone do not suffice for is refused."""
+    if other := next((key for key in given if key in keys.taken_by("audit") and key not in _KEYS), None):
+        raise UsageError(
+            f"--{other}: variants are compared with each other, not with interactions; judge their files as systems,"
+            " --recommendations none=F --recommendations F=F --interactions F"
+        )
+    options = judge.checked({key: value for key, value in given.items() if key != "metrics"})
+    wanted = {"metrics": keys.as_declared("metrics", given["metrics"], None)} if "metrics" in given else {}
+    chosen = [_metric(name, again) for name in named.names_of(wanted, "metrics")] if wanted else _all(again)
+    return {**options, "metrics": [metric.name for metric in chosen], "item_groups": [], "user_groups": []}
+
+
+def _all(again: bool) -> list[Metric]:
+    return [metric for metric in OF_PROMPTED_LISTS if again or not _asks_again(metric)]
+
+
+def _metric(name: str, again: bool) -> Metric:
+    metrics = {metric.name.lower(): metric for metric in OF_PROMPTED_LISTS}
+    if name.lower() not in metrics:
+        raise UsageError(
+            f"metrics: {name} does not compare variants.{nearest(name.lower(), metrics)} Those that do are"
+            f" {', '.join(metric.name for metric in OF_PROMPTED_LISTS)}"
+        )
+    metric = metrics[name.lower()]
+    if _asks_again(metric) and not again:
+        raise UsageError(f"metrics: {metric.name} reads the lists of none asked a second time; give again=FILE")
+    return metric
+
+
+def _asks_again(metric: Metric) -> bool:
+    return any(read.prompt == AGAIN for read in metric.figures)
+
+
+def _digest(files: Files, users: Path | None) -> str:
+    """Of all that is read, and as what."""
+    value = hashlib.sha256()
+    for name, path in [*sorted(files.items()), *([("users", users)] if users else [])]:
+        value.update(f"{name}\0".encode())
+        with storage.open_regular(path) as stream:
+            value.update(hashlib.file_digest(stream, "sha256").digest())
+    return value.hexdigest()[:16]
+
+
+def _judge(files: Files, users: Path | None, options: dict[str, Any], result: Result) -> Result:
+    """All figures; users.csv and groups.csv are written, result.json is left to the caller."""
+    start, folder = perf_counter(), Path(result.run_dir)
+    machine.describe(result, "cpu")
+    logger.info("reading %s", ", ".join(map(str, files.values())))
+    values = _values(files)
+    if users is not None:
+        _refuse_unknown(values, files, users, options)
+    lists = Lists(files, max(options["topk"]))
+    metrics = [metric for metric in OF_PROMPTED_LISTS if metric.name in options["metrics"]]
+    table = _kept_for_reports(_table(lists, values, options["topk"]), metrics)
+    result.test = {key: value for metric in metrics for key, value in metric.values(table).items()}
+    how = resampling(options)
+    judgement = judged(table, metrics, how, 1)
+    result.resampling = asdict(how) if how else {}
+    result.interval = {key: judgement.interval.get(key) for key in result.test}
+    result.group_rows, result.warnings = judgement.groups, [*lists.notes, *judgement.notes]
+    # two systems that were asked about the same users can be compared
+    result.data = {"fingerprint": _of_names(lists.users), "split": None, "users": len(lists.users)}
+    reporting.write_users(folder, np.array(["[PAD]", *lists.users], dtype=str), table)
+    reporting.write_groups(folder, result.group_rows)
+    result.seconds["evaluate"] = perf_counter() - start
+    return result
+
+
+def _values(files: Files) -> dict[str, list[str]]:
+    """The values of each attribute, sorted."""
+    values: dict[str, list[str]] = {}
+    for name in sorted(files.keys() - {_NONE, _AGAIN}):
+        attribute, _, value = name.partition(":")
+        values.setdefault(attribute, []).append(value)
+    return values
+
+
+def _refuse_unknown(values: Mapping[str, Sequence[str]], files: Files, users: Path, options: Mapping[str, Any]) -> None:
+    """Refuse an attribute that is no field of the users' table, and a value that is none of its groups."""
+    tables = judge.Tables(judge.Files(files[_NONE], None, users), _LISTED)
+    for attribute, wanted in values.items():
+        names = named.user_groups(options, tables, attribute, "variants").names
+        if strange := next((value for value in wanted if value not in names), None):
+            raise UsageError(
+                f"--variants {attribute}:{strange}: no such group of {attribute} in {users}.{nearest(strange, names)}"
+                f" It has {', '.join(names)}"
+            )
+
+
+def _table(lists: Lists, values: Mapping[str, Sequence[str]], topk: Sequence[int]) -> RankingTable:
+    """Every user is given every value, and so speaks for each group."""
+    everyone = np.arange(len(lists.users) + 1) > 0
+    plain = lists.of(_NONE)
+    by_value = {Variant(field, name): lists.of(f"{field}:{name}") for field, names in values.items() for name in names}
+    again = lists.of(_AGAIN) if _AGAIN in lists.tables else None
+    return RankingTable(
+        users=np.arange(1, len(everyone)), lists=plain, scores=np.zeros(plain.shape), topk=topk, per_user={},
+        groups={field: Groups("user", field, tuple(names), np.repeat(everyone[:, None], len(names), axis=1))
+                for field, names in values.items()},
+        prompted=PromptedLists(plain, {NONE: plain, **by_value}, again),
+    )  # fmt: skip
+
+
+def _kept_for_reports(table: RankingTable, metrics: Sequence[Metric]) -> RankingTable:
+    """The same, with what users.csv must hold of each user so that figures can be evaluated from it."""
+    measures = (measure for metric in metrics for measure in metric.measures(table))
+    return replace(table, stored=tuple(dict.fromkeys(figure for measure in measures for figure in measure.blocks)))
+
+
+class Lists:
+    """The lists of each variant over the same users, [U, K] of item ids from 1."""
+
+    def __init__(self, files: Files, k: int) -> None:
+        self.tables = {name: foreign_tables.read(path, _LISTED) for name, path in files.items()}
+        self.k, self.notes = k, list[str]()
+        self.user_ids, self.item_ids = (self._ids(column) for column in ("user_id", "item_id"))
+        self._refuse_other_users()
+        longest = max(int(table.numbers("rank").max(initial=0)) for table in self.tables.values())
+        if longest < k:
+            raise UsageError(f"topk: the longest list has {longest} items; give --topk={longest} or less")
+
+    @property
+    def users(self) -> list[str]:
+        """Raw ids, sorted."""
+        return list(self.user_ids.to_pylist())
+
+    def _ids(self, column: str) -> pa.Array:
+        ids = pc.unique(pa.concat_arrays([table.texts(column).dictionary for table in self.tables.values()]))
+        return ids.take(pc.sort_indices(ids))
+
+    def _refuse_other_users(self) -> None:
+        for table in self.tables.values():
+            if not len(table.columns):
+                raise UsageError(f"{table.path}: holds no list")
+            for user in self._lacking(table):
+                raise UsageError(
+                    f"{table.path}: no list of user {user}, of whom another variant has one; ask for all variants of"
+                    " the same users, or leave a user out of all files"
+                )
+
+    def _lacking(self, table: PlainTable) -> Iterator[str]:
+        has = np.zeros(len(self.user_ids) + 1, dtype=bool)
+        has[foreign_tables.places(table.texts("user_id"), self.user_ids)] = True
+        yield from (str(self.user_ids[place]) for place in np.flatnonzero(~has[1:]).tolist())
+
+    def of(self, name: str) -> IntArray:
+        """[U, K] of a variant; a short list is remarked."""
+        table = self.tables[name]
+        pairs = Pairs(*(foreign_tables.places(table.texts(column), ids)
+                        for column, ids in (("user_id", self.user_ids), ("item_id", self.item_ids))))  # fmt: skip
+        everyone = np.arange(1, len(self.user_ids) + 1)
+        names = ["", *self.users]
+        lists = top_lists(pairs, table.numbers("rank"), everyone, self.k, names, str(table.path))
+        if lists.short:
+            self.notes.append(f"{name}: {lists.short} users have fewer than {self.k} items listed")
+        return lists.items
+
+
+def _of_names(names: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(names).encode()).hexdigest()[:16]
