@@ -8,9 +8,7 @@ from pathlib import Path
 
 from recbole_fair.data.identity import SUFFIXES
 from recbole_fair.errors import UsageError
-from recbole_fair.host import (
-    FeatureType,
-)
+from recbole_fair.host import FeatureType
 from recbole_fair.registry import nearest
 from recbole_fair.settings.config import Config
 from recbole_fair.storage import open_regular

@@ -8,7 +8,7 @@ judged part as history.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +24,7 @@ from recbole_fair.data.inputs import Inputs
 from recbole_fair.data.judged import JUDGED
 from recbole_fair.data.labeled import likes
 from recbole_fair.data.sequences import last_items
-from recbole_fair.data.texts import item_texts
-from recbole_fair.data.windows import by_windows
+from recbole_fair.data.splits import by_windows
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups, Values, number_text
 from recbole_fair.groups.named import names_of, user_groups
@@ -140,6 +139,15 @@ class Data:
         return split_digest(self.names("user"), self.names("item"), {phase: self.pairs(phase) for phase in PHASES})
 
 
+def item_texts(columns: Sequence[Values]) -> list[str]:
+    """One text an item: its fields in the given order, the words of a field joined by blanks, empty ones left out.
+
+    >>> item_texts([[("Toy", "Story"), ()], [("1995",), ("1990",)]])
+    ['Toy Story, 1995', '1990']
+    """
+    return [", ".join(" ".join(entry) for entry in row if entry) for row in zip(*columns, strict=True)]
+
+
 def _raw_values(ids: IntArray, tokens: Tokens) -> Values:
     table = tokens.tolist()
     rows = ids.reshape(len(ids), -1).tolist()
@@ -177,7 +185,8 @@ def load(config: Config) -> Data:
         built[0].augment()
     train = _training_loader(config, built[0], samplers[0])
     rows = count_rows(config.folder / f"{config['dataset']}.inter")
-    return Data(dataset, parts, train, evaluation[0], evaluation[1], rows, unseen, _asked(config, evaluation))
+    asked = JUDGED[config["eval_protocol"]].digest(evaluation)
+    return Data(dataset, parts, train, *evaluation, rows, unseen, asked)
 
 
 def _unseen(built: list[Dataset], item_field: str, *, drop: bool) -> dict[str, int]:
@@ -285,10 +294,6 @@ def _learnt_from(config: Config, parts: dict[str, Dataset]) -> dict[str, Dataset
     if config["eval_protocol"] != "labeled" or config["learn_from"] == "all":
         return parts
     return {phase: part.copy(part.inter_feat[torch.from_numpy(likes(config, part))]) for phase, part in parts.items()}
-
-
-def _asked(config: Config, loaders: list[FullSortEvalDataLoader]) -> str | None:
-    return JUDGED[config["eval_protocol"]].digest(loaders)
 
 
 def _judged_loader(

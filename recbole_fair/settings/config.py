@@ -57,23 +57,17 @@ class Config(HostConfig):
             super().__init__(config_file_list=files_of(config_files), config_dict=given)
 
     def _lacks_negatives(self, values: Mapping[str, Any]) -> bool:
-        """Whether a model that learns from pairs of an item and a drawn one was told to draw none."""
-        told = self.external_config_dict.get("train_neg_sample_args", True) is None
-        pairs = getattr(self.model_class, "input_type", None) is InputType.PAIRWISE
-        return (
-            told
-            and pairs
-            and bool(self.internal_config_dict["train_neg_sample_args"])
-            and values.get("loss_type") != "CE"
-        )
+        """Whether a model that learns from pairs of an item and a drawn one is configured to draw none."""
+        refused = self.external_config_dict.get("train_neg_sample_args", True) is None
+        draws = getattr(self.model_class, "input_type", None) is InputType.PAIRWISE and values.get("loss_type") != "CE"
+        return refused and draws and bool(self.internal_config_dict["train_neg_sample_args"])
 
     # --- RecBole's hooks, in the order it calls them
 
     def _init_parameters_category(self) -> None:
         super()._init_parameters_category()
-        self.parameters: dict[str, list[str]] = deepcopy(
-            self.parameters
-        )  # the host appends to lists shared by the whole process
+        # The host appends to lists that the whole process shares.
+        self.parameters: dict[str, list[str]] = deepcopy(self.parameters)
 
     def _load_config_files(self, file_list: list[str | Path]) -> dict[str, Any]:
         merged: dict[str, Any] = {}
@@ -165,7 +159,7 @@ class Config(HostConfig):
         for key in given:
             if key not in known:
                 with _naming(files.get(key)):
-                    keys.check_names([key], {*known, *_keys_of_all_models()})
+                    keys.check_name(key, {*known, *_keys_of_all_models()})
         self.unused = [key for key in given if key not in known]
         for key in self.unused:
             del given[key]

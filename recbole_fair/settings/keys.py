@@ -34,13 +34,13 @@ def declared() -> Mapping[str, Mapping[str, Any]]:
 
 def sections() -> Mapping[tuple[str, str], list[str]]:
     """The keys of each section, by its title and by whose keys they are: of every model, or of some."""
-    found: dict[tuple[str, str], list[str]] = {}
+    by_section: dict[tuple[str, str], list[str]] = {}
     for key, rule in yamls.packaged("keys.yaml").items():
         if "section" in rule:
-            current = found.setdefault((key.strip("[]"), rule["section"]), [])
+            current = by_section.setdefault((key.strip("[]"), rule["section"]), [])
         else:
             current.append(key)
-    return found
+    return by_section
 
 
 def by_full_names(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,12 +78,11 @@ def counts(key: str, value: Any) -> bool:
     return hashed(key) and not ("neutral" in rule and rule["neutral"] == value)
 
 
-def check_names(keys: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse a key nobody reads: RecBole would take it without a word."""
-    known = {*known, *declared()}
-    for key in keys:
-        if key not in known:
-            raise UsageError(f"unknown key {key!r}.{nearest(key, known)} `recbole-fair run --help` lists the keys")
+def check_name(key: str, read: Iterable[str]) -> None:
+    """Refuse a key that is neither read nor declared: RecBole would take it without a word."""
+    known = {*read, *declared()}
+    if key not in known:
+        raise UsageError(f"unknown key {key!r}.{nearest(key, known)} `recbole-fair run --help` lists the keys")
 
 
 def as_declared(key: str, value: Any, default: Any) -> Any:

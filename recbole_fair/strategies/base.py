@@ -57,11 +57,6 @@ class TrainingView:
         return self.make_attributes()
 
     @cached_property
-    def item_counts(self) -> Tensor:
-        """Training interactions of each item, [I]."""
-        return torch.bincount(self.items, minlength=len(self.groups.item)).float()
-
-    @cached_property
     def group_counts(self) -> Tensor:
         """Training interactions of each group, [G]."""
         return torch.from_numpy(self.groups.counts(self.users.numpy(), self.items.numpy())).float()

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from recbole_fair.data.held_labels import held_back
 from recbole_fair.data.inputs import inputs_of
 from recbole_fair.data.load import Data
+from recbole_fair.data.subsets import held_back
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
 from recbole_fair.groups.named import OF_USERS, item_groups, names_of, sensitive_groups, user_groups
