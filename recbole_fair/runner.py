@@ -97,7 +97,7 @@ def _with_intervals_as_asked(result: Result, folder: Path, config: Config) -> Re
     """A finished run's result; bounds of another level, method or number of samples are made anew from its users."""
     how = resampling(config)
     if how and result.resampling and result.resampling != asdict(how):
-        from recbole_fair.report.recomputed import recomputed
+        from recbole_fair.report.statistics.evaluated import recomputed
 
         result.interval, result.resampling = recomputed(folder, how), asdict(how)
     return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,8 +102,7 @@ def _wanted(runs: Sequence[Run], options: Options) -> list[Run]:
     ]
 
 
-def _chosen(wanted: Sequence[str], runs: Iterable[Run]) -> tuple[str, ...]:
-    runs = list(runs)
+def _chosen(wanted: Sequence[str], runs: Sequence[Run]) -> tuple[str, ...]:
     known = [*metrics_in(runs), TRAINED_SHARE]
     for key in wanted:
         if key not in known:
@@ -111,8 +110,7 @@ def _chosen(wanted: Sequence[str], runs: Iterable[Run]) -> tuple[str, ...]:
     return tuple(wanted or default_metrics(runs))
 
 
-def _check_reference(wanted: str | None, rows: Iterable[Row]) -> None:
-    rows = list(rows)
+def _check_reference(wanted: str | None, rows: Sequence[Row]) -> None:
     if wanted is not None and not _named(rows, wanted):
         known = {name for row in rows for name in (row.label, row.runs[0].result.model)}
         raise UsageError(f"--reference={wanted}: no row, model or run directory of this name.{nearest(wanted, known)}")

@@ -119,5 +119,5 @@ def rows_of(runs: Iterable[Run]) -> list[Row]:
     for run in sorted(runs, key=lambda run: (run.result.model, run.name)):
         rows.setdefault((run.result.model, run.result.config_hash), []).append(run)
     several = [sorted(group, key=lambda run: run.result.seed) for group in rows.values()]
-    told = labels([group[0] for group in several])
-    return [Row(label, tuple(group)) for label, group in zip(told, several, strict=True)]
+    names = labels([group[0] for group in several])
+    return [Row(label, tuple(group)) for label, group in zip(names, several, strict=True)]

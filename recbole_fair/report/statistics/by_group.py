@@ -18,6 +18,7 @@ from recbole_fair.report.statistics.evaluated import LEVEL, Evaluated, resampled
 from recbole_fair.report.statistics.evidence import users_of
 
 _FACTS = ("kind", "field", "group", "size", "users")
+_ENDS = ("_low", "_high")  # of a figure's interval
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,9 @@ def groupings(rows: Iterable[Row]) -> list[Grouping]:
 def metric_of(rows: Iterable[Row], grouping: Grouping, wanted: Sequence[str]) -> str | None:
     """Which metric to show by group: the first wanted one that the groups have, else their last recall."""
     entries = [entry for row in rows for run in row.finished for entry in _entries(run, grouping)]
-    known = dict.fromkeys(key for entry in entries for key in entry if key not in _FACTS and not _is_end(key))
+    known = dict.fromkeys(key for entry in entries for key in entry if key not in _FACTS and not key.endswith(_ENDS))
     recalls = [key for key in known if key.startswith("recall@")]
     return next((key for key in (*wanted, *reversed(recalls), *known) if key in known), None)
-
-
-def _is_end(key: str) -> bool:
-    return key.endswith(("_low", "_high"))
 
 
 def _entries(run: Run, grouping: Grouping) -> list[dict[str, Any]]:
