@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recbole_fair.convert.ids import IdMap
+from recbole_fair.convert.index import IdMap
 from recbole_fair.convert.ledger import Ledger
 from recbole_fair.convert.tables import ARROW, BATCH_ROWS, Table
 

@@ -280,7 +280,7 @@ def _stated(model: ModelFolder, kind: str) -> list[dict[str, Any]]:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(read_text(path, RECORD_BYTES))
-    except (OSError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: cannot be read as JSON ({error}); fetch the model again") from error
     return content if isinstance(content, dict) else {}
 

@@ -86,10 +86,6 @@ def _user_1m(line: str) -> Row:
     return _user(user, age, gender, *rest)
 
 
-def _user_100k(line: str) -> Row:
-    return _user(*_fields(line, "|", 5))
-
-
 def _movie_1m(line: str) -> Row:
     item, title, genres = _fields(line, "::", 3)
     return item, title or None, _year(title), genres.split("|")
