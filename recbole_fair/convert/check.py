@@ -44,7 +44,7 @@ class _Side:
 
 @dataclass(frozen=True)
 class _DataSet:
-    """A data set as it lies on the disk, and the settings a run would have for it"""
+    """A data set as it lies on the disk, and the settings a run would have for it."""
 
     name: str
     folder: Path
@@ -65,7 +65,7 @@ class _DataSet:
 
 
 def check(name: str, out: Path) -> str:
-    """A report in a few lines."""
+    """Sizes, missing fields and groups of a data set, and the first thing that would go wrong in a run, in lines."""
     data = _read(name, out)
     lines = [*_sizes(data), *_missing(data), *_groups(data)]
     problem = next(_problems(data), None)
@@ -172,7 +172,7 @@ def _wide_texts(data: _DataSet) -> Iterator[str]:
 
 
 def _host_refusal(data: _DataSet) -> Iterator[str]:
-    """Load it, as a run would."""
+    """Why RecBole cannot load the data set as a run would, or how little its filters leave; nothing if all is well."""
     try:
         config = Config("MF", data.name, overrides={"data_path": str(data.out)})
         dataset = through_recbole(config)

@@ -93,7 +93,7 @@ def _check_numbers(config: Config, kinds: Mapping[str, str]) -> None:
 
 
 def _without_time(config: Config) -> str:
-    """What to do where there is none."""
+    """The remedy where a data set has no timestamps."""
     if config.sequential:
         return (
             f", and {config.name} reads items in time order; choose a model that does not, such as MF, with order: RO"

@@ -58,11 +58,11 @@ class Obstacles:
     encoders: dict[str, str] = field(default_factory=dict)
 
     def before(self, job: Job) -> str | None:
-        """What stands before this job."""
+        """Why this job cannot be done; None where nothing is in its way."""
         return self.encoders.get(first.encoding_of(job)) or first.obstacle(job, self.bases)
 
     def refuse_all(self) -> None:
-        """End everything with the first of them."""
+        """Refuse with the first of them, if there is any."""
         for why in (*self.encoders.values(), *self.bases.values()):
             raise UsageError(why)
 
@@ -128,7 +128,7 @@ def run_here(job: Job) -> Outcome:
 
 
 def sequentially(jobs: Sequence[Job], starts: Starts, ends: Ends) -> None:
-    """One after another, in this process."""
+    """Do the jobs one after another, in this process."""
     for index, job in enumerate(jobs):
         starts(index)
         ends(index, run_here(job))

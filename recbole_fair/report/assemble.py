@@ -61,7 +61,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Report:
-    """All that is written."""
+    """All that a report says, whatever it is written as."""
 
     title: str
     keys: tuple[str, ...]  # shown

@@ -115,7 +115,7 @@ class FairTrainer(Trainer):
         return logged
 
     def _averaged(self) -> AbstractContextManager[None]:
-        """The model as it is judged and kept."""
+        """A block in which the model has the weights that are judged and kept."""
         return nullcontext() if self.average is None else self.average.in_place()
 
     def _check_nan(self, loss: torch.Tensor) -> None:

@@ -73,16 +73,16 @@ def parse_limit(text: Any, objectives: Objectives) -> Limit | None:
     """Read `constraint` by its grammar, FIGURE >=|<= NUMBER [* best]; nothing is evaluated."""
     if text is None:
         return None
-    found = _LIMIT.fullmatch(str(text))
-    if not found:
+    parts = _LIMIT.fullmatch(str(text))
+    if not parts:
         raise UsageError(
             f"constraint={text!r}: FIGURE >= NUMBER or FIGURE >= NUMBER * best, as in ndcg@20 >= 0.98 * best"
         )
-    metric, sign = figures.key_of(found["metric"]), found["sign"]
+    metric, sign = figures.key_of(parts["metric"]), parts["sign"]
     if metric not in objectives or len(objectives) < 2:
         raise UsageError(f"constraint={text!r}: limits one of several objectives, which are {', '.join(objectives)}")
     if sign != _SIGNS[objectives[metric]]:
         raise UsageError(
             f"constraint={text!r}: {metric} is to be {objectives[metric]}, so its limit is {_SIGNS[objectives[metric]]}"
         )
-    return Limit(metric, sign, float(found["number"]), found["best"] is not None)
+    return Limit(metric, sign, float(parts["number"]), parts["best"] is not None)
