@@ -30,7 +30,7 @@ def parse(given: Any, config: Config) -> Objectives:
     if not isinstance(given, dict) or not given:
         raise UsageError(f"objectives={given!r}: figures and their direction, {example}")
     for metric, mode in given.items():
-        if mode not in _SIGNS:
+        if not isinstance(mode, str) or mode not in _SIGNS:
             raise UsageError(f"objectives: {metric}: {mode!r} is no direction; max or min, {example}")
         best = directions.best(str(metric))
         if mode == ("min" if best == inf else "max" if best in (0.0, -inf) else ""):

@@ -244,6 +244,8 @@ def test_data_frames_in_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         run("Pop", frame)
     with pytest.raises(UsageError, match="expected a pandas DataFrame or the path of a CSV file, not int"):
         run("Pop", 3)
+    with pytest.raises(UsageError, match=r"^absent\.csv: no such file"):
+        run("Pop", frame, **{**said, "users": "absent.csv"})
     by_file = tmp_path / "purchases.csv"
     frame.to_csv(by_file, index=False)
     assert run("Pop", by_file, **said, name="filed").test == result.test
