@@ -36,10 +36,10 @@ class Spread:
     @classmethod
     def of(cls, values: Sequence[float | None]) -> Spread:
         """The spread of one figure; an undefined one among them leaves no mean."""
-        known = [value for value in values if value is not None]
-        if not values or len(known) < len(values):
+        defined = [value for value in values if value is not None]
+        if not values or len(defined) < len(values):
             return cls(None, None, len(values))
-        return cls(statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else None, len(known))
+        return cls(statistics.fmean(defined), statistics.stdev(defined) if len(defined) > 1 else None, len(defined))
 
     def __str__(self) -> str:
         if self.mean is None:

@@ -25,17 +25,17 @@ def stored(frame: Any, keys: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     `user`, `item`, `rating` and `time` name columns, `users` and `items` are DataFrames or CSV files, `name` is the
     data set's: by default one made of its content, so the same frames are converted once.
     """
-    said = {word: keys[word] for word in (*OWN_WORDS, "name") if word in keys}
-    rest = {key: value for key, value in keys.items() if key not in said}
+    about_frames = {word: keys[word] for word in (*OWN_WORDS, "name") if word in keys}
+    rest = {key: value for key, value in keys.items() if key not in about_frames}
     with TemporaryDirectory() as temporary:
-        options = {**said, "interactions": frame}
+        options = {**about_frames, "interactions": frame}
         for word in _TABLES:
             if word in options and not isinstance(options[word], (str, Path)):
                 options[word] = _written(options[word], Path(temporary) / f"{word}.csv", options)
         name = str(options.pop("name", None) or f"frame-{_digest(options)}")
         out = Path(rest.get("data_path") or "dataset_atomic")
         try:
-            if "name" in said or not (out / name).is_dir():
+            if "name" in about_frames or not (out / name).is_dir():
                 build.convert(build.Request("csv", Path(temporary), out, name, options))
         except UsageError as error:
             raise UsageError(str(error).replace(f"{temporary}{os.sep}", "")) from error

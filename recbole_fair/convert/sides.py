@@ -54,8 +54,8 @@ def restricted(table: Table, wanted: pa.StringArray) -> Table:
 
     def stream(ledger: Ledger) -> Iterator[pa.RecordBatch]:
         for part in table.parts(ledger):
-            kept = part.filter(pc.is_in(part[0], wanted))
-            ledger.note("without an interaction after the filter: left out", len(part) - len(kept))
-            yield kept
+            rated = part.filter(pc.is_in(part[0], wanted))
+            ledger.note("without an interaction after the filter: left out", len(part) - len(rated))
+            yield rated
 
     return Table(table.columns, stream)

@@ -93,10 +93,10 @@ class Data:
         fields = names_of(config, "item_text")
         if not fields:
             name, feat = config["dataset"], self.dataset.item_feat
-            known = [name for name in (() if feat is None else feat.columns) if self._has_values(name)]
+            readable = [name for name in (() if feat is None else feat.columns) if self._has_values(name)]
             remedy = (
-                f"name those to read, as in --item_text={known[0]}; {name} has {', '.join(known)}"
-                if known
+                f"name those to read, as in --item_text={readable[0]}; {name} has {', '.join(readable)}"
+                if readable
                 else f"{name} has no item fields: convert it with --items=FILE, or choose a model without texts (MF)"
             )
             raise UsageError(f"item_text: {config.name} needs item texts; {remedy}")
@@ -177,16 +177,16 @@ def load(config: Config) -> Data:
         part.user_feat = part.item_feat = None  # else the loader joins every column of both to every row
     parts = {phase: part.copy(part.inter_feat) for phase, part in parts.items()}
     history = _history(config, parts)
-    known = _learnt_from(config, parts)
-    evaluation = [_judged_loader(config, parts, known, phase, history) for phase in ("valid", "test")]
-    built[0].inter_feat = known["train"].inter_feat
+    learnt = _learnt_from(config, parts)
+    valid, test = (_judged_loader(config, parts, learnt, phase, history) for phase in ("valid", "test"))
+    built[0].inter_feat = learnt["train"].inter_feat
     samplers = create_samplers(config, dataset, built)
     if isinstance(built[0], LateSequences):
         built[0].augment()
     train = _training_loader(config, built[0], samplers[0])
     rows = count_rows(config.folder / f"{config['dataset']}.inter")
-    asked = JUDGED[config["eval_protocol"]].digest(evaluation)
-    return Data(dataset, parts, train, *evaluation, rows, unseen, asked)
+    asked = JUDGED[config["eval_protocol"]].digest([valid, test])
+    return Data(dataset, parts, train, valid, test, rows, unseen, asked)
 
 
 def _unseen(built: list[Dataset], item_field: str, *, drop: bool) -> dict[str, int]:
@@ -297,12 +297,12 @@ def _learnt_from(config: Config, parts: dict[str, Dataset]) -> dict[str, Dataset
 
 
 def _judged_loader(
-    config: Config, parts: dict[str, Dataset], known: dict[str, Dataset], phase: str, history: Sampler
+    config: Config, parts: dict[str, Dataset], learnt: dict[str, Dataset], phase: str, history: Sampler
 ) -> FullSortEvalDataLoader:
     # Users are judged alike for all models, so the loader must not see that a model is sequential.
     general = config.replaced(MODEL_TYPE=None)
     loader = JUDGED[config["eval_protocol"]].loader(general, parts, phase, history)
     if config.sequential:
-        before = [known[earlier].inter_feat for earlier in PHASES[: PHASES.index(phase)]]
+        before = [learnt[earlier].inter_feat for earlier in PHASES[: PHASES.index(phase)]]
         loader.user_df.update(last_items(config, parts["train"], before, loader.uid_list))
     return loader

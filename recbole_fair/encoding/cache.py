@@ -69,13 +69,13 @@ def item_vectors(
         return np.empty((0, encoder.width), dtype=np.float32)
     keys = _keys(tokens, texts)
     store = _Store.of(encoder, keys, Path(cache_dir))
-    known = store.read()
-    missing = known.missing(keys)
+    stored = store.read()
+    missing = stored.missing(keys)
     if missing:
         _log.info("encoding %s item texts, once: their vectors are cached", f"{len(missing):,}")
         vectors = _encoded(encoder, [texts[position] for position in missing], progress)
-        known = store.add(known.union(_Rows(keys[missing], vectors)))
-    return known.take(keys)
+        stored = store.add(stored.union(_Rows(keys[missing], vectors)))
+    return stored.take(keys)
 
 
 def describe(cache_dir: str | Path) -> list[CacheEntry]:

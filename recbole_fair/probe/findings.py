@@ -159,11 +159,11 @@ def check(config: Config, data: Data, trainer: FairTrainer) -> None:
     attackers_of(config, trainer.model)
     for groups in attributes:
         _targets(config, groups, data.test.uid_list.numpy())
-    kept = checkpoint.random_state()
+    before = checkpoint.random_state()
     try:
         reader_of(trainer, data)
     finally:
-        checkpoint.set_random_state(*kept)
+        checkpoint.set_random_state(*before)
 
 
 def probe_run(config: Config, data: Data, trainer: FairTrainer, attributes: Sequence[Groups] | None = None) -> Probed:
@@ -191,14 +191,14 @@ def plan_of(config: Config) -> Plan:
 
 def attackers_of(config: Config, model: Any = None) -> list[str]:
     """`probe_attackers`, the chosen one first, which reads states; others may be prompts that a model offers (P5)."""
-    given = config["probe_attackers"]
-    names = list(dict.fromkeys([given] if isinstance(given, str) else given))
-    known = [*ATTACKERS, *getattr(model, "prompt_attackers", ())]
+    setting = config["probe_attackers"]
+    names = list(dict.fromkeys([setting] if isinstance(setting, str) else setting))
+    offered = [*ATTACKERS, *getattr(model, "prompt_attackers", ())]
     for name in names:
-        if name not in known:
+        if name not in offered:
             raise UsageError(
-                f"probe_attackers={name!r}: no such attacker of {config.name}.{nearest(name, known)}"
-                f" Known: {', '.join(known)}"
+                f"probe_attackers={name!r}: no such attacker of {config.name}.{nearest(name, offered)}"
+                f" Known: {', '.join(offered)}"
             )
     if not names:
         raise UsageError(f"probe_attackers: name at least one of {', '.join(ATTACKERS)}")

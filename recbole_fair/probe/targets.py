@@ -38,9 +38,9 @@ def target_of(config: Config, groups: Groups, users: IntArray, *, unseen: bool =
     """
     member = groups.membership[users]
     asked = held_back(config, len(groups.membership))[users] if unseen else np.ones(len(users), dtype=bool)
-    known = np.flatnonzero(asked & (member.sum(axis=1) == 1))
-    target = Target(groups.field, groups.names, known, member[known].argmax(axis=1), ())
-    if unknown := int(asked.sum()) - len(known):
+    labeled = np.flatnonzero(asked & (member.sum(axis=1) == 1))
+    target = Target(groups.field, groups.names, labeled, member[labeled].argmax(axis=1), ())
+    if unknown := int(asked.sum()) - len(labeled):
         target = _noted(target, f"{unknown} of {asked.sum()} users left out: no single known value")
     least = int(config["min_class_users"])
     target = _with_large(target, least, merge=config["small_classes"] == "merge")
@@ -71,10 +71,10 @@ def _with_large(target: Target, least: int, *, merge: bool) -> Target:
 
 def _only(target: Target, classes: IntArray) -> Target:
     """The users of some classes, numbered anew."""
-    stays = np.isin(target.classes, classes)
+    chosen = np.isin(target.classes, classes)
     names = tuple(target.names[place] for place in classes)
     return replace(
-        target, names=names, users=target.users[stays], classes=np.searchsorted(classes, target.classes[stays])
+        target, names=names, users=target.users[chosen], classes=np.searchsorted(classes, target.classes[chosen])
     )
 
 

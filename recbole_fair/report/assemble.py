@@ -87,13 +87,13 @@ def assemble(roots: Sequence[Path], options: Options) -> Report:
 
 def _wanted(runs: Sequence[Run], options: Options) -> list[Run]:
     """The runs of the data sets and models that were asked for."""
-    for key, names, known in (
+    for key, names, present in (
         ("datasets", options.datasets, {run.result.dataset for run in runs}),
         ("models", options.models, {run.result.model for run in runs}),
     ):
-        if unknown := [name for name in names if name not in known]:
-            near = nearest(unknown[0], known)
-            raise UsageError(f"--{key}={unknown[0]}: no run has it.{near} There are: {', '.join(sorted(known))}")
+        if unknown := [name for name in names if name not in present]:
+            near = nearest(unknown[0], present)
+            raise UsageError(f"--{key}={unknown[0]}: no run has it.{near} There are: {', '.join(sorted(present))}")
     return [
         run
         for run in runs
@@ -103,17 +103,19 @@ def _wanted(runs: Sequence[Run], options: Options) -> list[Run]:
 
 
 def _chosen(wanted: Sequence[str], runs: Sequence[Run]) -> tuple[str, ...]:
-    known = [*metrics_in(runs), TRAINED_SHARE]
+    reported = [*metrics_in(runs), TRAINED_SHARE]
     for key in wanted:
-        if key not in known:
-            raise UsageError(f"--metrics={key}: no run has it.{nearest(key, known)} There are: {', '.join(known)}")
+        if key not in reported:
+            raise UsageError(
+                f"--metrics={key}: no run has it.{nearest(key, reported)} There are: {', '.join(reported)}"
+            )
     return tuple(wanted or default_metrics(runs))
 
 
 def _check_reference(wanted: str | None, rows: Sequence[Row]) -> None:
     if wanted is not None and not _named(rows, wanted):
-        known = {name for row in rows for name in (row.label, row.runs[0].result.model)}
-        raise UsageError(f"--reference={wanted}: no row, model or run directory of this name.{nearest(wanted, known)}")
+        names = {name for row in rows for name in (row.label, row.runs[0].result.model)}
+        raise UsageError(f"--reference={wanted}: no row, model or run directory of this name.{nearest(wanted, names)}")
 
 
 def _named(rows: Sequence[Row], wanted: str) -> list[Row]:
@@ -129,9 +131,9 @@ def _named(rows: Sequence[Row], wanted: str) -> list[Row]:
 def _block(
     facts: Facts, rows: Sequence[Row], keys: tuple[Sequence[str], Sequence[str]], wanted: str | None, suffix: str
 ) -> Block:
-    shown, known = keys
+    shown, all_keys = keys
     evidence = gather(rows, shown)
-    rows = ranked([filled(row, known, evidence) for row in rows], known)
+    rows = ranked([filled(row, all_keys, evidence) for row in rows], all_keys)
     reference = _reference(rows, shown, wanted)
     logger.info("%s: testing against %s, drawing", facts[0], reference.label if reference else "nothing")
     tests = compare(evidence, reference, rows, shown) if reference else []

@@ -54,8 +54,8 @@ def read_runs(roots: Sequence[Path]) -> list[Run]:
     """Every run below the given directories, and those that a comparison there names, in the order of their names."""
     folders = list(dict.fromkeys(folder.resolve() for root in roots for folder in _run_folders(root)))
     if not folders:
-        given = ", ".join(map(str, roots))
-        raise UsageError(f"{given}: no run directory (a folder with result.json) below; give the root of your runs")
+        listed = ", ".join(map(str, roots))
+        raise UsageError(f"{listed}: no run directory (a folder with result.json) below; give the root of your runs")
     shared = Path(os.path.commonpath([folder.parent for folder in folders]))
     return sorted(
         (Run(folder, str(folder.relative_to(shared)), _result(folder)) for folder in folders), key=lambda run: run.name

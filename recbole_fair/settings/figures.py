@@ -30,11 +30,11 @@ def completed(values: Mapping[str, Any]) -> tuple[list[str], list[int]]:
     return names, sorted({*topk, *([key.k] if key.k else [])})
 
 
-def ranks(given: Any) -> list[int]:
+def ranks(value: Any) -> list[int]:
     """`topk` as rising numbers."""
-    topk = list(given) if isinstance(given, (list, tuple)) else [given]
+    topk = list(value) if isinstance(value, (list, tuple)) else [value]
     if not topk or not all(isinstance(k, int) and not isinstance(k, bool) and 1 <= k <= 10**6 for k in topk):
-        raise UsageError(f"topk={given!r}: a positive number, or a list of them")
+        raise UsageError(f"topk={value!r}: a positive number, or a list of them")
     return sorted(set(topk))
 
 

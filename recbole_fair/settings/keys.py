@@ -43,12 +43,12 @@ def sections() -> Mapping[tuple[str, str], list[str]]:
     return by_section
 
 
-def by_full_names(given: Mapping[str, Any]) -> dict[str, Any]:
+def by_full_names(values: Mapping[str, Any]) -> dict[str, Any]:
     """The same values with aliases (lr) under the names of their keys; a key that is given by both is refused."""
     names = {rule["alias"]: key for key, rule in declared().items() if "alias" in rule}
-    if twice := next((name for name in names.keys() & given if names[name] in given), None):
+    if twice := next((name for name in names.keys() & values if names[name] in values), None):
         raise UsageError(f"{twice}: is {names[twice]}, which is given too; keep one")
-    return {names.get(key, key): value for key, value in given.items()}
+    return {names.get(key, key): value for key, value in values.items()}
 
 
 def hashed(key: str) -> bool:
@@ -80,9 +80,9 @@ def counts(key: str, value: Any) -> bool:
 
 def check_name(key: str, read: Iterable[str]) -> None:
     """Refuse a key that is neither read nor declared: RecBole would take it without a word."""
-    known = {*read, *declared()}
-    if key not in known:
-        raise UsageError(f"unknown key {key!r}.{nearest(key, known)} `recbole-fair run --help` lists the keys")
+    names = {*read, *declared()}
+    if key not in names:
+        raise UsageError(f"unknown key {key!r}.{nearest(key, names)} `recbole-fair run --help` lists the keys")
 
 
 def as_declared(key: str, value: Any, default: Any) -> Any:

@@ -72,8 +72,8 @@ def parse(text: str, where: str, *, line_ends: bool = False) -> Any:
     """Parse YAML text; any fault is a refusal that names `where` and the line. Values may hold `line_ends`, or not."""
     if len(text) > storage.SETTINGS_BYTES:
         raise UsageError(f"{where}: {len(text)} characters are no configuration (at most {storage.SETTINGS_BYTES})")
-    if found := _CONTROL.search(text):
-        raise UsageError(f"{where}: control character {found.group()!r} at position {found.start()}; remove it")
+    if control := _CONTROL.search(text):
+        raise UsageError(f"{where}: control character {control.group()!r} at position {control.start()}; remove it")
     try:
         value = yaml.load(text, Loader=Loader)  # noqa: S506 (a SafeLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -1,6 +1,7 @@
-"""The point of smallest norm in a convex hull of gradients: a direction that lowers every loss (MGDA).
+"""Gradients as vectors: a direction that lowers every loss, steps along a direction, and how many fit into memory.
 
-Désidéri 2012; Sener and Koltun, NeurIPS 2018; the solver of MultiFR and of BiFair's Algorithm 2.
+The direction is the point of smallest norm in the convex hull of the gradients (MGDA: Désidéri 2012; Sener and Koltun,
+NeurIPS 2018), which MultiFR and BiFair's Algorithm 2 ask for.
 """
 
 from __future__ import annotations

@@ -360,10 +360,10 @@ def _check_finite(logged: dict[str, torch.Tensor], model: torch.nn.Module) -> No
     for name, value in logged.items():
         if not torch.isfinite(value).all():
             raise TrainingError(f"{name} is {value.tolist()}")
-    given = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
-    largest = [torch.linalg.vector_norm(gradient, ord=float("inf")) for gradient in given.values()]
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+    largest = [torch.linalg.vector_norm(gradient, ord=float("inf")) for gradient in gradients.values()]
     if largest and not torch.isfinite(torch.stack(largest)).all():  # one look for all of them
-        wrong = [name for name, value in zip(given, largest, strict=True) if not torch.isfinite(value)]
+        wrong = [name for name, value in zip(gradients, largest, strict=True) if not torch.isfinite(value)]
         raise TrainingError(f"the gradient of {', '.join(wrong)} is not finite")
 
 

@@ -31,13 +31,13 @@ def fair_group(config: Config, data: Data) -> PairGroups:
         raise UsageError("fair_group: a strategy needs item groups or user groups; set fair_group=pop or to a field")
     parts = [_part(config, data, part) for part in names[0].split("*")]
     declared = of_pairs(names[0], parts, len(data.names("user")), len(data.names("item")))
-    found = declared.present(*data.pairs("train"))
-    if len(found.names) < 2:
-        lost = f" ({', '.join(found.absent)} without a training interaction)" if found.absent else ""
+    groups = declared.present(*data.pairs("train"))
+    if len(groups.names) < 2:
+        lost = f" ({', '.join(groups.absent)} without a training interaction)" if groups.absent else ""
         raise UsageError(
-            f"fair_group={names[0]!r}: {len(found.names)} group(s) in training{lost}; a strategy needs at least two"
+            f"fair_group={names[0]!r}: {len(groups.names)} group(s) in training{lost}; a strategy needs at least two"
         )
-    return found
+    return groups
 
 
 def _part(config: Config, data: Data, name: str) -> Groups:

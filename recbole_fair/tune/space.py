@@ -92,8 +92,8 @@ def _domain(where: str, value: Any) -> Domain:
         raise UsageError(f"{where}={value!r}: one word of Ray Tune and its values, as in {{loguniform: [1e-4, 1e-2]}}")
     ((word, arguments),) = value.items()
     if word not in _ARGUMENTS:
-        known = ", ".join(f"{word}: {arguments}" for word, arguments in _ARGUMENTS.items())
-        raise UsageError(f"{where}: unknown word {word!r}.{registry.nearest(word, _ARGUMENTS)} Known: {known}")
+        words = ", ".join(f"{word}: {arguments}" for word, arguments in _ARGUMENTS.items())
+        raise UsageError(f"{where}: unknown word {word!r}.{registry.nearest(word, _ARGUMENTS)} Known: {words}")
     if not isinstance(arguments, list) or not arguments:
         raise UsageError(f"{where}: {word} takes {_ARGUMENTS[word]}, not {arguments!r}")
     if word not in _LISTS:

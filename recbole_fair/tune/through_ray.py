@@ -25,8 +25,8 @@ class Watcher(tune.Callback):
 
     def number(self, trials: list[Any], trial: Any) -> int:
         """A trial's place in the order of drawing; Ray moves one whose machine went away to the end of its list."""
-        for known in trials:
-            self.numbers.setdefault(known.trial_id, len(self.numbers))
+        for other in trials:
+            self.numbers.setdefault(other.trial_id, len(self.numbers))
         return self.numbers[trial.trial_id]
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
@@ -89,6 +89,6 @@ def _tune(plan: SearchPlan, share: Share, record: Record) -> None:
 
 
 def _trainable(plan: SearchPlan, share: Share) -> Any:
-    given = {"job": plan.job, "share": share, "objectives": dict(plan.objectives), "judged": plan.judged}
-    function = tune.with_parameters(trial, **given, by_epoch=plan.options.scheduler != "none")
+    fixed = {"job": plan.job, "share": share, "objectives": dict(plan.objectives), "judged": plan.judged}
+    function = tune.with_parameters(trial, **fixed, by_epoch=plan.options.scheduler != "none")
     return tune.with_resources(function, {"cpu": share.cpus, "gpu": share.gpus})

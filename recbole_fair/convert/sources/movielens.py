@@ -93,8 +93,8 @@ def _movie_1m(line: str) -> Row:
 
 def _year(title: str) -> str | None:
     """1995 of a title like `Toy Story (1995)`."""
-    found = _YEAR.search(title)
-    return found.group(1) if found else None
+    match = _YEAR.search(title)
+    return match.group(1) if match else None
 
 
 def _movie_100k(line: str) -> Row:

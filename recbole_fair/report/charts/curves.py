@@ -88,8 +88,10 @@ def _chart(name: str, title: str, lines: Lines) -> Chart | None:
     height = 2.9 + legend_height(list(lines))
     drawing = drawn(name, title, (_WIDTH, height), lambda figure: _draw(figure, lines))
     table = tuple(_summary(label, seeds) for label, seeds in lines.items())
-    told = "; ".join(f"{row[0]} from {row[2]} to {row[3]}" for row in table)
-    return Chart(name, title, f"{told}.", drawing, ("line", "epochs", "first", "last", "lowest", "highest"), table)
+    alternative = "; ".join(f"{row[0]} from {row[2]} to {row[3]}" for row in table)
+    return Chart(
+        name, title, f"{alternative}.", drawing, ("line", "epochs", "first", "last", "lowest", "highest"), table
+    )
 
 
 def _summary(label: str, seeds: Sequence[Curve]) -> tuple[str, ...]:

@@ -134,7 +134,7 @@ def _together(several: Mapping[Place, Sequence[Evaluated]]) -> Iterator[tuple[Pl
     users = len(next(iter(several.values()))[0].users)
     draws = drawn(blocks, users, Resampling(LEVEL, SAMPLES, SEED))
     for place, seeds in several.items():
-        found = [
+        figures = [
             one.measure.of({figure: draws[id(block), figure] for figure, block in one.blocks.items()}) for one in seeds
         ]
-        yield place, Resampled(np.array([one.value for one in seeds]), np.stack(found, axis=-1))
+        yield place, Resampled(np.array([one.value for one in seeds]), np.stack(figures, axis=-1))
