@@ -99,8 +99,9 @@ class FairTrainer(Trainer):
 
     def _step(self, strategy: Strategy, batch: Any, where: str) -> dict[str, torch.Tensor]:
         self.optimizer.zero_grad()
+        batch = batch.to(self.device)
         try:
-            logged = strategy.backward(self.model, batch.to(self.device))
+            logged = strategy.backward(self.model, batch)
             parallel.sum_gradients(self.model.parameters())
             _check_finite(logged, self.model)
         except TrainingError as error:

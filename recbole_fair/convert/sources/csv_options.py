@@ -79,7 +79,8 @@ def words(value: Any) -> list[str]:
 def columns_not_taken(options: Mapping[str, Any]) -> list[str]:
     """The columns of the interactions that are not taken."""
     inter = _opened(options["interactions"], options)
-    taken = _of_interactions(inter, options).values()
+    columns = _of_interactions(inter, options).values()
+    taken = {column["column"] if isinstance(column, dict) else column for column in columns}
     return [name for name in inter.names if name not in taken]
 
 
