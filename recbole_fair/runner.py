@@ -46,7 +46,7 @@ from recbole_fair.screen import bars_wanted, duration, quietly
 from recbole_fair.settings.config import Config
 from recbole_fair.strategies.base import Strategy
 from recbole_fair.training import checkpoint
-from recbole_fair.training.offsets import Rescored
+from recbole_fair.training.rescored import Rescored
 from recbole_fair.training.trainer import EpochCallback, FairTrainer, trainer_for
 from recbole_fair.training.view import training_view
 

@@ -104,7 +104,7 @@ class Strategy:
     def fit(self, model: nn.Module, scores_of: Callable[[str], Any]) -> list[list[Any]]:
         """Change a trained model by its scores of a part (valid, test); return the rows of frontier.csv.
 
-        For strategies that work `after_training`; training/offsets.py says what scores of a part can be asked.
+        For strategies that work `after_training`; training/rescored.py says what scores of a part can be asked.
         """
         raise NotImplementedError
 
