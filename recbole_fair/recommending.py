@@ -8,8 +8,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from recbole_fair.data.load import Data
-from recbole_fair.data.texts import item_texts
+from recbole_fair.data.load import Data, item_texts
 from recbole_fair.errors import UsageError
 from recbole_fair.evaluation.reranked import RerankingCollector
 from recbole_fair.registry import nearest

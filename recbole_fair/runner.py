@@ -46,7 +46,7 @@ from recbole_fair.screen import bars_wanted, duration, quietly
 from recbole_fair.settings.config import Config
 from recbole_fair.strategies.base import Strategy
 from recbole_fair.training import checkpoint
-from recbole_fair.training.offsets import Rescored
+from recbole_fair.training.rescored import Rescored
 from recbole_fair.training.trainer import EpochCallback, FairTrainer, trainer_for
 from recbole_fair.training.view import training_view
 
@@ -97,7 +97,7 @@ def _with_intervals_as_asked(result: Result, folder: Path, config: Config) -> Re
     """A finished run's result; bounds of another level, method or number of samples are made anew from its users."""
     how = resampling(config)
     if how and result.resampling and result.resampling != asdict(how):
-        from recbole_fair.report.recomputed import recomputed
+        from recbole_fair.report.statistics.evaluated import recomputed
 
         result.interval, result.resampling = recomputed(folder, how), asdict(how)
     return result

@@ -75,6 +75,12 @@ def regular(path: Path, limit: int | None = None) -> Path:
     return path
 
 
+def file_digest(path: Path) -> str:
+    """sha256 of an ordinary file, in hexadecimal."""
+    with open_regular(path) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def read_text(path: Path, limit: int) -> str:
     """`read_regular` as UTF-8 text."""
     try:
@@ -263,7 +269,7 @@ def read_tensors(path: Path, sha256: str | None = None) -> tuple[dict[str, torch
     """What `write_tensors` stored; a truncated, foreign or changed file is refused by name, never executed."""
     with _tensors(path) as stored:
         tensors, notes = stored
-        if sha256 is not None and _file_digest(path) != sha256:
+        if sha256 is not None and file_digest(path) != sha256:
             raise UsageError(f"{path}: was changed since it was written (sha256 differs); restore it or run again")
         return tensors, json.loads(notes["about"])
 
@@ -290,8 +296,3 @@ def _tensors(path: Path) -> Iterator[tuple[dict[str, torch.Tensor], dict[str, st
         raise
     except (SafetensorError, KeyError, TypeError, ValueError, OSError, RuntimeError, RecursionError) as error:
         raise UsageError(f"{path}: not a safetensors file of ours, or truncated ({error})") from error
-
-
-def _file_digest(path: Path) -> str:
-    with open_regular(path) as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -89,7 +89,8 @@ def test_long_commands_of_a_page_are_well_formed(page: str) -> None:
         given = table.arguments_of(name, words).options
         assert name in table.COMMANDS
         SearchOptions.taken_from(given)
-        keys.check_names(given, {"models", "seeds", "searches", "search", "model", "dataset", "run_dir", "epochs"})
+        for key in given:
+            keys.check_name(key, {"models", "seeds", "searches", "search", "model", "dataset", "run_dir", "epochs"})
 
 
 def test_every_link_of_the_documentation_leads_somewhere() -> None:

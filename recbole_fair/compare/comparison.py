@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from recbole_fair.metrics import directions
+from recbole_fair.metrics.key import MetricKey
 from recbole_fair.rundir.result import Result
 from recbole_fair.screen import stacked, wrapped
-
-_K = re.compile(r"@(\d+)")
 
 
 @dataclass
@@ -38,10 +36,10 @@ class Spread:
     @classmethod
     def of(cls, values: Sequence[float | None]) -> Spread:
         """The spread of one figure; an undefined one among them leaves no mean."""
-        known = [value for value in values if value is not None]
-        if not values or len(known) < len(values):
+        defined = [value for value in values if value is not None]
+        if not values or len(defined) < len(values):
             return cls(None, None, len(values))
-        return cls(statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else None, len(known))
+        return cls(statistics.fmean(defined), statistics.stdev(defined) if len(defined) > 1 else None, len(defined))
 
     def __str__(self) -> str:
         if self.mean is None:
@@ -103,7 +101,8 @@ class Comparison:
 
     def table(self) -> str:
         """A line a model: mean +- standard deviation over seeds, of test figures; an arrow shows the better side."""
-        metrics = [metric for metric in _all_metrics(self.figures.values()) if self._shown(metric)]
+        reported = dict.fromkeys(metric for figures in self.figures.values() for metric in figures)
+        metrics = [metric for metric in reported if self.k is None or MetricKey.parse(metric).k in (None, self.k)]
         head = ["model", *(f"{metric} {directions.arrow(metric)}".strip() for metric in metrics), "seeds"]
         rows = [
             [model, *(str(figures.get(metric, "-")) for metric in metrics), f"{len(self._of(model))}/{len(self.seeds)}"]
@@ -113,10 +112,6 @@ class Comparison:
         notes = [f"note: {note}" for note in self.notes]
         below = [*failed, *notes, self._verdict(), f"all figures: {self.folder}"]
         return "\n".join([*stacked([head, *rows]), *(part for line in below for part in wrapped(line))])
-
-    def _shown(self, metric: str) -> bool:
-        found = _K.search(metric)
-        return found is None or self.k in (None, int(found.group(1)))
 
     def _verdict(self) -> str:
         if self.differences:
@@ -142,7 +137,3 @@ class Comparison:
             for model, figures in self.figures.items()
             for metric, spread in figures.items()
         ]
-
-
-def _all_metrics(figures: Iterable[Mapping[str, Spread]]) -> list[str]:
-    return list(dict.fromkeys(metric for row in figures for metric in row))

@@ -94,20 +94,22 @@ def _plan(job: Job, config: Config, folder: Path, options: SearchOptions, seed: 
     return planning.planned(job.over({"seed": seed}), path, options)
 
 
-def seeds_of(given: Any, first: int) -> tuple[int, ...]:
+def seeds_of(seeds: Any, first: int) -> tuple[int, ...]:
     """`3`: that many seeds from the default one on; `[1, 7]`: these."""
-    if isinstance(given, int) and not isinstance(given, bool) and given >= 1:
-        return tuple(range(first, first + given))
-    listed = given if isinstance(given, (list, tuple)) else []
+    if isinstance(seeds, int) and not isinstance(seeds, bool) and seeds >= 1:
+        return tuple(range(first, first + seeds))
+    listed = seeds if isinstance(seeds, (list, tuple)) else []
     whole = all(isinstance(seed, int) and not isinstance(seed, bool) for seed in listed)
     if not listed or not whole or len(set(listed)) < len(listed):
-        raise UsageError(f"seeds={given!r}: how many, as in --seeds=3, or which, as in --seeds=[1,7]")
+        raise UsageError(f"seeds={seeds!r}: how many, as in --seeds=3, or which, as in --seeds=[1,7]")
     return tuple(listed)
 
 
-def models_of(given: Any) -> tuple[str, ...]:
+def models_of(models: Any) -> tuple[str, ...]:
     """`A,B` or `[A, B]`, each once."""
-    names = [str(name).strip() for name in (given if isinstance(given, (list, tuple)) else str(given or "").split(","))]
+    names = [
+        str(name).strip() for name in (models if isinstance(models, (list, tuple)) else str(models or "").split(","))
+    ]
     if not names or not all(names) or len({registry.resolve(name).name for name in names}) < len(names):
-        raise UsageError(f"models={given!r}: name each model once, as in --models=MF,LightGCN")
+        raise UsageError(f"models={models!r}: name each model once, as in --models=MF,LightGCN")
     return tuple(names)

@@ -60,7 +60,8 @@ def compare(
     chosen = _tuned(plans, entering, folder, quiet)
     entries = _entries(entering, seeds)
     _run(entries, entering, options, quiet)
-    compared = Comparison(folder, dataset, entering.names, seeds, entries, _k(entering), entering.notes, chosen)
+    k = MetricKey.parse(str(entering.config["valid_metric"])).k  # an answer has none
+    compared = Comparison(folder, dataset, entering.names, seeds, entries, k, entering.notes, chosen)
     return _written(compared, hashes)
 
 
@@ -119,17 +120,12 @@ def _run(entries: Sequence[Entry], entering: Entrants, options: SearchOptions, q
     many.run_all(jobs, room(options, entering.config), ends, starts)
 
 
-def _k(entering: Entrants) -> int | None:
-    """The K that runs are selected by; an answer has none."""
-    return MetricKey.parse(str(entering.config["valid_metric"])).k
-
-
 def _refuse_other(folder: Path, hashes: Mapping[str, str], seeds: Sequence[int]) -> None:
     """Leave another comparison in a folder alone: one is replaced only by the same with more models or seeds."""
     path = folder / "compare.json"
     there = storage.read_json(path) if path.exists() else {}
-    told = [model for model, figures in there.get("figures", {}).items() if figures]
-    models = {model: there.get("hashes", hashes).get(model) for model in told}
+    compared = [model for model, figures in there.get("figures", {}).items() if figures]
+    models = {model: there.get("hashes", hashes).get(model) for model in compared}
     if models.items() <= hashes.items() and {*there.get("seeds", ())} <= {*seeds}:
         return
     raise UsageError(

@@ -49,10 +49,6 @@ def _field(value: str) -> str:
     return '"' + value.replace('"', '""') + '"'
 
 
-def _sequence(words: list[str] | None) -> str | None:
-    return None if words is None else " ".join(element(word) for word in words if word)
-
-
 def fields(column: pa.Array, kind: Kind) -> pa.Array:
     """A column as the texts of its fields; only the few values that need care leave arrow."""
     if pa.types.is_dictionary(column.type):
@@ -60,7 +56,8 @@ def fields(column: pa.Array, kind: Kind) -> pa.Array:
     if kind == "float":
         return pc.fill_null(pc.cast(column, pa.string()), "")
     if kind == "token_seq":
-        column = pa.array([_sequence(words) for words in column.to_pylist()], pa.string())
+        lists = column.to_pylist()  # of words; a missing one and an empty one are both an empty field
+        column = pa.array([" ".join(element(word) for word in words or () if word) for words in lists], pa.string())
     column = pc.fill_null(column, "")
     unsafe = pc.match_substring_regex(column, _UNSAFE)
     if not pc.any(unsafe).as_py():

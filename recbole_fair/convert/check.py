@@ -15,9 +15,8 @@ from recbole_fair.convert.index import Index
 from recbole_fair.convert.readback import FULL_ROWS, through_recbole
 from recbole_fair.convert.tables import Kind, with_distinct
 from recbole_fair.errors import UsageError
-from recbole_fair.groups import membership
-from recbole_fair.groups.bins import binned
-from recbole_fair.groups.membership import Groups, Values
+from recbole_fair.groups.membership import Groups, Values, product
+from recbole_fair.groups.named import field_groups
 from recbole_fair.settings import yamls
 from recbole_fair.settings.config import Config, data_folder, merge, of_data_set
 
@@ -42,16 +41,9 @@ class _Side:
         empty = {name: pc.sum(pc.equal(column, "")).as_py() or 0 for name, column in self.columns.items()}
         return {name: rows for name, rows in empty.items() if rows}
 
-    def values(self, field: str) -> Values:
-        """Raw values of a field, with the padding row that `groups` expects."""
-        words = self.columns[field].to_pylist()
-        if self.kinds[field] == "token_seq":
-            return [(), *(tuple(filter(None, text.split(" "))) for text in words)]
-        return [(), *((text,) if text else () for text in words)]
-
 
 @dataclass(frozen=True)
-class _Found:
+class _DataSet:
     """A data set as it lies on the disk, and the settings a run would have for it."""
 
     name: str
@@ -63,17 +55,25 @@ class _Found:
     sides: Mapping[str, _Side]
     settings: Mapping[str, Any]
 
+    def values(self, field: str, key: str, kind: str) -> Values:
+        """Raw values of a field, after the padding row that groups expect."""
+        side = self.sides[kind]
+        words = side.columns[field].to_pylist()
+        if side.kinds[field] == "token_seq":
+            return [(), *(tuple(filter(None, text.split(" "))) for text in words)]
+        return [(), *((text,) if text else () for text in words)]
+
 
 def check(name: str, out: Path) -> str:
-    """A report in a few lines."""
-    found = _read(name, out)
-    lines = [*_sizes(found), *_missing(found), *_groups(found)]
-    problem = next(_problems(found), None)
+    """Sizes, missing fields and groups of a data set, and the first thing that would go wrong in a run, in lines."""
+    data = _read(name, out)
+    lines = [*_sizes(data), *_missing(data), *_groups(data)]
+    problem = next(_problems(data), None)
     lines.append(f"would go wrong first: {problem}" if problem else "nothing that would go wrong was found")
     return "\n".join(lines)
 
 
-def _read(name: str, out: Path) -> _Found:
+def _read(name: str, out: Path) -> _DataSet:
     folder = data_folder(name, out)
     inter = read_header(folder / f"{name}.inter")
     index, rows = Index(), 0
@@ -83,7 +83,7 @@ def _read(name: str, out: Path) -> _Found:
     sides = {suffix: _side(folder / f"{name}.{suffix}") for suffix in ("user", "item")}
     settings = yamls.packaged("overall.yaml")
     merge(settings, of_data_set(folder))
-    return _Found(name, folder, out, index, rows, inter, sides, settings)
+    return _DataSet(name, folder, out, index, rows, inter, sides, settings)
 
 
 def _side(path: Path) -> _Side:
@@ -94,71 +94,64 @@ def _side(path: Path) -> _Side:
     return _Side(path, kinds, {name: table[name] for name in kinds})
 
 
-def _sizes(found: _Found) -> Iterator[str]:
-    users, items = len(found.index.users), len(found.index.items)
-    density = found.rows / (users * items) if users and items else 0.0
-    yield f"{found.folder}: {users} users, {items} items, {found.rows} interactions, density {density:.6f}"
-    for suffix, side in found.sides.items():
+def _sizes(data: _DataSet) -> Iterator[str]:
+    users, items = len(data.index.users), len(data.index.items)
+    density = data.rows / (users * items) if users and items else 0.0
+    yield f"{data.folder}: {users} users, {items} items, {data.rows} interactions, density {density:.6f}"
+    for suffix, side in data.sides.items():
         rated = users if suffix == "user" else items
         yield f"  .{suffix}: {len(side)} rows, {rated} of them with interactions"
-    duplicates = found.index.duplicates()
+    duplicates = data.index.duplicates()
     yield f"  duplicates: {duplicates['pairs']} pairs come again, in {duplicates['rows']} rows"
 
 
-def _missing(found: _Found) -> Iterator[str]:
-    for suffix, side in found.sides.items():
+def _missing(data: _DataSet) -> Iterator[str]:
+    for suffix, side in data.sides.items():
         for field, rows in side.missing().items():
             yield f"  .{suffix} {field}: {rows} of {len(side)} missing ({rows / len(side):.1%})"
 
 
-def _groups(found: _Found) -> Iterator[str]:
-    for grouping in _groupings(found):
+def _groups(data: _DataSet) -> Iterator[str]:
+    for grouping in _groupings(data):
         sizes = grouping.membership.sum(axis=0).tolist()
         listed = ", ".join(f"{name} {size}" for name, size in zip(grouping.names, sizes, strict=True))
         yield f"  {grouping.kind} groups by {grouping.field}: {listed or 'none'}; in no group: {grouping.unknown}"
 
 
-def _groupings(found: _Found) -> Iterator[Groups]:
+def _groupings(data: _DataSet) -> Iterator[Groups]:
     """The groups of the data set's yaml, over the rows of its tables; popularity depends on the split of a run."""
-    for name in found.settings["user_groups"]:
-        if set(name.split("*")) <= found.sides["user"].columns.keys():
-            parts = [_grouping(found, "user", field, field) for field in name.split("*")]
-            yield parts[0] if len(parts) == 1 else membership.product(parts)
-    for name in found.settings["item_groups"]:
-        field = found.settings["genre_field"] if name == "genre" else name
-        if field in found.sides["item"].columns:
-            yield _grouping(found, "item", name, field)
+    settings, users, items = data.settings, data.sides["user"], data.sides["item"]
+    for name in settings["user_groups"]:
+        if set(fields := name.split("*")) <= users.columns.keys():
+            yield product([field_groups(settings, data, "user", field, field, "user_groups") for field in fields])
+    for name in settings["item_groups"]:
+        field = settings["genre_field"] if name == "genre" else name
+        if field in items.columns:
+            yield field_groups(settings, data, "item", name, field, "item_groups")
 
 
-def _grouping(found: _Found, kind: str, name: str, field: str) -> Groups:
-    values = found.sides[kind].values(field)
-    if bins := found.settings["group_bins"].get(field):
-        values, _ = binned(values, bins, field, found.settings["unknown_values"])
-    return membership.by_value(kind, name, values, unknown=found.settings["unknown_values"])
-
-
-def _problems(found: _Found) -> Iterator[str]:
+def _problems(data: _DataSet) -> Iterator[str]:
     """What would go wrong, in the order in which a run would meet it."""
-    yield from _absent_columns(found)
-    yield from _absent_rows(found)
-    if found.settings["eval_args"]["order"] == "TO" and "timestamp" not in found.inter:
+    yield from _absent_columns(data)
+    yield from _absent_rows(data)
+    if data.settings["eval_args"]["order"] == "TO" and "timestamp" not in data.inter:
         yield "there is no timestamp, and the default split goes by time; set eval_args.order=RO"
-    yield from _wide_texts(found)
-    if found.rows <= FULL_ROWS:
-        yield from _host_refusal(found)
+    yield from _wide_texts(data)
+    if data.rows <= FULL_ROWS:
+        yield from _host_refusal(data)
 
 
-def _absent_columns(found: _Found) -> Iterator[str]:
-    kinds = {"inter": found.inter, **{suffix: side.kinds for suffix, side in found.sides.items()}}
-    for suffix, fields in (found.settings["load_col"] or {}).items():
+def _absent_columns(data: _DataSet) -> Iterator[str]:
+    kinds = {"inter": data.inter, **{suffix: side.kinds for suffix, side in data.sides.items()}}
+    for suffix, fields in (data.settings["load_col"] or {}).items():
         for field in fields:
             if field not in kinds.get(suffix, {}):
-                yield f"load_col names {field!r}, which {found.name}.{suffix} does not have"
+                yield f"load_col names {field!r}, which {data.name}.{suffix} does not have"
 
 
-def _absent_rows(found: _Found) -> Iterator[str]:
-    for suffix, rated in (("user", found.index.users), ("item", found.index.items)):
-        side = found.sides[suffix]
+def _absent_rows(data: _DataSet) -> Iterator[str]:
+    for suffix, rated in (("user", data.index.users), ("item", data.index.items)):
+        side = data.sides[suffix]
         if not side.columns:
             continue
         listed = pc.is_in(rated.names(), side.columns[f"{suffix}_id"].combine_chunks())
@@ -166,8 +159,8 @@ def _absent_rows(found: _Found) -> Iterator[str]:
             yield f"{absent} rated ids have no row in {side.path.name}: RecBole drops their interactions"
 
 
-def _wide_texts(found: _Found) -> Iterator[str]:
-    for side in found.sides.values():
+def _wide_texts(data: _DataSet) -> Iterator[str]:
+    for side in data.sides.values():
         for field, column in side.columns.items():
             longest = pc.max(pc.utf8_length(column)).as_py() or 0
             needed = _TOKEN_BYTES * longest * len(side)
@@ -178,10 +171,10 @@ def _wide_texts(found: _Found) -> Iterator[str]:
                 )
 
 
-def _host_refusal(found: _Found) -> Iterator[str]:
-    """Load it, as a run would."""
+def _host_refusal(data: _DataSet) -> Iterator[str]:
+    """Why RecBole cannot load the data set as a run would, or how little its filters leave; nothing if all is well."""
     try:
-        config = Config("MF", found.name, overrides={"data_path": str(found.out)})
+        config = Config("MF", data.name, overrides={"data_path": str(data.out)})
         dataset = through_recbole(config)
     except (UsageError, ValueError, KeyError, TypeError, AssertionError, IndexError) as error:
         yield f"RecBole cannot load it: {error}"

@@ -44,7 +44,7 @@ class Delimited:
         for name in ("user_id", "item_id"):
             self._check_ids(table[name])
         for name, (low, high) in self.ranges.items():
-            check_range(table[name], name, low, high)
+            _check_range(table[name], name, low, high)
         return table.select([name for name in _ORDER if name in self.columns]).combine_chunks().to_batches()[0]
 
     def _options(self, size: int) -> tuple[object, ...]:
@@ -67,7 +67,7 @@ class Delimited:
             raise BadLineError("an empty id")
 
 
-def check_range(column: pa.ChunkedArray, name: str, low: float, high: float) -> None:
+def _check_range(column: pa.ChunkedArray, name: str, low: float, high: float) -> None:
     """Refuse numbers out of their published range; written so that nan, which compares false, is refused as well."""
     inside = pc.and_(pc.greater_equal(column, low), pc.less_equal(column, high))
     if column.null_count or not pc.all(inside).as_py():

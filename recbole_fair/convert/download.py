@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -42,7 +43,7 @@ def fetch(source: Source, raw: Path, options: Mapping[str, Any]) -> list[Path]:
 def _wanted(remote: Remote, source: Source, options: Mapping[str, Any]) -> bool:
     if not remote.layout:
         return True
-    layouts = sorted({known.layout for known in source.remotes})
+    layouts = sorted({one.layout for one in source.remotes})
     chosen = str(options.get("layout", ""))
     if chosen not in layouts or "category" not in options:
         raise UsageError(f"{source.name}: --download needs --category NAME and --layout, one of {', '.join(layouts)}")
@@ -50,8 +51,7 @@ def _wanted(remote: Remote, source: Source, options: Mapping[str, Any]) -> bool:
 
 
 def _filled(remote: Remote, options: Mapping[str, Any]) -> Remote:
-    url = remote.url.replace("{category}", str(options.get("category", "")))
-    return Remote(url, remote.layout, remote.members, remote.size, remote.md5)
+    return replace(remote, url=remote.url.replace("{category}", str(options.get("category", ""))))
 
 
 def _by_hand(source: Source, remotes: list[Remote], raw: Path, error: Exception) -> str:

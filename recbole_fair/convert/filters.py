@@ -17,8 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recbole_fair.convert.ids import Codes, IdMap
-from recbole_fair.convert.index import Index, Pairs
+from recbole_fair.convert.index import Codes, IdMap, Index, Pairs
 from recbole_fair.convert.ledger import Ledger
 from recbole_fair.convert.sides import restricted
 from recbole_fair.convert.tables import Table, Tables, with_distinct

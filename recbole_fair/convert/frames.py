@@ -13,8 +13,10 @@ from recbole_fair.convert import build
 from recbole_fair.convert.sources import csv_options
 from recbole_fair.convert.sources.catalogue import OWN_WORDS
 from recbole_fair.errors import UsageError
+from recbole_fair.storage import open_regular
 
 _DIGITS = 8
+_TABLES = ("interactions", "users", "items")
 
 
 def stored(frame: Any, keys: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -23,17 +25,17 @@ def stored(frame: Any, keys: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     `user`, `item`, `rating` and `time` name columns, `users` and `items` are DataFrames or CSV files, `name` is the
     data set's: by default one made of its content, so the same frames are converted once.
     """
-    said = {word: keys[word] for word in (*OWN_WORDS, "name") if word in keys}
-    rest = {key: value for key, value in keys.items() if key not in said}
+    about_frames = {word: keys[word] for word in (*OWN_WORDS, "name") if word in keys}
+    rest = {key: value for key, value in keys.items() if key not in about_frames}
     with TemporaryDirectory() as temporary:
-        options = {**said, "interactions": frame}
-        for word in ("interactions", "users", "items"):
+        options = {**about_frames, "interactions": frame}
+        for word in _TABLES:
             if word in options and not isinstance(options[word], (str, Path)):
                 options[word] = _written(options[word], Path(temporary) / f"{word}.csv", options)
         name = str(options.pop("name", None) or f"frame-{_digest(options)}")
         out = Path(rest.get("data_path") or "dataset_atomic")
         try:
-            if "name" in said or not (out / name).is_dir():
+            if "name" in about_frames or not (out / name).is_dir():
                 build.convert(build.Request("csv", Path(temporary), out, name, options))
         except UsageError as error:
             raise UsageError(str(error).replace(f"{temporary}{os.sep}", "")) from error
@@ -60,6 +62,10 @@ def _joined(value: Any) -> Any:
 def _digest(options: Mapping[str, Any]) -> str:
     content = hashlib.sha256()
     for word, value in sorted(options.items()):
-        is_file = word in ("interactions", "users", "items")
-        content.update(f"{word}=".encode() + (Path(value).read_bytes() if is_file else str(value).encode()))
+        content.update(f"{word}=".encode())
+        if word not in _TABLES:
+            content.update(str(value).encode())
+            continue
+        with open_regular(Path(value)) as stream:
+            content.update(stream.read())
     return content.hexdigest()[:_DIGITS]

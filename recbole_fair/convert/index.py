@@ -1,4 +1,4 @@
-"""What is known of the interactions once they have gone by: ids, ranges, and which pairs came twice.
+"""What is known of the interactions once they have gone by: numbers for ids, ranges, and which pairs came twice.
 
 Memory grows with the number of distinct ids, plus 64 bits a row (three times that while duplicates are counted).
 """
@@ -11,9 +11,45 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.sparse import coo_array
 
-from recbole_fair.convert.ids import IdMap
-
+Codes = npt.NDArray[np.int32]
 Pairs = npt.NDArray[np.int64]
+_WAITING = 1 << 24  # distinct ids of the latest batches that may wait to be merged (some 300 MB)
+
+
+class IdMap:
+    """Ids, numbered by first appearance; arrow hashes many batches at once, so that its cost a row stays the same."""
+
+    def __init__(self) -> None:
+        self._known = pa.DictionaryArray.from_arrays(pa.array([], pa.int32()), pa.array([], pa.string()))
+        self._codes: list[Codes] = []
+        self._waiting: list[pa.DictionaryArray] = []
+
+    def __len__(self) -> int:
+        return len(self.names())
+
+    def add(self, column: pa.DictionaryArray) -> None:
+        """Number the ids of a batch."""
+        self._waiting.append(column)
+        if sum(len(batch.dictionary) for batch in self._waiting) > max(_WAITING, len(self._known.dictionary)):
+            self._merge()
+
+    def names(self) -> pa.StringArray:
+        """The ids by their number."""
+        self._merge()
+        return self._known.dictionary
+
+    def codes(self) -> Codes:
+        """The number of every id that was added, in order."""
+        self._merge()
+        self._codes = [np.concatenate([np.empty(0, np.int32), *self._codes])]
+        return self._codes[0]
+
+    def _merge(self) -> None:
+        """Number what waits, behind what is known: arrow's common dictionary keeps the order of first appearance."""
+        if self._waiting:
+            self._known, *batches = pa.chunked_array([self._known, *self._waiting]).unify_dictionaries().chunks
+            self._codes += [batch.indices.to_numpy() for batch in batches]
+            self._waiting = []
 
 
 class Index:
@@ -46,7 +82,7 @@ class Index:
         return {"pairs": int((times > 1).sum()), "rows": len(users) - len(times)}
 
     def _widen(self, name: str, column: pa.Array) -> None:
-        found = pc.min_max(column).as_py()
-        if found["min"] is not None:
-            low, high = self.ranges.get(name, (found["min"], found["max"]))
-            self.ranges[name] = [min(low, found["min"]), max(high, found["max"])]
+        low, high = pc.min_max(column).as_py().values()
+        if low is not None:
+            lowest, highest = self.ranges.get(name, (low, high))
+            self.ranges[name] = [min(lowest, low), max(highest, high)]

@@ -5,7 +5,6 @@ No time and no path of this machine stands in it, so the same raw files give the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
@@ -14,7 +13,7 @@ from recbole_fair import __version__, storage
 from recbole_fair.convert.atomic import AtomicFile
 from recbole_fair.convert.index import Index
 from recbole_fair.convert.ledger import Ledger
-from recbole_fair.convert.raw import RawFile, RawFolder
+from recbole_fair.convert.raw import RawFolder
 from recbole_fair.convert.sources.catalogue import Source
 
 NAME = "manifest.json"
@@ -55,14 +54,13 @@ def describe(
 
 def write(folder: Path, facts: Mapping[str, Any]) -> None:
     """Put the manifest beside the files that it describes."""
-    text = json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / NAME).write_text(text + "\n", "utf-8")
+    storage.write_json(folder / NAME, facts)
 
 
 def _written(file: AtomicFile) -> dict[str, Any]:
-    facts = RawFile(file.path).describe()
     missing = {name: rows for name, rows in file.missing.items() if rows}
-    return {"rows": file.rows, "size": facts["size"], "sha256": facts["sha256"], "missing": missing}
+    size, digest = file.path.stat().st_size, storage.file_digest(file.path)
+    return {"rows": file.rows, "size": size, "sha256": digest, "missing": missing}
 
 
 def same(fresh: Path, folder: Path) -> bool:
@@ -70,8 +68,7 @@ def same(fresh: Path, folder: Path) -> bool:
     if (fresh / NAME).read_bytes() != (folder / NAME).read_bytes():
         return False
     written = storage.read_json(fresh / NAME)["written"]
-    return all(_intact(folder / name, facts["sha256"]) for name, facts in written.items())
-
-
-def _intact(path: Path, sha256: str) -> bool:
-    return path.is_file() and RawFile(path).describe()["sha256"] == sha256
+    return all(
+        (folder / name).is_file() and storage.file_digest(folder / name) == facts["sha256"]
+        for name, facts in written.items()
+    )

@@ -95,19 +95,19 @@ class RawFolder:
 
     def find(self, *names: str) -> list[str]:
         """Which of these files are there, plain or as .gz."""
-        return [found for name in names for found in (name, f"{name}.gz") if (self.path / found).is_file()]
+        return [present for name in names for present in (name, f"{name}.gz") if (self.path / present).is_file()]
 
     def file(self, name: str, encoding: str = "utf-8") -> RawFile:
         """The one file of this name; refused where it is missing, or there both plain and compressed."""
-        found = self.find(name)
-        if not found:
+        present = self.find(name)
+        if not present:
             raise UsageError(
                 f"{self.path / name}: no such file (nor {name}.gz); put it there,"
                 " or see dataset_atomic/README.md for how to get it"
             )
-        if len(found) > 1:
-            raise UsageError(f"{self.path}: has both {' and '.join(found)}; leave only the one to be read")
-        return self.take(str(self.path / found[0]), encoding)
+        if len(present) > 1:
+            raise UsageError(f"{self.path}: has both {' and '.join(present)}; leave only the one to be read")
+        return self.take(str(self.path / present[0]), encoding)
 
     def take(self, path: str, encoding: str = "utf-8") -> RawFile:
         """A file at any place, remembered as one of those that were used."""

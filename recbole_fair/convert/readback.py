@@ -46,7 +46,7 @@ def verify(folder: Path, tables: Tables, files: Sequence[AtomicFile], drop: bool
 
 
 def _load(folder: Path) -> Any:
-    """Every column, no filter."""
+    """A data set as RecBole reads it, with every column and no filter."""
     from recbole_fair.settings.config import Config
 
     overrides = {

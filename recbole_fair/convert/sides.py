@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recbole_fair.convert.ids import IdMap
+from recbole_fair.convert.index import IdMap
 from recbole_fair.convert.ledger import Ledger
 from recbole_fair.convert.tables import ARROW, BATCH_ROWS, Table
 
@@ -54,8 +54,8 @@ def restricted(table: Table, wanted: pa.StringArray) -> Table:
 
     def stream(ledger: Ledger) -> Iterator[pa.RecordBatch]:
         for part in table.parts(ledger):
-            kept = part.filter(pc.is_in(part[0], wanted))
-            ledger.note("without an interaction after the filter: left out", len(part) - len(kept))
-            yield kept
+            rated = part.filter(pc.is_in(part[0], wanted))
+            ledger.note("without an interaction after the filter: left out", len(part) - len(rated))
+            yield rated
 
     return Table(table.columns, stream)

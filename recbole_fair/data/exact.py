@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from recbole_fair.data.user_split import by_users
+from recbole_fair.data.splits import by_users
 from recbole_fair.errors import UsageError
 from recbole_fair.host import Dataset, FeatureSource, FeatureType, SequentialDataset
 
@@ -97,7 +97,7 @@ class _Exact:
     def build(self) -> list[Any]:
         """RecBole's own splits, or a split by users (`eval_args.split: {US: [0.7, 0.1, 0.2]}`).
 
-        Windows (WS) come as one part: whoever splits them needs the groups of users (data/windows.py).
+        Windows (WS) come as one part: whoever splits them needs the groups of users (data/splits.py).
         """
         config = self.config  # type: ignore[has-type]
         split = config["eval_args"]["split"] or {}

@@ -8,9 +8,7 @@ from pathlib import Path
 
 from recbole_fair.data.identity import SUFFIXES
 from recbole_fair.errors import UsageError
-from recbole_fair.host import (
-    FeatureType,
-)
+from recbole_fair.host import FeatureType
 from recbole_fair.registry import nearest
 from recbole_fair.settings.config import Config
 from recbole_fair.storage import open_regular
@@ -95,7 +93,7 @@ def _check_numbers(config: Config, kinds: Mapping[str, str]) -> None:
 
 
 def _without_time(config: Config) -> str:
-    """What to do where there is none."""
+    """The remedy where a data set has no timestamps."""
     if config.sequential:
         return (
             f", and {config.name} reads items in time order; choose a model that does not, such as MF, with order: RO"

@@ -8,7 +8,7 @@ judged part as history.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +24,7 @@ from recbole_fair.data.inputs import Inputs
 from recbole_fair.data.judged import JUDGED
 from recbole_fair.data.labeled import likes
 from recbole_fair.data.sequences import last_items
-from recbole_fair.data.texts import item_texts
-from recbole_fair.data.windows import by_windows
+from recbole_fair.data.splits import by_windows
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups, Values, number_text
 from recbole_fair.groups.named import names_of, user_groups
@@ -94,10 +93,10 @@ class Data:
         fields = names_of(config, "item_text")
         if not fields:
             name, feat = config["dataset"], self.dataset.item_feat
-            known = [name for name in (() if feat is None else feat.columns) if self._has_values(name)]
+            readable = [name for name in (() if feat is None else feat.columns) if self._has_values(name)]
             remedy = (
-                f"name those to read, as in --item_text={known[0]}; {name} has {', '.join(known)}"
-                if known
+                f"name those to read, as in --item_text={readable[0]}; {name} has {', '.join(readable)}"
+                if readable
                 else f"{name} has no item fields: convert it with --items=FILE, or choose a model without texts (MF)"
             )
             raise UsageError(f"item_text: {config.name} needs item texts; {remedy}")
@@ -140,6 +139,15 @@ class Data:
         return split_digest(self.names("user"), self.names("item"), {phase: self.pairs(phase) for phase in PHASES})
 
 
+def item_texts(columns: Sequence[Values]) -> list[str]:
+    """One text an item: its fields in the given order, the words of a field joined by blanks, empty ones left out.
+
+    >>> item_texts([[("Toy", "Story"), ()], [("1995",), ("1990",)]])
+    ['Toy Story, 1995', '1990']
+    """
+    return [", ".join(" ".join(entry) for entry in row if entry) for row in zip(*columns, strict=True)]
+
+
 def _raw_values(ids: IntArray, tokens: Tokens) -> Values:
     table = tokens.tolist()
     rows = ids.reshape(len(ids), -1).tolist()
@@ -169,15 +177,16 @@ def load(config: Config) -> Data:
         part.user_feat = part.item_feat = None  # else the loader joins every column of both to every row
     parts = {phase: part.copy(part.inter_feat) for phase, part in parts.items()}
     history = _history(config, parts)
-    known = _learnt_from(config, parts)
-    evaluation = [_judged_loader(config, parts, known, phase, history) for phase in ("valid", "test")]
-    built[0].inter_feat = known["train"].inter_feat
+    learnt = _learnt_from(config, parts)
+    valid, test = (_judged_loader(config, parts, learnt, phase, history) for phase in ("valid", "test"))
+    built[0].inter_feat = learnt["train"].inter_feat
     samplers = create_samplers(config, dataset, built)
     if isinstance(built[0], LateSequences):
         built[0].augment()
     train = _training_loader(config, built[0], samplers[0])
     rows = count_rows(config.folder / f"{config['dataset']}.inter")
-    return Data(dataset, parts, train, evaluation[0], evaluation[1], rows, unseen, _asked(config, evaluation))
+    asked = JUDGED[config["eval_protocol"]].digest([valid, test])
+    return Data(dataset, parts, train, valid, test, rows, unseen, asked)
 
 
 def _unseen(built: list[Dataset], item_field: str, *, drop: bool) -> dict[str, int]:
@@ -287,17 +296,13 @@ def _learnt_from(config: Config, parts: dict[str, Dataset]) -> dict[str, Dataset
     return {phase: part.copy(part.inter_feat[torch.from_numpy(likes(config, part))]) for phase, part in parts.items()}
 
 
-def _asked(config: Config, loaders: list[FullSortEvalDataLoader]) -> str | None:
-    return JUDGED[config["eval_protocol"]].digest(loaders)
-
-
 def _judged_loader(
-    config: Config, parts: dict[str, Dataset], known: dict[str, Dataset], phase: str, history: Sampler
+    config: Config, parts: dict[str, Dataset], learnt: dict[str, Dataset], phase: str, history: Sampler
 ) -> FullSortEvalDataLoader:
     # Users are judged alike for all models, so the loader must not see that a model is sequential.
     general = config.replaced(MODEL_TYPE=None)
     loader = JUDGED[config["eval_protocol"]].loader(general, parts, phase, history)
     if config.sequential:
-        before = [known[earlier].inter_feat for earlier in PHASES[: PHASES.index(phase)]]
+        before = [learnt[earlier].inter_feat for earlier in PHASES[: PHASES.index(phase)]]
         loader.user_df.update(last_items(config, parts["train"], before, loader.uid_list))
     return loader

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from recbole_fair.data.identity import PHASES
 from recbole_fair.data.labeled import likes
-from recbole_fair.data.windows import ORDER, TARGET
+from recbole_fair.data.splits import ORDER, TARGET
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
 from recbole_fair.groups.named import names_of, user_groups

@@ -1,4 +1,4 @@
-"""The last item of each sequence, as sequential models read it."""
+"""Each user's latest items before a judged part, as the columns that a sequential model reads."""
 
 from __future__ import annotations
 
@@ -7,11 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from recbole_fair.host import (
-    Dataset,
-    Interaction,
-    cat_interactions,
-)
+from recbole_fair.host import Dataset, Interaction, cat_interactions
 from recbole_fair.settings.config import Config
 
 

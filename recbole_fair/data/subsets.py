@@ -1,4 +1,4 @@
-"""Seeded subsets: so many of a part's rows where a language model cannot read all of them."""
+"""Seeded subsets: the prompts that a language model can afford, and the users whose labels a defence may see."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from recbole_fair.data.identity import PHASES
 from recbole_fair.host import Dataset
-from recbole_fair.metrics.formulas import IntArray
+from recbole_fair.metrics.formulas import BoolArray, IntArray
 
 
 def places(count: int, most: int | None, seed: int, phase: str) -> IntArray:
@@ -42,3 +42,18 @@ def of_judged_users(config: Any, part: Dataset, phase: str) -> Dataset:
     users = np.unique(rows)
     chosen = users[judged_pairs(config, len(users), phase)]
     return part.copy(part.inter_feat[torch.from_numpy(np.flatnonzero(np.isin(rows, chosen)))])
+
+
+def held_back(config: Any, users: int) -> BoolArray:
+    """Whose labels are kept from a defence, so that a probe can ask about users that it was never told about.
+
+    True [U] for a share `hold_labels` of the users 1 .. U - 1, drawn by `split_seed`: equal for all models and seeds.
+
+    >>> settings = {"hold_labels": 0.5, "split_seed": 1}
+    >>> int(held_back(settings, 9).sum()), bool(held_back(settings, 9)[0])
+    (4, False)
+    """
+    order = np.random.default_rng([int(config["split_seed"]), users]).permutation(users - 1) + 1
+    held = np.zeros(users, dtype=bool)
+    held[order[: round(float(config["hold_labels"]) * (users - 1))]] = True
+    return held

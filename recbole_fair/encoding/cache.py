@@ -9,7 +9,6 @@ in a warning and encoded again.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import re
@@ -18,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -38,10 +37,6 @@ _NAME = "item-vectors-{}.safetensors"
 _OURS = re.compile(r"item-vectors-[0-9a-f]{32}\.safetensors(\.[0-9]+\.part)?")
 _LOCK = ".item-vectors.lock"
 _KEY_BYTES = hashlib.sha256().digest_size
-_PREFIX = 8  # bytes that hold the header's length
-# safetensors' own limit; a larger one is an attempt to fill the memory.
-_LARGEST_HEADER = 100_000_000
-_DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "U8": np.dtype("u1")}
 
 
 class CacheEntry(NamedTuple):
@@ -74,13 +69,13 @@ def item_vectors(
         return np.empty((0, encoder.width), dtype=np.float32)
     keys = _keys(tokens, texts)
     store = _Store.of(encoder, keys, Path(cache_dir))
-    known = store.read()
-    missing = known.missing(keys)
+    stored = store.read()
+    missing = stored.missing(keys)
     if missing:
         _log.info("encoding %s item texts, once: their vectors are cached", f"{len(missing):,}")
         vectors = _encoded(encoder, [texts[position] for position in missing], progress)
-        known = store.add(known.union(_Rows(keys[missing], vectors)))
-    return known.take(keys)
+        stored = store.add(stored.union(_Rows(keys[missing], vectors)))
+    return stored.take(keys)
 
 
 def describe(cache_dir: str | Path) -> list[CacheEntry]:
@@ -157,25 +152,27 @@ class _Store:
     def read(self, level: int = logging.WARNING) -> _Rows:
         """All rows of the file; none where there is no file, or none to be trusted."""
         try:
-            with self.path.open("rb") as file:
-                return self._checked(file)
-        except FileNotFoundError:
-            pass
+            if self.path.is_file():
+                return self._checked()
         except (_UntrustedError, OSError) as reason:
             _log.log(level, "item vectors in %s are not used and will be made again: %s", self.path, reason)
         width = self.width or 0
         return _Rows(np.empty((0, _KEY_BYTES), dtype=np.uint8), np.empty((0, width), dtype=np.float32))
 
-    def _checked(self, file: BinaryIO) -> _Rows:
-        layout = _Layout.of(file)
-        if layout.identity != self.identity:
-            raise _UntrustedError(f"it belongs to another encoder, {layout.identity!r}")
-        rows = _Rows(layout.map(file, "keys", "U8"), layout.map(file, "vectors", "F32"))
+    def _checked(self) -> _Rows:
+        with _opened(self.path, "pt") as file:
+            notes = file.metadata()
+            keys, vectors = file.get_tensor("keys"), file.get_tensor("vectors")
+        if notes.get("identity") != self.identity:
+            raise _UntrustedError(f"it belongs to another encoder, {notes.get('identity')!r}")
+        if (str(keys.dtype), str(vectors.dtype), vectors.dim()) != ("torch.uint8", "torch.float32", 2):
+            raise _UntrustedError(f"its vectors are {vectors.dim()}-dimensional {vectors.dtype}, its keys {keys.dtype}")
+        rows = _Rows(keys.numpy(), vectors.numpy())
         if rows.keys.shape != (len(rows.vectors), _KEY_BYTES):
             raise _UntrustedError(f"{len(rows.vectors)} vectors, but keys of shape {rows.keys.shape}")
         if self.width not in (None, rows.vectors.shape[1]):
             raise _UntrustedError(f"vectors of width {rows.vectors.shape[1]}, expected {self.width}")
-        if layout.sha256 != _content_hash(rows):
+        if notes.get("sha256") != _content_hash(rows):
             raise _UntrustedError("its content does not have the hash written with it")
         return rows
 
@@ -206,67 +203,18 @@ class _Store:
         return rows
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """The header of a safetensors file: what it says of itself and where its tensors lie.
+@contextmanager
+def _opened(path: Path, framework: str) -> Iterator[Any]:
+    """A file of our format; under "pt" its tensors are mapped, and what is written to one never reaches the file."""
+    from safetensors import SafetensorError, safe_open
 
-    Read here rather than by the library, because the library copies what it reads and we map it.
-    """
-
-    tensors: dict[str, Any]
-    notes: dict[str, Any]
-    start: int
-    size: int
-
-    @classmethod
-    def of(cls, file: BinaryIO) -> _Layout:
-        size = os.fstat(file.fileno()).st_size
-        length = int.from_bytes(file.read(_PREFIX), "little")
-        if length > min(size - _PREFIX, _LARGEST_HEADER):
-            raise _UntrustedError("it is cut off, or no safetensors file")
-        try:
-            header = json.loads(file.read(length))
-            notes = header.pop("__metadata__")
-            fits = notes["format"] == _FORMAT
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise _UntrustedError("its header is not one that we write") from error
-        if not fits:
-            raise _UntrustedError(f"its format is not {_FORMAT!r}")
-        return cls(header, notes, _PREFIX + length, size)
-
-    @property
-    def identity(self) -> str:
-        """The encoder that made the vectors."""
-        return str(self.notes.get("identity"))
-
-    @property
-    def sha256(self) -> str:
-        """The hash over keys and vectors."""
-        return str(self.notes.get("sha256"))
-
-    def map(self, file: BinaryIO, name: str, dtype: str) -> Any:
-        """A tensor of two dimensions as an array over the file; a write changes memory only."""
-        rows, columns, offset = self.place(name, dtype)
-        mapped = np.memmap(file, _DTYPES[dtype], "c", offset, (rows, columns))
-        return mapped.view(np.ndarray)
-
-    def place(self, name: str, dtype: str) -> tuple[int, int, int]:
-        """Rows, columns and offset of a tensor, if the file is large enough to hold it."""
-        try:
-            stated = self.tensors[name]
-            rows, columns = stated["shape"]
-            first, end = stated["data_offsets"]
-            expected = [dtype, rows * columns * _DTYPES[dtype].itemsize]
-            whole = all(type(number) is int for number in (rows, columns, first, end)) and min(rows, columns) > 0
-        except (ValueError, TypeError, KeyError) as error:
-            raise _UntrustedError(f"its header does not describe {name!r}") from error
-        if (
-            not whole
-            or [stated.get("dtype"), end - first] != expected
-            or not 0 <= first < end <= self.size - self.start
-        ):
-            raise _UntrustedError(f"it does not hold the {name} that its header describes")
-        return rows, columns, self.start + first
+    try:
+        with safe_open(path, framework=framework) as file:
+            if (file.metadata() or {}).get("format") != _FORMAT:
+                raise _UntrustedError(f"its format is not {_FORMAT!r}")
+            yield file
+    except SafetensorError as error:
+        raise _UntrustedError(f"it is cut off, or no safetensors file of ours ({error})") from error
 
 
 def _keys(tokens: Sequence[str], texts: Sequence[str]) -> Keys:
@@ -315,9 +263,9 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _described(path: Path) -> CacheEntry:
+    size = path.lstat().st_size
     try:
-        with path.open("rb") as file:
-            layout = _Layout.of(file)
-            return CacheEntry(path, layout.size, layout.place("vectors", "F32")[0], layout.identity)
-    except (_UntrustedError, OSError):
-        return CacheEntry(path, path.lstat().st_size, 0, "")
+        with _opened(path, "np") as file:  # asks for no tensor, so torch is not loaded
+            return CacheEntry(path, size, file.get_slice("vectors").get_shape()[0], file.metadata()["identity"])
+    except (_UntrustedError, OSError, LookupError):
+        return CacheEntry(path, size, 0, "")

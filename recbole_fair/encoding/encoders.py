@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     Vectors = NDArray[np.float32]  # [N, D]
 
 Pooling = Literal["mean", "last"]
-DEFAULT_MAX_LENGTH = 512
-DEFAULT_BATCH_TOKENS = 4096
 
 
 class Encoder(Protocol):
@@ -61,12 +59,11 @@ class SentenceEncoder:
 
     per_text = True
 
-    def __init__(self, model: ModelFolder, *, pooling: Pooling | None, device: str, max_length: int | None) -> None:
+    def __init__(self, model: ModelFolder, *, pooling: Pooling | None, device: str) -> None:
         self.source = f"{model.name} ({model.source})"
         self.width = _sentence_width(model, pooling)
-        self.identity = _identity(model, device, pooling=pooling or "own", max_length=max_length or "own")
-        self._folder, self._device = model, device
-        self._pooling, self._max_length = pooling, max_length
+        self.identity = _identity(model, device, pooling=pooling or "own", max_length="own")
+        self._folder, self._device, self._pooling = model, device, pooling
 
     def encode(self, texts: Sequence[str], progress: bool = False) -> Vectors:
         """Batches by length and masks padding, as sentence-transformers does itself."""
@@ -76,8 +73,6 @@ class SentenceEncoder:
     @cached_property
     def _model(self) -> SentenceTransformer:
         model = self._folder.sentence_transformer(device=self._device, dtype=_dtype(self._device))
-        if self._max_length is not None:
-            model.max_seq_length = self._max_length
         if self._pooling is not None:
             _replace_pooling(model, self._pooling, _token_width(self._folder))
         return model
@@ -93,7 +88,13 @@ class LanguageModelEncoder:
     per_text = True
 
     def __init__(
-        self, model: ModelFolder, *, pooling: Pooling, device: str, max_length: int, batch_tokens: int
+        self,
+        model: ModelFolder,
+        *,
+        pooling: Pooling = "mean",
+        device: str = "cpu",
+        max_length: int = 512,
+        batch_tokens: int = 4096,
     ) -> None:
         config = model.config().get_text_config()
         if config.is_encoder_decoder:
@@ -203,8 +204,6 @@ def make_encoder(
     device: str = "cpu",
     seed: int = 0,
     width: int = 384,
-    batch_tokens: int = DEFAULT_BATCH_TOKENS,
-    max_length: int | None = None,
     cache: Path | None = None,
 ) -> Encoder:
     """The encoder behind the key `item_encoder`.
@@ -221,14 +220,8 @@ def make_encoder(
     chosen: Any = pooling
     model = find(name, revision, cache=cache)
     if model.modules:
-        return SentenceEncoder(model, pooling=chosen, device=device, max_length=max_length)
-    return LanguageModelEncoder(
-        model,
-        pooling=chosen or "mean",
-        device=device,
-        max_length=max_length or DEFAULT_MAX_LENGTH,
-        batch_tokens=batch_tokens,
-    )
+        return SentenceEncoder(model, pooling=chosen, device=device)
+    return LanguageModelEncoder(model, pooling=chosen or "mean", device=device)
 
 
 def _dtype(device: str) -> str:
@@ -280,7 +273,7 @@ def _stated(model: ModelFolder, kind: str) -> list[dict[str, Any]]:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(read_text(path, RECORD_BYTES))
-    except (OSError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: cannot be read as JSON ({error}); fetch the model again") from error
     return content if isinstance(content, dict) else {}
 

@@ -22,14 +22,18 @@ OF_USERS = ("activity", "mainstream")
 _MANY = 20  # groups of numbers, from which bins are proposed
 
 
-class Catalogue(Protocol):
-    """What groups are made from: a run's data, or the tables of an audit."""
-
-    def names(self, kind: str) -> npt.NDArray[np.str_]:
-        """Raw ids of all users or items; place 0 is padding."""
+class Fields(Protocol):
+    """What groups by field are made from: also the tables of a data set that nobody has split."""
 
     def values(self, field: str, key: str, kind: str) -> membership.Values:
         """Raw values of a field of all users or items; `key` is the setting that asked for it."""
+
+
+class Catalogue(Fields, Protocol):
+    """What all groups are made from: a run's data, or the tables of an audit."""
+
+    def names(self, kind: str) -> npt.NDArray[np.str_]:
+        """Raw ids of all users or items; place 0 is padding."""
 
     def trained(self, wish: str) -> tuple[IntArray, IntArray]:
         """Users and items of the training interactions; `wish` is the setting that needs them."""
@@ -46,7 +50,7 @@ def item_groups(config: Mapping[str, Any], data: Catalogue, name: str, key: str 
             return membership.head_mid_tail(counts, names.tolist(), *_head_and_tail(config["tail_shares"]))
         return membership.popularity(counts, names.tolist(), float(config["popular_share"]))
     field = (config["genre_field"] or name) if name == "genre" else name
-    return _field_groups(config, data, "item", name, field, key)
+    return field_groups(config, data, "item", name, field, key)
 
 
 def _head_and_tail(shares: Any) -> tuple[float, float]:
@@ -62,7 +66,7 @@ def _head_and_tail(shares: Any) -> tuple[float, float]:
 def user_groups(config: Mapping[str, Any], data: Catalogue, name: str, key: str = "user_groups") -> Groups:
     """A user field, activity or mainstream, or a product of several such as gender*age."""
     parts = [
-        _taste(data, part, key) if part in OF_USERS else _field_groups(config, data, "user", part, part, key)
+        _taste(data, part, key) if part in OF_USERS else field_groups(config, data, "user", part, part, key)
         for part in name.split("*")
     ]
     return parts[0] if len(parts) == 1 else membership.product(parts)
@@ -79,7 +83,8 @@ def _taste(data: Catalogue, name: str, key: str) -> Groups:
     return membership.thirds(name, np.bincount(users, popularity, minlength=len(counts)) / counts)
 
 
-def _field_groups(config: Mapping[str, Any], data: Catalogue, kind: str, name: str, field: str, key: str) -> Groups:
+def field_groups(config: Mapping[str, Any], data: Fields, kind: str, name: str, field: str, key: str) -> Groups:
+    """The values of a field, or the bins that `group_bins` puts them into; `name` is what the grouping is called."""
     values = data.values(field, key, kind)
     bins = (config["group_bins"] or {}).get(field)
     unknown = sorted(codes_of(config["unknown_values"] or (), "unknown_values"))

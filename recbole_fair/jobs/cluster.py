@@ -83,7 +83,7 @@ def started(address: str | None) -> Iterator[list[Node]]:
     """A Ray of our own on this machine, or the cluster at `address`; left as it was found."""
     if address and address.startswith("ray://"):
         raise UsageError(f"ray_address={address}: start the command on a machine of the cluster, with ray_address=auto")
-    with _environment(), _unlogged("ray.tune"):
+    with _environment(), _tune_unlogged():
         from recbole_fair.jobs.rays import ray
 
         ours = not ray.is_initialized()
@@ -99,7 +99,7 @@ def started(address: str | None) -> Iterator[list[Node]]:
 def _connect(ray: Any, address: str | None) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        _start(ray, **quiet)
+        _start(ray, quiet)
         return
     try:
         _knock(address)
@@ -109,14 +109,14 @@ def _connect(ray: Any, address: str | None) -> None:
         raise UsageError(f"ray_address={address}: no cluster answers ({reason}); start one with `ray start`") from error
 
 
-def _start(ray: Any, **options: Any) -> None:
+def _start(ray: Any, quiet: dict[str, Any]) -> None:
     """A Ray of our own; it asks for no password, so its servers must be out of reach of other machines."""
     from recbole_fair.jobs.rays import on_loopback
 
     own = {"include_dashboard": False, "object_store_memory": _STORE_BYTES, "_node_ip_address": _LOOPBACK}
     with on_loopback():
         # Without "local" Ray joins whatever cluster someone has started on this machine.
-        ray.init("local", **own, **options)
+        ray.init("local", **own, **quiet)
     if (address := ray.util.get_node_ip_address()) != _LOOPBACK:
         print(f"Ray listens on {address} without a password: use it on a network you trust", file=sys.stderr)
 
@@ -129,8 +129,8 @@ def _knock(address: str) -> None:
 
 
 def _nodes(ray: Any) -> list[Node]:
-    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [Node(int(had["CPU"]), had.get("GPU", 0.0)) for had in alive if had.get("CPU", 0) >= 1]
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [Node(int(has["CPU"]), has.get("GPU", 0.0)) for has in machines if has.get("CPU", 0) >= 1]
 
 
 @contextmanager
@@ -149,9 +149,9 @@ def _environment() -> Iterator[None]:
 
 
 @contextmanager
-def _unlogged(name: str) -> Iterator[None]:
+def _tune_unlogged() -> Iterator[None]:
     """Tune logs a traceback for every worker that is lost; the trial is run again, or its row says why not."""
-    logger = logging.getLogger(name)
+    logger = logging.getLogger("ray.tune")
     former = logger.level
     logger.setLevel(logging.CRITICAL)
     try:

@@ -83,8 +83,8 @@ class Job:
         """Do the job, go on where a killed process left it, or read what is finished."""
         from recbole_fair import runner
 
-        given = {**self.keys, "run_dir": str(folder), "resume": True}
-        return runner.run(self.model, self.dataset, config_files=self.config_files, on_epoch=on_epoch, **given)
+        keys = {**self.keys, "run_dir": str(folder), "resume": True}
+        return runner.run(self.model, self.dataset, config_files=self.config_files, on_epoch=on_epoch, **keys)
 
     def finished_result(self) -> Result | None:
         """What a finished run of this job says."""

@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any
 
 from recbole_fair.errors import UsageError
-from recbole_fair.jobs import bases_first, cluster, encode_first
+from recbole_fair.jobs import cluster, first
 from recbole_fair.jobs.cluster import LOST_WORKERS, Node, Share, settle
 from recbole_fair.jobs.job import Job, reason
 
@@ -58,11 +58,11 @@ class Obstacles:
     encoders: dict[str, str] = field(default_factory=dict)
 
     def before(self, job: Job) -> str | None:
-        """What stands before this job."""
-        return self.encoders.get(encode_first.settings(job)) or bases_first.obstacle(job, self.bases)
+        """Why this job cannot be done; None where nothing is in its way."""
+        return self.encoders.get(first.encoding_of(job)) or first.obstacle(job, self.bases)
 
     def refuse_all(self) -> None:
-        """End everything with the first of them."""
+        """Refuse with the first of them, if there is any."""
         for why in (*self.encoders.values(), *self.bases.values()):
             raise UsageError(why)
 
@@ -79,17 +79,17 @@ def run_all(jobs: Sequence[Job], room: Room, ends: Ends, starts: Starts = _unnot
     if not jobs:
         return
     if room.for_one(len(jobs)):
-        _upon(make_bases(bases_first.layers(jobs), sequentially, Obstacles()), jobs, sequentially, starts, ends)
+        _upon(make_bases(first.layers(jobs), sequentially, Obstacles()), jobs, sequentially, starts, ends)
         return
     with cluster.started(room.ray_address) as nodes:
         work = with_ray(nodes, room)
-        _upon(prepare(bases_first.layers(jobs), jobs, nodes, room), jobs, work, starts, ends)
+        _upon(prepare(first.layers(jobs), jobs, nodes, room), jobs, work, starts, ends)
 
 
 def prepare(layers: Sequence[Sequence[Job]], jobs: Sequence[Job], nodes: Sequence[Node], room: Room) -> Obstacles:
     """Through Ray: the item vectors that these jobs and their bases read, and then the bases, layer by layer."""
     everyone = [*(job for layer in layers for job in layer), *jobs]
-    obstacles = Obstacles(encoders=encode_first.encode(everyone, room.share(nodes, 1)))
+    obstacles = Obstacles(encoders=first.encode(everyone, room.share(nodes, 1)))
     return make_bases(layers, with_ray(nodes, room), obstacles)
 
 
@@ -128,7 +128,7 @@ def run_here(job: Job) -> Outcome:
 
 
 def sequentially(jobs: Sequence[Job], starts: Starts, ends: Ends) -> None:
-    """One after another, in this process."""
+    """Do the jobs one after another, in this process."""
     for index, job in enumerate(jobs):
         starts(index)
         ends(index, run_here(job))

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from recbole_fair.language.refusals import refusals
-from recbole_fair.storage import RECORD_BYTES, open_regular, read_text
+from recbole_fair.storage import RECORD_BYTES, file_digest, read_text
 
 WEIGHTS = "model.safetensors"
 SHARDS = "model.safetensors.index.json"
@@ -50,8 +50,7 @@ def sha256(path: Path) -> str:
 
 @lru_cache
 def _hash_as_of(path: Path, size: int, modified: int) -> str:  # noqa: ARG001 - they are the cache's key
-    with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_digest(path)
 
 
 def _shards(folder: Path) -> list[Path]:

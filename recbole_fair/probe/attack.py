@@ -141,24 +141,23 @@ class Attack:
 def attack(states: FloatArray, classes: IntArray, attacker: str, plan: Plan) -> Attack:
     """Hold users out by the plan, train on the rest, ask for the held-out users' probabilities."""
 
-    def told(seen: IntArray, held_out: IntArray, seed: int) -> FloatArray:
+    def probabilities_of(seen: IntArray, held_out: IntArray, seed: int) -> FloatArray:
         model = make_pipeline(StandardScaler(), ATTACKERS[attacker](seed)).fit(states[seen], classes[seen])
         probabilities = np.full((len(held_out), int(classes.max()) + 1), np.nan)
         probabilities[:, model.classes_] = model.predict_proba(states[held_out])
         return probabilities
 
-    return attack_by(told, classes, plan)
+    return attack_by(probabilities_of, classes, plan)
 
 
-def attack_by(told: Callable[[IntArray, IntArray, int], FloatArray], classes: IntArray, plan: Plan) -> Attack:
-    """The folds of `told(seen, held out, seed)`, the probabilities of held-out users' classes; users are places."""
+def attack_by(attacker: Callable[[IntArray, IntArray, int], FloatArray], classes: IntArray, plan: Plan) -> Attack:
+    """The folds of `attacker(seen, held out, seed)`, the probabilities of held-out users' classes; users are places."""
     folds = []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")  # such a class is named by our caller
         for number, draw in enumerate(plan.draws()):
             for seen, held_out in draw.split(classes[:, None], classes):
-                said = told(seen, held_out, plan.seed + number)
-                folds.append(Fold(held_out, classes[held_out], said))
+                folds.append(Fold(held_out, classes[held_out], attacker(seen, held_out, plan.seed + number)))
     return Attack(tuple(folds), plan)
 
 

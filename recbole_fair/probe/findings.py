@@ -117,16 +117,19 @@ class Probed:
     @property
     def values(self) -> dict[str, float | None]:
         """Metrics of result.json; one that is undefined is None."""
-        figures = {key: value for finding in self.findings for key, value in finding.values.items()}
-        return {key: float(value) if np.isfinite(value) else None for key, value in figures.items()}
+        return {
+            key: float(value) if isfinite(value) else None
+            for finding in self.findings
+            for key, value in finding.values.items()
+        }
 
     @property
     def intervals(self) -> dict[str, list[float] | None]:
         """95 % bootstrap intervals over held-out users, by the same keys."""
-        found = {key: bounds for finding in self.findings for key, bounds in finding.intervals.items()}
         return {
             key: [float(bound) for bound in bounds] if np.isfinite(bounds).all() else None
-            for key, bounds in found.items()
+            for finding in self.findings
+            for key, bounds in finding.intervals.items()
         }
 
     @property
@@ -156,11 +159,11 @@ def check(config: Config, data: Data, trainer: FairTrainer) -> None:
     attackers_of(config, trainer.model)
     for groups in attributes:
         _targets(config, groups, data.test.uid_list.numpy())
-    kept = checkpoint.random_state()
+    before = checkpoint.random_state()
     try:
         reader_of(trainer, data)
     finally:
-        checkpoint.set_random_state(*kept)
+        checkpoint.set_random_state(*before)
 
 
 def probe_run(config: Config, data: Data, trainer: FairTrainer, attributes: Sequence[Groups] | None = None) -> Probed:
@@ -188,14 +191,14 @@ def plan_of(config: Config) -> Plan:
 
 def attackers_of(config: Config, model: Any = None) -> list[str]:
     """`probe_attackers`, the chosen one first, which reads states; others may be prompts that a model offers (P5)."""
-    given = config["probe_attackers"]
-    names = list(dict.fromkeys([given] if isinstance(given, str) else given))
-    known = [*ATTACKERS, *getattr(model, "prompt_attackers", ())]
+    setting = config["probe_attackers"]
+    names = list(dict.fromkeys([setting] if isinstance(setting, str) else setting))
+    offered = [*ATTACKERS, *getattr(model, "prompt_attackers", ())]
     for name in names:
-        if name not in known:
+        if name not in offered:
             raise UsageError(
-                f"probe_attackers={name!r}: no such attacker of {config.name}.{nearest(name, known)}"
-                f" Known: {', '.join(known)}"
+                f"probe_attackers={name!r}: no such attacker of {config.name}.{nearest(name, offered)}"
+                f" Known: {', '.join(offered)}"
             )
     if not names:
         raise UsageError(f"probe_attackers: name at least one of {', '.join(ATTACKERS)}")
@@ -230,13 +233,12 @@ def _finding(
 def _asked(attacker: Any, users: IntArray, target: Target, plan: Plan) -> Attack:
     """One draw of the folds, for an attacker that asks the model in words."""
 
-    def told(seen: IntArray, held_out: IntArray, seed: int) -> FloatArray:
-        said: FloatArray = attacker(
-            target.attribute, target.names, users[seen], target.classes[seen], users[held_out], seed
-        )
-        return said
+    def asked(seen: IntArray, held_out: IntArray, seed: int) -> FloatArray:
+        shown = users[seen], target.classes[seen]
+        answers: FloatArray = attacker(target.attribute, target.names, *shown, users[held_out], seed)
+        return answers
 
-    return attack_by(told, target.classes, replace(plan, repeats=1))
+    return attack_by(asked, target.classes, replace(plan, repeats=1))
 
 
 def _lines(findings: Sequence[Finding]) -> Iterator[str]:
@@ -266,13 +268,8 @@ def _resolution(finding: Finding) -> str:
 
 def _line(attribute: str, attacker: str, *cells: str) -> str:
     widths = (6, 13, 8, 8, 8)
-    return "  ".join(
-        [
-            f"{attribute:<12}",
-            f"{attacker:<17}",
-            *(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=False)),
-        ]
-    ).rstrip()
+    padded = (f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=False))
+    return "  ".join([f"{attribute:<12}", f"{attacker:<17}", *padded]).rstrip()
 
 
 def _shown(value: float) -> str:

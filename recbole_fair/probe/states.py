@@ -73,8 +73,8 @@ def reader_of(trainer: FairTrainer, data: Data) -> tuple[str, Read]:
     )
 
 
-def _are_states(found: Any, size: int) -> bool:
-    return isinstance(found, Tensor) and found.dim() == 2 and len(found) == size
+def _are_states(output: Any, size: int) -> bool:
+    return isinstance(output, Tensor) and output.dim() == 2 and len(output) == size
 
 
 def _batches(trainer: FairTrainer, data: Data, step: int) -> Iterator[Any]:
@@ -102,11 +102,11 @@ def _forward(model: Any, dataset: Dataset) -> Read | None:
     for kept in ("restore_user_e", "restore_item_e"):
         if hasattr(model, kept):
             setattr(model, kept, None)
-    heard: list[Any] = []
+    captured: list[Any] = []
 
     def read(batch: Any) -> Tensor | None:
-        _score(model, model, batch, heard)
-        return _state_in(heard[0], batch, model, dataset) if heard else None
+        _score(model, model, batch, captured)
+        return _state_in(captured[0], batch, model, dataset) if captured else None
 
     return read
 
@@ -114,11 +114,11 @@ def _forward(model: Any, dataset: Dataset) -> Read | None:
 def _encoder(model: Any, _: Dataset) -> Read | None:
     """What the part called `encoder` returned while the model scored: auto-encoders without a latent mean."""
     part = getattr(model, "encoder", None)
-    heard: list[Any] = []
+    captured: list[Any] = []
 
     def read(batch: Any) -> Tensor | None:
-        _score(model, part, batch, heard)
-        return heard[0] if heard else None
+        _score(model, part, batch, captured)
+        return captured[0] if captured else None
 
     return read if isinstance(part, nn.Module) else None
 
@@ -157,22 +157,22 @@ def _rows_of(table: Tensor, dataset: Dataset) -> Read:
     return lambda batch: table[batch[dataset.uid_field]]
 
 
-def _score(model: Any, part: Any, batch: Any, heard: list[Any]) -> None:
+def _score(model: Any, part: Any, batch: Any, captured: list[Any]) -> None:
     """Let the model score the batch and keep what `part` returned last; a model that scores pairs alone is silent."""
-    with _listening(part, heard), suppress(NotImplementedError):
+    with _capturing_forward(part, captured), suppress(NotImplementedError):
         model.full_sort_predict(batch)
 
 
 @contextmanager
-def _listening(part: Any, heard: list[Any]) -> Iterator[None]:
-    """Put each result of part.forward into `heard`. RecBole calls forward by its name, so torch's hooks are blind."""
+def _capturing_forward(part: Any, captured: list[Any]) -> Iterator[None]:
+    """Put what part.forward returns into `captured`: RecBole calls forward by its name, which no hook of torch sees."""
     forward = part.forward
 
-    def told(*values: Any, **named: Any) -> Any:
-        heard[:] = [forward(*values, **named)]
-        return heard[0]
+    def capturing(*values: Any, **named: Any) -> Any:
+        captured[:] = [forward(*values, **named)]
+        return captured[0]
 
-    part.forward = told
+    part.forward = capturing
     try:
         yield
     finally:

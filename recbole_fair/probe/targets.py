@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from recbole_fair.data.held_labels import held_back
+from recbole_fair.data.subsets import held_back
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
 from recbole_fair.metrics.formulas import IntArray
@@ -38,14 +38,12 @@ def target_of(config: Config, groups: Groups, users: IntArray, *, unseen: bool =
     """
     member = groups.membership[users]
     asked = held_back(config, len(groups.membership))[users] if unseen else np.ones(len(users), dtype=bool)
-    known = np.flatnonzero(asked & (member.sum(axis=1) == 1))
-    target = Target(groups.field, groups.names, known, member[known].argmax(axis=1), ())
-    if unknown := int(asked.sum()) - len(known):
+    labeled = np.flatnonzero(asked & (member.sum(axis=1) == 1))
+    target = Target(groups.field, groups.names, labeled, member[labeled].argmax(axis=1), ())
+    if unknown := int(asked.sum()) - len(labeled):
         target = _noted(target, f"{unknown} of {asked.sum()} users left out: no single known value")
     least = int(config["min_class_users"])
-    if config["small_classes"] == "merge":
-        target = _merged(target, least)
-    target = _without_small(target, least)
+    target = _with_large(target, least, merge=config["small_classes"] == "merge")
     if len(target.names) < 2:
         raise UsageError(
             f"{groups.field}: a probe needs two classes of at least min_class_users={least} judged users"
@@ -55,35 +53,29 @@ def target_of(config: Config, groups: Groups, users: IntArray, *, unseen: bool =
     return target
 
 
-def _merged(target: Target, least: int) -> Target:
+def _with_large(target: Target, least: int, *, merge: bool) -> Target:
+    """The target without classes of fewer than `least` users, or with these as one class if that is large enough."""
     small = np.flatnonzero(target.sizes < least)
     if not len(small):
         return target
-    note = f"classes of fewer than {least} users merged: {_named(target, small)}"
-    classes = np.where(np.isin(target.classes, small), len(target.names), target.classes)
-    large = np.setdiff1d(np.arange(len(target.names) + 1), small)
-    return _noted(_only(replace(target, names=(*target.names, _MERGED), classes=classes), large), note)
-
-
-def _without_small(target: Target, least: int) -> Target:
-    small = np.flatnonzero(target.sizes < least)
-    if not len(small):
-        return target
-    note = f"classes of fewer than {least} users left out: {_named(target, small)}"
-    return _noted(_only(target, np.flatnonzero(target.sizes >= least)), note)
+    sizes = ", ".join(f"{target.names[place]} ({target.sizes[place]})" for place in small)
+    large = np.setdiff1d(np.arange(len(target.names)), small)
+    if not merge:
+        return _noted(_only(target, large), f"classes of fewer than {least} users left out: {sizes}")
+    together = len(target.names)
+    classes = np.where(np.isin(target.classes, small), together, target.classes)
+    merged = _only(replace(target, names=(*target.names, _MERGED), classes=classes), np.append(large, together))
+    noted = _noted(merged, f"classes of fewer than {least} users merged: {sizes}")
+    return _with_large(noted, least, merge=False)
 
 
 def _only(target: Target, classes: IntArray) -> Target:
     """The users of some classes, numbered anew."""
-    stays = np.isin(target.classes, classes)
+    chosen = np.isin(target.classes, classes)
     names = tuple(target.names[place] for place in classes)
     return replace(
-        target, names=names, users=target.users[stays], classes=np.searchsorted(classes, target.classes[stays])
+        target, names=names, users=target.users[chosen], classes=np.searchsorted(classes, target.classes[chosen])
     )
-
-
-def _named(target: Target, classes: IntArray) -> str:
-    return ", ".join(f"{target.names[place]} ({target.sizes[place]})" for place in classes)
 
 
 def _noted(target: Target, note: str) -> Target:

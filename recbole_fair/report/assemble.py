@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +61,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Report:
-    """All that is written."""
+    """All that a report says, whatever it is written as."""
 
     title: str
     keys: tuple[str, ...]  # shown
@@ -87,13 +87,13 @@ def assemble(roots: Sequence[Path], options: Options) -> Report:
 
 def _wanted(runs: Sequence[Run], options: Options) -> list[Run]:
     """The runs of the data sets and models that were asked for."""
-    for key, names, known in (
+    for key, names, present in (
         ("datasets", options.datasets, {run.result.dataset for run in runs}),
         ("models", options.models, {run.result.model for run in runs}),
     ):
-        if unknown := [name for name in names if name not in known]:
-            near = nearest(unknown[0], known)
-            raise UsageError(f"--{key}={unknown[0]}: no run has it.{near} There are: {', '.join(sorted(known))}")
+        if unknown := [name for name in names if name not in present]:
+            near = nearest(unknown[0], present)
+            raise UsageError(f"--{key}={unknown[0]}: no run has it.{near} There are: {', '.join(sorted(present))}")
     return [
         run
         for run in runs
@@ -102,20 +102,20 @@ def _wanted(runs: Sequence[Run], options: Options) -> list[Run]:
     ]
 
 
-def _chosen(wanted: Sequence[str], runs: Iterable[Run]) -> tuple[str, ...]:
-    runs = list(runs)
-    known = [*metrics_in(runs), TRAINED_SHARE]
+def _chosen(wanted: Sequence[str], runs: Sequence[Run]) -> tuple[str, ...]:
+    reported = [*metrics_in(runs), TRAINED_SHARE]
     for key in wanted:
-        if key not in known:
-            raise UsageError(f"--metrics={key}: no run has it.{nearest(key, known)} There are: {', '.join(known)}")
+        if key not in reported:
+            raise UsageError(
+                f"--metrics={key}: no run has it.{nearest(key, reported)} There are: {', '.join(reported)}"
+            )
     return tuple(wanted or default_metrics(runs))
 
 
-def _check_reference(wanted: str | None, rows: Iterable[Row]) -> None:
-    rows = list(rows)
+def _check_reference(wanted: str | None, rows: Sequence[Row]) -> None:
     if wanted is not None and not _named(rows, wanted):
-        known = {name for row in rows for name in (row.label, row.runs[0].result.model)}
-        raise UsageError(f"--reference={wanted}: no row, model or run directory of this name.{nearest(wanted, known)}")
+        names = {name for row in rows for name in (row.label, row.runs[0].result.model)}
+        raise UsageError(f"--reference={wanted}: no row, model or run directory of this name.{nearest(wanted, names)}")
 
 
 def _named(rows: Sequence[Row], wanted: str) -> list[Row]:
@@ -131,9 +131,9 @@ def _named(rows: Sequence[Row], wanted: str) -> list[Row]:
 def _block(
     facts: Facts, rows: Sequence[Row], keys: tuple[Sequence[str], Sequence[str]], wanted: str | None, suffix: str
 ) -> Block:
-    shown, known = keys
+    shown, all_keys = keys
     evidence = gather(rows, shown)
-    rows = ranked([filled(row, known, evidence) for row in rows], known)
+    rows = ranked([filled(row, all_keys, evidence) for row in rows], all_keys)
     reference = _reference(rows, shown, wanted)
     logger.info("%s: testing against %s, drawing", facts[0], reference.label if reference else "nothing")
     tests = compare(evidence, reference, rows, shown) if reference else []

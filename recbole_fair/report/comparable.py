@@ -19,11 +19,11 @@ def facts_of(run: Run) -> Facts:
 
 def counted_once(runs: Iterable[Run]) -> list[Run]:
     """One run for each configuration and seed; copies must agree, and a failed copy gives way to a finished one."""
-    kept: dict[tuple[str, str, str, int], Run] = {}
+    once: dict[tuple[str, str, str, int], Run] = {}
     for run in runs:
-        former = kept.get(run.identity)
-        kept[run.identity] = run if former is None else _merged(former, run)
-    return list(kept.values())
+        former = once.get(run.identity)
+        once[run.identity] = run if former is None else _merged(former, run)
+    return list(once.values())
 
 
 def _merged(former: Run, run: Run) -> Run:
@@ -32,8 +32,8 @@ def _merged(former: Run, run: Run) -> Run:
             f"{former.name} and {run.name}: the same configuration ({run.result.config_hash}) and seed"
             f" ({run.result.seed}) with different figures; find out which is right and leave the other out"
         )
-    stays, goes = (run, former) if run.finished and not former.finished else (former, run)
-    return replace(stays, copies=(*stays.copies, goes.name, *goes.copies))
+    primary, copy = (run, former) if run.finished and not former.finished else (former, run)
+    return replace(primary, copies=(*primary.copies, copy.name, *copy.copies))
 
 
 def _figures(run: Run) -> tuple[object, ...]:

@@ -18,14 +18,14 @@ _SHOWN = 4
 def labels(runs: Sequence[Run]) -> list[str]:
     """A different label for each of the runs, one a row; `--reference` takes it too."""
     configs = [_flat(config_of(run.folder)) for run in runs]
-    told = [
-        _told(run, config, [other for twin, other in zip(runs, configs, strict=True) if _twins(run, twin)])
-        for run, config in zip(runs, configs, strict=True)
-    ]
-    repeated = Counter(told)
+    of_model: dict[str, list[Mapping[str, Any]]] = {}
+    for run, config in zip(runs, configs, strict=True):
+        of_model.setdefault(run.result.model, []).append(config)
+    texts = [_label(run, config, of_model[run.result.model]) for run, config in zip(runs, configs, strict=True)]
+    often = Counter(texts)
     return [
-        f"{label} [{run.result.config_hash[:6]}]" if repeated[label] > 1 else label
-        for run, label in zip(runs, told, strict=True)
+        f"{text} [{run.result.config_hash[:6]}]" if often[text] > 1 else text
+        for run, text in zip(runs, texts, strict=True)
     ]
 
 
@@ -39,11 +39,7 @@ def strengths(runs: Sequence[Run]) -> list[float] | None:
     return values if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values) else None
 
 
-def _twins(run: Run, other: Run) -> bool:
-    return run.result.model == other.result.model
-
-
-def _told(run: Run, config: Mapping[str, Any], twins: Sequence[Mapping[str, Any]]) -> str:
+def _label(run: Run, config: Mapping[str, Any], twins: Sequence[Mapping[str, Any]]) -> str:
     """The model, and the few keys in which its configuration differs from others of its name."""
     differing = _differing(twins)
     shown = [*(differing if len(differing) <= _SHOWN else ()), *_set(run, config)]

@@ -30,11 +30,11 @@ def metrics_in(runs: Iterable[Run]) -> list[str]:
 
 def default_metrics(runs: Iterable[Run]) -> list[str]:
     """What is shown unless --metrics says otherwise."""
-    known = metrics_in(runs)
-    ranks = {k for key in known if (k := MetricKey.parse(key).k) is not None}
+    reported = metrics_in(runs)
+    ranks = {k for key in reported if (k := MetricKey.parse(key).k) is not None}
     k = 20 if 20 in ranks else max(ranks, default=0)
     patterns = [pattern.replace("{k}", str(k)) for pattern in _DEFAULT]
-    return [key for pattern in patterns for key in known if re.fullmatch(pattern, key)] or known[:3]
+    return [key for pattern in patterns for key in reported if re.fullmatch(pattern, key)] or reported[:3]
 
 
 def accuracy_key(keys: Iterable[str]) -> str | None:
@@ -52,13 +52,13 @@ def _cell(row: Row, key: str, evidence: Evidence) -> Cell:
     if not row.finished:
         return Cell(note="no finished run")
     values = [run.figures.get(key) for run in row.finished]
-    known = [value for value in values if value is not None]
-    if not known:
+    defined = [value for value in values if value is not None]
+    if not defined:
         return Cell(note=_absence(row, key))
     low, high, reading = _interval(row, key, evidence)
-    missing = f"undefined in {len(values) - len(known)} of {len(values)} seeds" if len(known) < len(values) else ""
-    spread = statistics.stdev(known) if len(known) > 1 else None
-    return Cell(statistics.fmean(known), spread, low, high, reading=reading, note=missing)
+    missing = f"undefined in {len(values) - len(defined)} of {len(values)} seeds" if len(defined) < len(values) else ""
+    spread = statistics.stdev(defined) if len(defined) > 1 else None
+    return Cell(statistics.fmean(defined), spread, low, high, reading=reading, note=missing)
 
 
 def _absence(row: Row, key: str) -> str:
@@ -100,9 +100,9 @@ def _below_floor(rows: Sequence[Row], keys: Sequence[str]) -> list[Row]:
         return list(rows)
     pop = [row.cells[accuracy].value for row in rows if row.runs[0].result.model == "Pop"]
     floor, name = (pop[0], "Pop's") if pop and pop[0] is not None else (most / 2, "half of the best")
-    told = f"{accuracy} below {name}, {floor:.4f}: not marked"
+    note = f"{accuracy} below {name}, {floor:.4f}: not marked"
     low = [row.ranked and (row.cells[accuracy].value or 0) < floor for row in rows]
-    return [replace(row, floor=told if below else "") for row, below in zip(rows, low, strict=True)]
+    return [replace(row, floor=note if below else "") for row, below in zip(rows, low, strict=True)]
 
 
 def _marked(rows: Sequence[Row], key: str) -> list[Row]:

@@ -88,16 +88,16 @@ def by_text(texts: Mapping[str, str]) -> list[tuple[str, list[str]]]:
 
 
 def _median(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if known else None
+    measured = [value for value in values if value is not None]
+    return statistics.median(measured) if measured else None
 
 
 def _state(row: Row) -> list[str]:
-    told = ["collapsed: nearly one answer to everything; not ranked"] if row.collapsed else []
+    remarks = ["collapsed: nearly one answer to everything; not ranked"] if row.collapsed else []
     for run in row.runs:
         if not run.finished:
-            told.append(f"seed {run.result.seed} {run.result.status}: {run.result.error or 'no reason stated'}")
-    return told
+            remarks.append(f"seed {run.result.seed} {run.result.status}: {run.result.error or 'no reason stated'}")
+    return remarks
 
 
 def _warnings(row: Row) -> list[str]:
@@ -106,11 +106,11 @@ def _warnings(row: Row) -> list[str]:
         run.result.seed: [note for note in run.result.warnings if not str(note).startswith(NOISE)]
         for run in row.finished
     }
-    told = []
+    remarks = []
     for note in dict.fromkeys(note for notes in by_seed.values() for note in notes):
         seeds = [str(seed) for seed, notes in by_seed.items() if note in notes]
-        told.append(str(note) if len(seeds) == len(by_seed) else f"{note} (seed {', '.join(seeds)})")
-    return told
+        remarks.append(str(note) if len(seeds) == len(by_seed) else f"{note} (seed {', '.join(seeds)})")
+    return remarks
 
 
 def rows_of(runs: Iterable[Run]) -> list[Row]:
@@ -119,5 +119,5 @@ def rows_of(runs: Iterable[Run]) -> list[Row]:
     for run in sorted(runs, key=lambda run: (run.result.model, run.name)):
         rows.setdefault((run.result.model, run.result.config_hash), []).append(run)
     several = [sorted(group, key=lambda run: run.result.seed) for group in rows.values()]
-    told = labels([group[0] for group in several])
-    return [Row(label, tuple(group)) for label, group in zip(told, several, strict=True)]
+    names = labels([group[0] for group in several])
+    return [Row(label, tuple(group)) for label, group in zip(names, several, strict=True)]

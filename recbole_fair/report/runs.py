@@ -54,11 +54,11 @@ def read_runs(roots: Sequence[Path]) -> list[Run]:
     """Every run below the given directories, and those that a comparison there names, in the order of their names."""
     folders = list(dict.fromkeys(folder.resolve() for root in roots for folder in _run_folders(root)))
     if not folders:
-        given = ", ".join(map(str, roots))
-        raise UsageError(f"{given}: no run directory (a folder with result.json) below; give the root of your runs")
+        listed = ", ".join(map(str, roots))
+        raise UsageError(f"{listed}: no run directory (a folder with result.json) below; give the root of your runs")
     shared = Path(os.path.commonpath([folder.parent for folder in folders]))
     return sorted(
-        (Run(folder, str(folder.relative_to(shared)), _read(folder)) for folder in folders), key=lambda run: run.name
+        (Run(folder, str(folder.relative_to(shared)), _result(folder)) for folder in folders), key=lambda run: run.name
     )
 
 
@@ -85,11 +85,10 @@ def _compared(path: Path) -> Iterator[Path]:
         yield there[0]
 
 
-def _read(folder: Path) -> Result:
-    return Result.read(folder) if (folder / _RESULT).exists() else _unfinished(folder)
-
-
-def _unfinished(folder: Path) -> Result:
+def _result(folder: Path) -> Result:
+    """What a run says; of one that has not ended, what it is."""
+    if (folder / _RESULT).exists():
+        return Result.read(folder)
     claim, config = storage.read_json(folder / _CLAIM), config_of(folder)
     return Result(
         model=str(config.get("model", "unknown")),

@@ -79,8 +79,8 @@ class Users:
             return False
         if isinstance(table, AnswerTable):
             asked = variants_of(prompt, table.groups.get(grouping)) if prompt != AS_USED else (table.used,)
-            told = prompt != AGAIN and (not table.prompts or table.scores.keys() >= set(asked))
-            return told and name in {*table.figures("user"), "flip"}
+            answered = prompt != AGAIN and (not table.prompts or table.scores.keys() >= set(asked))
+            return answered and name in {*table.figures("user"), "flip"}
         if not grouping or table.groups[grouping].kind == "user":
             return name in table.figures("user")
         return MetricKey.parse(name).name not in OF_LISTS
@@ -89,7 +89,7 @@ class Users:
         return [name for name in self.figures if name.startswith(f"{kind}[")]
 
     def _item_groups(self, field: str) -> list[str]:
-        return [found["group"] for name in self._of("relevant") if (found := _group(name))["field"] == field]
+        return [match["group"] for name in self._of("relevant") if (match := _group(name))["field"] == field]
 
     @cached_property
     def _cutoffs(self) -> list[int]:
@@ -164,9 +164,9 @@ class Users:
 
 
 def _group(column: str) -> re.Match[str]:
-    found = _ITEM_GROUP.fullmatch(column)
-    assert found is not None
-    return found
+    match = _ITEM_GROUP.fullmatch(column)
+    assert match is not None
+    return match
 
 
 def read_users(

@@ -51,29 +51,23 @@ class Config(HostConfig):
     ) -> None:
         self.unused: list[str] = []
         host_metrics.offer_declared()  # the host looks names up in its own table
-        given = {"model": model, "dataset": dataset, **yamls.nested(keys.plain(overrides or {}))}
-        given = {key: value for key, value in given.items() if key not in ("model", "dataset") or value is not None}
+        values = {"model": model, "dataset": dataset, **yamls.nested(keys.plain(overrides or {}))}
+        values = {key: value for key, value in values.items() if key not in ("model", "dataset") or value is not None}
         with _host_refusals():
-            super().__init__(config_file_list=files_of(config_files), config_dict=given)
+            super().__init__(config_file_list=files_of(config_files), config_dict=values)
 
     def _lacks_negatives(self, values: Mapping[str, Any]) -> bool:
-        """Whether a model that learns from pairs of an item and a drawn one was told to draw none."""
-        told = self.external_config_dict.get("train_neg_sample_args", True) is None
-        pairs = getattr(self.model_class, "input_type", None) is InputType.PAIRWISE
-        return (
-            told
-            and pairs
-            and bool(self.internal_config_dict["train_neg_sample_args"])
-            and values.get("loss_type") != "CE"
-        )
+        """Whether a model that learns from pairs of an item and a drawn one is configured to draw none."""
+        refused = self.external_config_dict.get("train_neg_sample_args", True) is None
+        draws = getattr(self.model_class, "input_type", None) is InputType.PAIRWISE and values.get("loss_type") != "CE"
+        return refused and draws and bool(self.internal_config_dict["train_neg_sample_args"])
 
     # --- RecBole's hooks, in the order it calls them
 
     def _init_parameters_category(self) -> None:
         super()._init_parameters_category()
-        self.parameters: dict[str, list[str]] = deepcopy(
-            self.parameters
-        )  # the host appends to lists shared by the whole process
+        # The host appends to lists that the whole process shares.
+        self.parameters: dict[str, list[str]] = deepcopy(self.parameters)
 
     def _load_config_files(self, file_list: list[str | Path]) -> dict[str, Any]:
         merged: dict[str, Any] = {}
@@ -91,17 +85,17 @@ class Config(HostConfig):
         return {}  # argv belongs to cli.py, which reads it once
 
     def _merge_external_config_dict(self) -> None:
-        given = keys.by_full_names(deepcopy(self.file_config_dict))
-        merge(given, keys.by_full_names(deepcopy(self.variable_config_dict)))
-        self.external_config_dict, self.choice = _continued(given)
+        merged = keys.by_full_names(deepcopy(self.file_config_dict))
+        merge(merged, keys.by_full_names(deepcopy(self.variable_config_dict)))
+        self.external_config_dict, self.choice = _continued(merged)
 
     def _get_model_and_dataset(self, model: str | None, dataset: str | None) -> tuple[str, type, str]:
-        given = self.external_config_dict
-        _check_word(given, "dataset")
+        values = self.external_config_dict
+        _check_word(values, "dataset")
         self.name = self.choice.name
-        self.folder = data_folder(given["dataset"], Path(given.get("data_path") or "dataset_atomic"))
-        target, self.family = self.choice.model.under(given)
-        return super()._get_model_and_dataset(registry.load(target), given["dataset"])
+        self.folder = data_folder(values["dataset"], Path(values.get("data_path") or "dataset_atomic"))
+        target, self.family = self.choice.model.under(values)
+        return super()._get_model_and_dataset(registry.load(target), values["dataset"])
 
     def _update_internal_config_dict(self, file: str) -> dict[str, Any]:
         content: dict[str, Any] = deepcopy(_of_host(Path(file)))
@@ -157,25 +151,25 @@ class Config(HostConfig):
 
     def _check_external(self) -> None:
         """Refuse unknown keys and wrong values; set aside keys that only other models read."""
-        given, defaults = self.external_config_dict, self.internal_config_dict
-        known = {*defaults, *_HOST_KEYS_WITHOUT_DEFAULT, "model", "dataset"}
-        if given.get("eval_protocol", defaults["eval_protocol"]) != "full":
-            known |= _OF_PROMPTS
+        values, defaults = self.external_config_dict, self.internal_config_dict
+        read = {*defaults, *_HOST_KEYS_WITHOUT_DEFAULT, "model", "dataset"}
+        if values.get("eval_protocol", defaults["eval_protocol"]) != "full":
+            read |= _OF_PROMPTS
         files = {key: file for key, file in self._files.items() if key not in self.variable_config_dict}
-        for key in given:
-            if key not in known:
+        for key in values:
+            if key not in read:
                 with _naming(files.get(key)):
-                    keys.check_names([key], {*known, *_keys_of_all_models()})
-        self.unused = [key for key in given if key not in known]
+                    keys.check_name(key, {*read, *_keys_of_all_models()})
+        self.unused = [key for key in values if key not in read]
         for key in self.unused:
-            del given[key]
-        for key in given:
-            given[key] = keys.as_declared(key, given[key], defaults.get(key))
+            del values[key]
+        for key in values:
+            values[key] = keys.as_declared(key, values[key], defaults.get(key))
             with _naming(files.get(key)):
-                keys.check_value(key, given[key], defaults.get(key))
-        for key in _OF_PROMPTS & given.keys():
-            if given[key] is None:
-                del given[key]
+                keys.check_value(key, values[key], defaults.get(key))
+        for key in _OF_PROMPTS & values.keys():
+            if values[key] is None:
+                del values[key]
 
     def hash(self, fingerprint: str, parents: Sequence[str] = ()) -> str:
         """`config_hash` of the effective values."""
@@ -194,51 +188,51 @@ class Config(HostConfig):
         return self["MODEL_TYPE"] == ModelType.SEQUENTIAL
 
 
-def files_of(given: Any) -> list[str]:
+def files_of(files: Any) -> list[str]:
     """Property files as a list: one, several, or several in one text, by blank or comma."""
-    if isinstance(given, str) and not Path(given).is_file():
-        return [name for name in re.split(r"[,\s]+", given) if name]
-    return [str(file) for file in ([given] if isinstance(given, (str, Path)) else given or ())]
+    if isinstance(files, str) and not Path(files).is_file():
+        return [name for name in re.split(r"[,\s]+", files) if name]
+    return [str(file) for file in ([files] if isinstance(files, (str, Path)) else files or ())]
 
 
-def _continued(given: dict[str, Any]) -> tuple[dict[str, Any], Choice]:
+def _continued(own: dict[str, Any]) -> tuple[dict[str, Any], Choice]:
     """The keys, over those of a run that they go on with, and the rows that they name; only the run may name a model.
 
     A run goes on with the weights that it judges (`load`), or with the trained model that its strategy works on.
     """
-    choice = _choice(given) if "model" in given else None
-    row = choice.strategy if choice else registry.STRATEGIES.get(str(given.get("strategy")))
+    choice = _choice(own) if "model" in own else None
+    row = choice.strategy if choice else registry.STRATEGIES.get(str(own.get("strategy")))
     after_training = row is not None and row.base == registry.ITSELF
-    key = "load" if given.get("load") else "base" if after_training and given.get("base") not in (None, "auto") else ""
-    merged = _settings_of_run(given, key) if key else {}
-    merge(merged, given)
+    key = "load" if own.get("load") else "base" if after_training and own.get("base") not in (None, "auto") else ""
+    merged = _settings_of_run(own, key) if key else {}
+    merge(merged, own)
     return merged, choice or _choice(merged)
 
 
-def _settings_of_run(given: Mapping[str, Any], key: str) -> dict[str, Any]:
+def _settings_of_run(values: Mapping[str, Any], key: str) -> dict[str, Any]:
     """The configuration of the run that a key names; it goes on with that run's data set."""
-    folder = given[key]
+    folder = values[key]
     if not isinstance(folder, str) or not (Path(folder) / "config.yaml").is_file():
         raise UsageError(f"{key}={folder!r}: no run is there; give the folder of a finished run, with its config.yaml")
     settings = yamls.read_mapping(Path(folder) / "config.yaml")
     own = settings.get("dataset")
-    if own is not None and given.get("dataset", own) != own:
+    if own is not None and values.get("dataset", own) != own:
         raise UsageError(
-            f"{key}={folder}: is a run on {own}, so it knows nothing of {given['dataset']}; leave"
+            f"{key}={folder}: is a run on {own}, so it knows nothing of {values['dataset']}; leave"
             " --dataset out, or train a run on that"
         )
     return settings
 
 
-def _choice(given: Mapping[str, Any]) -> Choice:
+def _choice(values: Mapping[str, Any]) -> Choice:
     """The rows that these keys name."""
-    _check_word(given, "model")
-    return registry.resolve(given["model"], given.get("strategy"))
+    _check_word(values, "model")
+    return registry.resolve(values["model"], values.get("strategy"))
 
 
-def _check_word(given: Mapping[str, Any], key: str) -> None:
-    if not isinstance(given.get(key), str) or not given[key]:
-        raise UsageError(f"{key}={given.get(key)!r}: give --{key}=NAME")
+def _check_word(values: Mapping[str, Any], key: str) -> None:
+    if not isinstance(values.get(key), str) or not values[key]:
+        raise UsageError(f"{key}={values.get(key)!r}: give --{key}=NAME")
 
 
 def merge(base: dict[str, Any], layer: Mapping[str, Any]) -> None:

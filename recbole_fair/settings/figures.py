@@ -10,6 +10,7 @@ from typing import Any
 
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.bins import within
+from recbole_fair.groups.named import names_of
 from recbole_fair.metrics.declared import by_host_name, registered
 from recbole_fair.metrics.key import MetricKey
 from recbole_fair.metrics.metric import OfScores
@@ -29,11 +30,11 @@ def completed(values: Mapping[str, Any]) -> tuple[list[str], list[int]]:
     return names, sorted({*topk, *([key.k] if key.k else [])})
 
 
-def ranks(given: Any) -> list[int]:
+def ranks(value: Any) -> list[int]:
     """`topk` as rising numbers."""
-    topk = list(given) if isinstance(given, (list, tuple)) else [given]
+    topk = list(value) if isinstance(value, (list, tuple)) else [value]
     if not topk or not all(isinstance(k, int) and not isinstance(k, bool) and 1 <= k <= 10**6 for k in topk):
-        raise UsageError(f"topk={given!r}: a positive number, or a list of them")
+        raise UsageError(f"topk={value!r}: a positive number, or a list of them")
     return sorted(set(topk))
 
 
@@ -50,36 +51,34 @@ def _parsed(values: Mapping[str, Any]) -> MetricKey:
     return key
 
 
-def _check_grouping(values: Mapping[str, Any], key: MetricKey, told: str) -> None:
+def _check_grouping(values: Mapping[str, Any], key: MetricKey, named_by: str) -> None:
     """A metric of groups is reported for each grouping, any other for none: refused now rather than after an epoch."""
     name = known(key.name, values["eval_protocol"])
     metric = by_host_name()[name.lower()]
     if metric.answers and not metric.side:
         where = "" if metric.best is None else f" (it is best at {metric.best:g})"
-        raise UsageError(f"{told}: neither side of it is better{where}; choose by another")
+        raise UsageError(f"{named_by}: neither side of it is better{where}; choose by another")
     kind = metric.over
-    given = [values[of_kind] or [] for of_kind in _GROUPINGS[kind]]
-    offered = [name for names in given for name in ([names] if isinstance(names, str) else names)]
-    offered = [field for field in offered if metric.fits(field)]
+    named = [name for setting in _GROUPINGS[kind] for name in names_of(values, setting)]
+    offered = [name for name in named if metric.fits(name)]
     if key.grouping not in (offered if kind else [""]):
         form = f"name one of the {kind} groupings, {offered}, as in CV@20[pop]" if kind else f"{name} has no [grouping]"
-        raise UsageError(f"{told}: {form}")
+        raise UsageError(f"{named_by}: {form}")
 
 
 def check_reported(values: Mapping[str, Any], text: str) -> None:
     """Refuse a figure that a run of this configuration does not report."""
-    protocol, reported = values["eval_protocol"], ", ".join(map(str, values["metrics"]))
+    protocol, topk = values["eval_protocol"], ranks(values["topk"])
     names = {known(str(metric), protocol).lower() for metric in values["metrics"]}
     try:
         key = MetricKey.parse(text)
     except UsageError:
         key = MetricKey("")
     if registered(key.name, protocol == "labeled").lower() not in names:
+        reported = ", ".join(map(str, values["metrics"]))
         raise UsageError(f"{text}: not among what is reported; add it to `metrics`, which are {reported}")
-    if protocol != "labeled" and (key.k is None or key.k not in ranks(values["topk"])):
-        raise UsageError(
-            f"{text}: name one of the cutoffs in topk={values['topk']}, as in {key.name}@{ranks(values['topk'])[0]}"
-        )
+    if protocol != "labeled" and (key.k is None or key.k not in topk):
+        raise UsageError(f"{text}: name one of the cutoffs in topk={values['topk']}, as in {key.name}@{topk[0]}")
     _check_grouping(values, key, text)
 
 

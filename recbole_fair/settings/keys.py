@@ -34,21 +34,21 @@ def declared() -> Mapping[str, Mapping[str, Any]]:
 
 def sections() -> Mapping[tuple[str, str], list[str]]:
     """The keys of each section, by its title and by whose keys they are: of every model, or of some."""
-    found: dict[tuple[str, str], list[str]] = {}
+    by_section: dict[tuple[str, str], list[str]] = {}
     for key, rule in yamls.packaged("keys.yaml").items():
         if "section" in rule:
-            current = found.setdefault((key.strip("[]"), rule["section"]), [])
+            current = by_section.setdefault((key.strip("[]"), rule["section"]), [])
         else:
             current.append(key)
-    return found
+    return by_section
 
 
-def by_full_names(given: Mapping[str, Any]) -> dict[str, Any]:
+def by_full_names(values: Mapping[str, Any]) -> dict[str, Any]:
     """The same values with aliases (lr) under the names of their keys; a key that is given by both is refused."""
     names = {rule["alias"]: key for key, rule in declared().items() if "alias" in rule}
-    if twice := next((name for name in names.keys() & given if names[name] in given), None):
+    if twice := next((name for name in names.keys() & values if names[name] in values), None):
         raise UsageError(f"{twice}: is {names[twice]}, which is given too; keep one")
-    return {names.get(key, key): value for key, value in given.items()}
+    return {names.get(key, key): value for key, value in values.items()}
 
 
 def hashed(key: str) -> bool:
@@ -78,12 +78,11 @@ def counts(key: str, value: Any) -> bool:
     return hashed(key) and not ("neutral" in rule and rule["neutral"] == value)
 
 
-def check_names(keys: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse a key nobody reads: RecBole would take it without a word."""
-    known = {*known, *declared()}
-    for key in keys:
-        if key not in known:
-            raise UsageError(f"unknown key {key!r}.{nearest(key, known)} `recbole-fair run --help` lists the keys")
+def check_name(key: str, read: Iterable[str]) -> None:
+    """Refuse a key that is neither read nor declared: RecBole would take it without a word."""
+    names = {*read, *declared()}
+    if key not in names:
+        raise UsageError(f"unknown key {key!r}.{nearest(key, names)} `recbole-fair run --help` lists the keys")
 
 
 def as_declared(key: str, value: Any, default: Any) -> Any:

@@ -35,15 +35,15 @@ class Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
         """PyYAML's hook for every mapping: it would let the last of two equal keys win."""
-        seen = set()
-        for key_node, _ in node.value:
-            if not isinstance(key_node.value, str):
-                mark = key_node.start_mark
-                raise yaml.constructor.ConstructorError(None, None, "a key must be a word", mark)
-            if key_node.value in seen:
-                mark = key_node.start_mark
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key_node.value!r} stands twice", mark)
-            seen.add(str(key_node.value))
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key.value, str):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a word", key.start_mark)
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands twice", key.start_mark
+                )
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
@@ -72,8 +72,8 @@ def parse(text: str, where: str, *, line_ends: bool = False) -> Any:
     """Parse YAML text; any fault is a refusal that names `where` and the line. Values may hold `line_ends`, or not."""
     if len(text) > storage.SETTINGS_BYTES:
         raise UsageError(f"{where}: {len(text)} characters are no configuration (at most {storage.SETTINGS_BYTES})")
-    if found := _CONTROL.search(text):
-        raise UsageError(f"{where}: control character {found.group()!r} at position {found.start()}; remove it")
+    if control := _CONTROL.search(text):
+        raise UsageError(f"{where}: control character {control.group()!r} at position {control.start()}; remove it")
     try:
         value = yaml.load(text, Loader=Loader)  # noqa: S506 (a SafeLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -57,11 +57,6 @@ class TrainingView:
         return self.make_attributes()
 
     @cached_property
-    def item_counts(self) -> Tensor:
-        """Training interactions of each item, [I]."""
-        return torch.bincount(self.items, minlength=len(self.groups.item)).float()
-
-    @cached_property
     def group_counts(self) -> Tensor:
         """Training interactions of each group, [G]."""
         return torch.from_numpy(self.groups.counts(self.users.numpy(), self.items.numpy())).float()
@@ -109,7 +104,7 @@ class Strategy:
     def fit(self, model: nn.Module, scores_of: Callable[[str], Any]) -> list[list[Any]]:
         """Change a trained model by its scores of a part (valid, test); return the rows of frontier.csv.
 
-        For strategies that work `after_training`; training/offsets.py says what scores of a part can be asked.
+        For strategies that work `after_training`; training/rescored.py says what scores of a part can be asked.
         """
         raise NotImplementedError
 

@@ -36,7 +36,14 @@ class CounterfactualPrompt(Strategy):
         }
         self.place = str(self.config["discriminate"])
         self.asks = self.config["discriminator"] == "soft_prompt"  # by a prompt of its own, not by a state
-        self.schedule, self.batch = _schedule(self.config), 0
+        self.schedule = Schedule(
+            joint=int(self.config["joint_steps"]),
+            recommend=int(self.config["recommend_steps"]),
+            discriminate=int(self.config["discriminate_steps"]),
+            every=int(self.config["discriminate_every"]),
+            strength=float(self.config["adversary_weight"]),
+        )
+        self.batch = 0
 
     def prepare(self, model: nn.Module) -> None:
         """Adversaries of the width of the model's states, and an optimiser of its prompt."""
@@ -131,13 +138,3 @@ class CounterfactualPrompt(Strategy):
             one.load_state_dict(state[f"adversary{number}"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.batch = int(state["batch"])
-
-
-def _schedule(config: Any) -> Schedule:
-    return Schedule(
-        joint=int(config["joint_steps"]),
-        recommend=int(config["recommend_steps"]),
-        discriminate=int(config["discriminate_steps"]),
-        every=int(config["discriminate_every"]),
-        strength=float(config["adversary_weight"]),
-    )

@@ -51,18 +51,18 @@ class DRORec(GroupStrategy):
 
     @torch.no_grad()
     def update(self, signal: Tensor, present: Tensor) -> None:
-        """One step of R~ and w."""
+        """Move R~ and w one step on, by the R [G] of a batch."""
         running = self.running.update(signal, present)
         centred = (running - running.nanmean()).nan_to_num(0.0)
         self.log_weights = self.log_weights + self.step * centred
 
     @property
     def weights(self) -> Tensor:
-        """w, [G]."""
+        """The group weights w, [G]."""
         return self.log_weights.softmax(0)
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
-        """The weights, for the history."""
+        """The group weights, for the history."""
         return {f"weight[{name}]": weight for name, weight in zip(self.names, self.weights.tolist(), strict=True)}
 
     def state_dict(self) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class DRORec(GroupStrategy):
         return {"running": self.running.values, "log_weights": self.log_weights}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take them back."""
+        """Take `state_dict` back."""
         self.running.load(state["running"])
         self.log_weights = state["log_weights"].to(self.config["device"])
 

@@ -1,6 +1,7 @@
-"""The point of smallest norm in a convex hull of gradients: a direction that lowers every loss (MGDA).
+"""Gradients as vectors: a direction that lowers every loss, steps along a direction, and how many fit into memory.
 
-Désidéri 2012; Sener and Koltun, NeurIPS 2018; the solver of MultiFR and of BiFair's Algorithm 2.
+The direction is the point of smallest norm in the convex hull of the gradients (MGDA: Désidéri 2012; Sener and Koltun,
+NeurIPS 2018), which MultiFR and BiFair's Algorithm 2 ask for.
 """
 
 from __future__ import annotations
@@ -49,13 +50,6 @@ def trained(model: nn.Module) -> list[Tensor]:
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def gradients(loss: Tensor, parameters: list[Tensor]) -> list[Tensor]:
-    """The derivative of a loss by each parameter (zeros where there is none); keeps the graph, leaves `.grad` alone."""
-    found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-    pairs = zip(found, parameters, strict=True)
-    return [torch.zeros_like(parameter) if given is None else given for given, parameter in pairs]
-
-
 def parts_of(flat: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
     """A vector [P] cut into the shapes of the parameters."""
     pieces = torch.split(flat, [parameter.numel() for parameter in parameters])
@@ -63,8 +57,9 @@ def parts_of(flat: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
 
 
 def flat_gradient(loss: Tensor, parameters: list[Tensor]) -> Tensor:
-    """`gradients` as one vector, [P]."""
-    return torch.cat([gradient.flatten() for gradient in gradients(loss, parameters)])
+    """The gradient of a loss as one vector [P], 0 where there is none; keeps the graph, leaves `.grad` alone."""
+    parts = torch.autograd.grad(loss, parameters, retain_graph=True, materialize_grads=True)
+    return torch.cat([part.flatten() for part in parts])
 
 
 @contextmanager

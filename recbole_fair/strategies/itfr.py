@@ -93,7 +93,7 @@ class ITFR(GroupStrategy):
         return means[group].detach(), gradient
 
     def add_to_gradients(self, vector: Tensor) -> None:
-        """Onto what the first pass left in `.grad`."""
+        """Add a vector [P] to what the first pass left in `.grad`."""
         for parameter, part in zip(self.parameters, parts_of(vector, self.parameters), strict=True):
             parameter.grad = part.clone() if parameter.grad is None else parameter.grad + part
 
@@ -110,7 +110,7 @@ class ITFR(GroupStrategy):
         self.sizes += self.sizes_here
 
     def balance(self, losses: Tensor, sharp: Tensor, here: Tensor) -> Tensor:
-        """M b over the groups present, [H]."""
+        """The product M b over the groups present, [H]."""
         root = losses.clamp(min=0).sqrt()
         if self.former_gradients is None:
             matrix = torch.diag(losses)
@@ -137,7 +137,7 @@ class ITFR(GroupStrategy):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take them back."""
+        """Take `state_dict` back."""
         device = self.config["device"]
         self.weights, self.former_losses = state["weights"].to(device), state["former_losses"].to(device)
         former = state["former_gradients"]

@@ -47,7 +47,7 @@ class MultiFR(GroupStrategy):
         self.scale = SCALES[self.config["gradient_scale"]]
 
     def prepare(self, model: nn.Module) -> None:
-        """A gradient of every objective must fit."""
+        """Take over the loss; refuse more objectives than have room for a gradient each."""
         super().prepare(model)
         groups = len(self.names) if self.each else 1
         refuse_too_many_groups(groups, self.parameters, self.config["device"], "Choose coarser groups", beside=1)

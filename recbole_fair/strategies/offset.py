@@ -36,7 +36,7 @@ def path(judge: Judge, groups: int, steps: int, rate: float) -> list[Point]:
 
 
 class Offset(AfterTraining):
-    """Shifts what a trained model says."""
+    """One offset a group, fitted on validation and added to what a trained model scores."""
 
     aim_key = "offset_aim"
 
@@ -47,19 +47,19 @@ class Offset(AfterTraining):
         _shift(model, "predict", lambda scores, batch: scores + model.item_offset[batch[model.ITEM_ID]])
 
     def settings(self) -> list[str]:
-        """An offset for each group."""
+        """The names of the offsets, one a group."""
         return [f"offset[{name}]" for name in self.names]
 
     def points(self, judge: Judge) -> list[Point]:
-        """The way towards equal utilities."""
+        """The points of `path`, from no offsets towards equal utilities."""
         return path(judge, len(self.names), int(self.config["offset_steps"]), float(self.config["offset_rate"]))
 
     def rescored(self, scores: Tensor, setting: Tensor, scale: float) -> Tensor:
-        """Shifted by group."""
+        """The scores with each item's offset added."""
         return scores + self._by_item(setting, scale).to(scores.device)
 
     def keep(self, model: Any, setting: Tensor, scale: float) -> None:
-        """As the buffer."""
+        """Put the offsets into the model's buffer."""
         model.item_offset.copy_(self._by_item(setting, scale))
 
     def _by_item(self, offsets: Tensor, scale: float) -> Tensor:

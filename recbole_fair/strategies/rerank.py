@@ -22,7 +22,7 @@ from recbole_fair.strategies.after import AfterTraining, Judge, Point
 
 
 class Rerank(AfterTraining):
-    """The row's name says which method it is."""
+    """Lists by the method of `rerank/` that the row's name names, at a strength chosen on validation."""
 
     aim_key = "rerank_aim"
     model: Any
@@ -34,11 +34,11 @@ class Rerank(AfterTraining):
         model.register_buffer("rerank_strength", torch.zeros((), dtype=torch.float64, device=self.config["device"]))
 
     def settings(self) -> list[str]:
-        """The strength."""
+        """The name of the one number."""
         return ["strength"]
 
     def points(self, judge: Judge) -> list[Point]:
-        """The method's grid."""
+        """What each of the method's own strengths does."""
         return [judge(torch.tensor([strength], dtype=torch.float64)) for strength in self.method.strengths]
 
     def rescored(self, scores: Tensor, setting: Tensor, scale: float) -> Tensor:
@@ -47,11 +47,11 @@ class Rerank(AfterTraining):
         return scores
 
     def keep(self, model: Any, setting: Tensor, scale: float) -> None:
-        """As the buffer."""
+        """Put the strength into the model's buffer."""
         model.rerank_strength.copy_(setting[0])
 
     def collector(self, _: Callable[..., FullCollector], config: Any, items: Sequence[Groups]) -> FullCollector:
-        """One that makes the method's lists."""
+        """A collector of an evaluation's lists that makes the method's lists of the scores."""
         return RerankingCollector(config, items, self.places, int(self.config["rerank_candidates"]))
 
     def places(self, users: IntArray, items: IntArray, scores: FloatArray, k: int) -> IntArray:

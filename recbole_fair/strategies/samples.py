@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -36,12 +37,12 @@ class Samples:
 
     @property
     def users(self) -> Tensor:
-        """[B]."""
+        """Whose each sample is, [B]."""
         return self.ids()[0]
 
     @property
     def items(self) -> Tensor:
-        """[B]."""
+        """Which item each sample is about, [B]."""
         return self.ids()[1]
 
 
@@ -49,7 +50,7 @@ Reduction = Callable[[Samples], Tensor]
 
 
 def mean(samples: Samples) -> Tensor:
-    """Plain training."""
+    """The reduction of training without a strategy."""
     return samples.losses.mean()
 
 
@@ -103,7 +104,7 @@ class KeptLoss(nn.Module):
         finally:
             self.reduction = reduction
 
-    def exchanged(self, *inputs: Tensor) -> Tensor:
+    def correction(self, *inputs: Tensor) -> Tensor:
         """What to add to a host's total so that the strategy's reduction stands in place of the host's."""
         reduced = self(*inputs)
         assert self.samples is not None
@@ -115,17 +116,12 @@ def bpr_by_softplus(positive: Tensor, negative: Tensor) -> Tensor:
     return functional.softplus(negative - positive)
 
 
-def binary_cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
-    """-y log sigmoid(s) - (1 - y) log(1 - sigmoid(s)), one value a row."""
-    return functional.binary_cross_entropy_with_logits(logits, label, reduction="none")
-
-
 # The class of a loss module -> the same loss per sample, and whether the module sums rather than averages.
 _MODULES: dict[str, tuple[PerSample, bool]] = {
     "BPRLoss": (losses.bpr, False),
     "SampledInfoNCE": (losses.info_nce, False),
     "CrossEntropyLoss": (losses.cross_entropy, False),
-    "BCEWithLogitsLoss": (binary_cross_entropy, False),
+    "BCEWithLogitsLoss": (partial(functional.binary_cross_entropy_with_logits, reduction="none"), False),
     "ConvNCFBPRLoss": (bpr_by_softplus, True),
 }
 # Where models keep that module.
@@ -175,7 +171,7 @@ def _keep_sgl(model: Any, reduction: Reduction) -> KeptLoss:
 
     def calc_bpr_loss(users: Tensor, items: Tensor, user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         scores = [(users[user] * items[item]).sum(1) for item in (positive, negative)]
-        return host(users, items, user, positive, negative) + kept.exchanged(*scores)
+        return host(users, items, user, positive, negative) + kept.correction(*scores)
 
     model.calc_bpr_loss = calc_bpr_loss
     return kept
@@ -194,18 +190,18 @@ def _keep_simplex(model: Any, reduction: Reduction) -> KeptLoss:
     kept, cosines, forward = KeptLoss(contrastive, reduction, leading=True), model.get_cos, model.forward
 
     def forward_with_samples(*inputs: Tensor) -> Tensor:
-        seen: list[Tensor] = []
+        cosines_seen: list[Tensor] = []
 
         def recorded(users: Tensor, items: Tensor) -> Tensor:
-            seen.append(cosines(users, items))
-            return seen[-1]
+            cosines_seen.append(cosines(users, items))
+            return cosines_seen[-1]
 
         model.get_cos = recorded
         try:
             total = forward(*inputs)
         finally:
             model.get_cos = cosines
-        return total + kept.exchanged(*seen)
+        return total + kept.correction(*cosines_seen)
 
     model.forward = forward_with_samples
     return kept

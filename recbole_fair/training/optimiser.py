@@ -20,8 +20,10 @@ def parameter_groups(model: nn.Module, module_rates: Mapping[str, float]) -> lis
     for module, rate in module_rates.items():
         names = [name for name in rest if f".{name}".startswith(f".{module}.") or name == module]
         if not names:
-            known = sorted({name.split(".")[0] for name in rest})
-            raise UsageError(f"module_rates.{module}: no trained parameter lies there; the model's modules are {known}")
+            modules = sorted({name.split(".")[0] for name in rest})
+            raise UsageError(
+                f"module_rates.{module}: no trained parameter lies there; the model's modules are {modules}"
+            )
         groups.append({"params": [rest.pop(name) for name in names], "lr": float(rate)})
     return [*groups, {"params": list(rest.values())}] if rest else groups
 

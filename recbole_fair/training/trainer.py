@@ -99,8 +99,9 @@ class FairTrainer(Trainer):
 
     def _step(self, strategy: Strategy, batch: Any, where: str) -> dict[str, torch.Tensor]:
         self.optimizer.zero_grad()
+        batch = batch.to(self.device)
         try:
-            logged = strategy.backward(self.model, batch.to(self.device))
+            logged = strategy.backward(self.model, batch)
             parallel.sum_gradients(self.model.parameters())
             _check_finite(logged, self.model)
         except TrainingError as error:
@@ -115,7 +116,7 @@ class FairTrainer(Trainer):
         return logged
 
     def _averaged(self) -> AbstractContextManager[None]:
-        """The model as it is judged and kept."""
+        """A block in which the model has the weights that are judged and kept."""
         return nullcontext() if self.average is None else self.average.in_place()
 
     def _check_nan(self, loss: torch.Tensor) -> None:
@@ -360,10 +361,10 @@ def _check_finite(logged: dict[str, torch.Tensor], model: torch.nn.Module) -> No
     for name, value in logged.items():
         if not torch.isfinite(value).all():
             raise TrainingError(f"{name} is {value.tolist()}")
-    given = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
-    largest = [torch.linalg.vector_norm(gradient, ord=float("inf")) for gradient in given.values()]
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+    largest = [torch.linalg.vector_norm(gradient, ord=float("inf")) for gradient in gradients.values()]
     if largest and not torch.isfinite(torch.stack(largest)).all():  # one look for all of them
-        wrong = [name for name, value in zip(given, largest, strict=True) if not torch.isfinite(value)]
+        wrong = [name for name, value in zip(gradients, largest, strict=True) if not torch.isfinite(value)]
         raise TrainingError(f"the gradient of {', '.join(wrong)} is not finite")
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from recbole_fair.data.held_labels import held_back
 from recbole_fair.data.inputs import inputs_of
 from recbole_fair.data.load import Data
+from recbole_fair.data.subsets import held_back
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
 from recbole_fair.groups.named import OF_USERS, item_groups, names_of, sensitive_groups, user_groups
@@ -31,13 +31,13 @@ def fair_group(config: Config, data: Data) -> PairGroups:
         raise UsageError("fair_group: a strategy needs item groups or user groups; set fair_group=pop or to a field")
     parts = [_part(config, data, part) for part in names[0].split("*")]
     declared = of_pairs(names[0], parts, len(data.names("user")), len(data.names("item")))
-    found = declared.present(*data.pairs("train"))
-    if len(found.names) < 2:
-        lost = f" ({', '.join(found.absent)} without a training interaction)" if found.absent else ""
+    groups = declared.present(*data.pairs("train"))
+    if len(groups.names) < 2:
+        lost = f" ({', '.join(groups.absent)} without a training interaction)" if groups.absent else ""
         raise UsageError(
-            f"fair_group={names[0]!r}: {len(found.names)} group(s) in training{lost}; a strategy needs at least two"
+            f"fair_group={names[0]!r}: {len(groups.names)} group(s) in training{lost}; a strategy needs at least two"
         )
-    return found
+    return groups
 
 
 def _part(config: Config, data: Data, name: str) -> Groups:

@@ -37,21 +37,17 @@ def searcher(algorithm: str, objectives: Objectives, seed: int, at_once: int, fo
 
     if algorithm not in LEARNING:
         return BasicVariantGenerator(random_state=seed, max_concurrent=at_once)
-    # The seed moves on with the former trials: the same draws would only repeat them.
-    return ConcurrencyLimiter(_optuna(objectives, seed + len(former), list(former)), at_once)
-
-
-def _optuna(objectives: Objectives, seed: int, former: list[dict[str, Any]]) -> Any:
     from ray.tune.search.optuna import OptunaSearch
 
     metrics, modes = list(objectives), list(objectives.values())
     one = len(metrics) == 1
-    return OptunaSearch(
+    optuna = OptunaSearch(
         metric=metrics[0] if one else metrics,
         mode=modes[0] if one else modes,
-        points_to_evaluate=former or None,
-        seed=seed,
+        points_to_evaluate=list(former) or None,
+        seed=seed + len(former),  # the same draws would only repeat the former trials
     )
+    return ConcurrencyLimiter(optuna, at_once)
 
 
 def stopper(scheduler: str, mode: str, epochs: int, grace_epochs: int) -> Any:

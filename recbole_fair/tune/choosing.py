@@ -36,7 +36,9 @@ def choose(figures: Figures, objectives: Objectives, limit: Limit | None = None)
     front = tuple(np.flatnonzero(pareto_front(gains)).tolist())
     if len(objectives) == 1:
         best = int(gains[:, 0].argmax())
-        return Selection(front, best, f"{_shown(figures[best], objectives)} is the best of {_trials(len(figures))}")
+        return Selection(
+            front, best, f"{_shown(figures[best], objectives)} is the best of {_counted(len(figures), 'trial')}"
+        )
     return (
         _nearest_to_ideal(figures, objectives, gains, front)
         if limit is None
@@ -58,7 +60,7 @@ def _nearest_to_ideal(figures: Figures, objectives: Objectives, gains: FloatArra
     chosen = front[int(np.linalg.norm(missing, axis=1).argmin())]
     why = (
         f"{_shown(figures[chosen], objectives)} is nearest to the best of every objective, each scaled to its range"
-        f" over the {_points(len(front))} of the front; --constraint says what may be given up instead"
+        f" over the {_counted(len(front), 'point')} of the front; --constraint says what may be given up instead"
     )
     return Selection(front, chosen, why)
 
@@ -75,7 +77,7 @@ def _under(
         return Selection(front, None, f"no trial has {bound}; its best is {best:.4f}")
     order = [column for column in range(len(objectives)) if column != place] + [place]
     chosen = max(within, key=lambda trial: (*gains[trial, order], -trial))
-    why = f"{_shown(figures[chosen], objectives)} is the best of the {_trials(len(within))} with {bound}"
+    why = f"{_shown(figures[chosen], objectives)} is the best of the {_counted(len(within), 'trial')} with {bound}"
     return Selection(front, chosen, why)
 
 
@@ -83,9 +85,5 @@ def _shown(row: Mapping[str, float], objectives: Objectives) -> str:
     return ", ".join(f"{metric} {row[metric]:.4f}" for metric in objectives)
 
 
-def _trials(count: int) -> str:
-    return f"{count} trial{'s' if count != 1 else ''}"
-
-
-def _points(count: int) -> str:
-    return f"{count} point{'s' if count != 1 else ''}"
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count != 1 else ''}"

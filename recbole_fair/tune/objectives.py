@@ -22,20 +22,20 @@ _LIMIT = re.compile(rf"\s*(?P<metric>\S+)\s*(?P<sign>>=|<=)\s*(?P<number>{_NUMBE
 _SIGNS = {"max": ">=", "min": "<="}
 
 
-def parse(given: Any, config: Config) -> Objectives:
+def parse(wanted: Any, config: Config) -> Objectives:
     """`{ndcg@20: max, "cv@20[pop]": min}`; without any, the figure that training is stopped by."""
-    if given is None:
+    if wanted is None:
         return {judged_by(config): direction(config)}
     example = "as in --objectives='{ndcg@20: max, \"cv@20[pop]\": min}'"
-    if not isinstance(given, dict) or not given:
-        raise UsageError(f"objectives={given!r}: figures and their direction, {example}")
-    for metric, mode in given.items():
-        if mode not in _SIGNS:
+    if not isinstance(wanted, dict) or not wanted:
+        raise UsageError(f"objectives={wanted!r}: figures and their direction, {example}")
+    for metric, mode in wanted.items():
+        if not isinstance(mode, str) or mode not in _SIGNS:
             raise UsageError(f"objectives: {metric}: {mode!r} is no direction; max or min, {example}")
         best = directions.best(str(metric))
         if mode == ("min" if best == inf else "max" if best in (0.0, -inf) else ""):
             raise UsageError(f"objectives: {metric}: {mode} would choose the worst; {directions.wish(str(metric))}")
-    return {figures.key_of(str(metric)): mode for metric, mode in given.items()}
+    return {figures.key_of(str(metric)): mode for metric, mode in wanted.items()}
 
 
 def judged_by(config: Config) -> str:
@@ -73,16 +73,16 @@ def parse_limit(text: Any, objectives: Objectives) -> Limit | None:
     """Read `constraint` by its grammar, FIGURE >=|<= NUMBER [* best]; nothing is evaluated."""
     if text is None:
         return None
-    found = _LIMIT.fullmatch(str(text))
-    if not found:
+    parts = _LIMIT.fullmatch(str(text))
+    if not parts:
         raise UsageError(
             f"constraint={text!r}: FIGURE >= NUMBER or FIGURE >= NUMBER * best, as in ndcg@20 >= 0.98 * best"
         )
-    metric, sign = figures.key_of(found["metric"]), found["sign"]
+    metric, sign = figures.key_of(parts["metric"]), parts["sign"]
     if metric not in objectives or len(objectives) < 2:
         raise UsageError(f"constraint={text!r}: limits one of several objectives, which are {', '.join(objectives)}")
     if sign != _SIGNS[objectives[metric]]:
         raise UsageError(
             f"constraint={text!r}: {metric} is to be {objectives[metric]}, so its limit is {_SIGNS[objectives[metric]]}"
         )
-    return Limit(metric, sign, float(found["number"]), found["best"] is not None)
+    return Limit(metric, sign, float(parts["number"]), parts["best"] is not None)

@@ -37,9 +37,9 @@ class SearchOptions:
     ray_address: str | None = None
 
     @classmethod
-    def taken_from(cls, given: dict[str, Any]) -> SearchOptions:
+    def taken_from(cls, options: dict[str, Any]) -> SearchOptions:
         """Remove from a command line's options those that are meant here."""
-        return cls(**{entry.name: given.pop(entry.name) for entry in fields(cls) if entry.name in given})
+        return cls(**{entry.name: options.pop(entry.name) for entry in fields(cls) if entry.name in options})
 
     def __post_init__(self) -> None:
         for name in ("num_samples", "grace_epochs", "max_concurrent"):
@@ -87,12 +87,12 @@ class SearchPlan:
     def about(self) -> dict[str, Any]:
         """What tune.json says of the search itself."""
         job = self.job
-        given = {"config_files": list(job.config_files), "keys": dict(job.keys)}
+        request = {"config_files": list(job.config_files), "keys": dict(job.keys)}
         drawn = {key: {domain.word: list(domain.arguments)} for key, domain in self.space.items()}
         wanted = {"objectives": dict(self.objectives), "constraint": str(self.limit) if self.limit else None}
         others = {name: value for name, value in asdict(self.options).items() if name not in wanted}
         about = {"model": self.name, "dataset": job.dataset, "seed": self.seed, "search": self.digest}
-        return {**about, **given, "space": drawn, **wanted, **others, "num_samples": self.num_samples}
+        return {**about, **request, "space": drawn, **wanted, **others, "num_samples": self.num_samples}
 
     def drawn(self) -> list[dict[str, Any]]:
         """The values of every trial, where none depends on the figures of another."""

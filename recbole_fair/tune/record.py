@@ -76,8 +76,8 @@ class Record:
 
     def _say(self, row: Trial, what: str) -> None:
         if not self.quiet:
-            line = f"trial {row.number}: {what}  {settings(row.values)} ({self.tally})"
-            print(line, file=sys.stderr, flush=True)
+            settings = " ".join(f"{key}={short(value)}" for key, value in row.values.items())
+            print(f"trial {row.number}: {what}  {settings} ({self.tally})", file=sys.stderr, flush=True)
 
     def complete(self, trials: int) -> bool:
         """Whether every trial is known to have ended well, with all figures that are wanted, and still lies there.
@@ -106,11 +106,6 @@ class Record:
     def write(self, **more: Any) -> None:
         """Replace tune.json by what is known now."""
         storage.write_json(self.folder / FILE, {**self.about, "trials": [asdict(row) for row in self.rows], **more})
-
-
-def settings(values: Mapping[str, Any]) -> str:
-    """`learning_rate=0.00123 n_layers=2`, for the screen."""
-    return " ".join(f"{key}={short(value)}" for key, value in values.items())
 
 
 def short(value: Any) -> str:

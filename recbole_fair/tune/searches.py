@@ -88,7 +88,8 @@ def search(
     """
     files = tuple(files_of(config_files))
     plan = planning.planned(Job(model, dataset, files, keys, str(run_dir or "runs")), over, options or SearchOptions())
-    return carried_out(plan, _folder(plan, folder or run_dir), quiet)
+    beside = Path("runs") / plan.job.config["dataset"] / plan.name / f"search-{plan.digest}"
+    return carried_out(plan, Path(folder or run_dir or beside), quiet)
 
 
 def carried_out(plan: SearchPlan, folder: Path, quiet: bool = True) -> Search:
@@ -110,11 +111,6 @@ def _run(plan: SearchPlan, record: Record) -> None:
             through_ray.run_trials(plan, nodes, record)
     else:
         through_jobs.run_trials(plan, record)
-
-
-def _folder(plan: SearchPlan, given: str | Path | None) -> Path:
-    beside = Path("runs") / plan.job.config["dataset"] / plan.name / f"search-{plan.digest}"
-    return Path(given) if given else beside
 
 
 def _former(file: Path, plan: SearchPlan) -> list[Trial]:

@@ -92,16 +92,13 @@ def _domain(where: str, value: Any) -> Domain:
         raise UsageError(f"{where}={value!r}: one word of Ray Tune and its values, as in {{loguniform: [1e-4, 1e-2]}}")
     ((word, arguments),) = value.items()
     if word not in _ARGUMENTS:
-        raise UsageError(f"{where}: unknown word {word!r}.{registry.nearest(word, _ARGUMENTS)} Known: {_words()}")
+        words = ", ".join(f"{word}: {arguments}" for word, arguments in _ARGUMENTS.items())
+        raise UsageError(f"{where}: unknown word {word!r}.{registry.nearest(word, _ARGUMENTS)} Known: {words}")
     if not isinstance(arguments, list) or not arguments:
         raise UsageError(f"{where}: {word} takes {_ARGUMENTS[word]}, not {arguments!r}")
     if word not in _LISTS:
         _check_interval(where, word, arguments)
     return Domain(word, tuple(arguments))
-
-
-def _words() -> str:
-    return ", ".join(f"{word}: {arguments}" for word, arguments in _ARGUMENTS.items())
 
 
 def _check_interval(where: str, word: str, arguments: Sequence[Any]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_fair.jobs import bases_first, many
+from recbole_fair.jobs import first, many
 from recbole_fair.jobs.cluster import LOST_WORKERS, Node, Share
 from recbole_fair.jobs.rays import FailureConfig, RunConfig, tune
 from recbole_fair.tune import algorithms
@@ -25,8 +25,8 @@ class Watcher(tune.Callback):
 
     def number(self, trials: list[Any], trial: Any) -> int:
         """A trial's place in the order of drawing; Ray moves one whose machine went away to the end of its list."""
-        for known in trials:
-            self.numbers.setdefault(known.trial_id, len(self.numbers))
+        for other in trials:
+            self.numbers.setdefault(other.trial_id, len(self.numbers))
         return self.numbers[trial.trial_id]
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
@@ -53,7 +53,7 @@ class Watcher(tune.Callback):
 
 def run_trials(plan: SearchPlan, nodes: Sequence[Node], record: Record) -> None:
     """Make what all trials need, and run them; the record holds what became of them."""
-    layers = bases_first.shared(plan.job, plan.probes())
+    layers = first.shared(plan.job, plan.probes())
     many.prepare(layers, plan.encoders(), nodes, plan.room).refuse_all()
     _tune(plan, plan.room.share(nodes, plan.trials), record)
 
@@ -89,6 +89,6 @@ def _tune(plan: SearchPlan, share: Share, record: Record) -> None:
 
 
 def _trainable(plan: SearchPlan, share: Share) -> Any:
-    given = {"job": plan.job, "share": share, "objectives": dict(plan.objectives), "judged": plan.judged}
-    function = tune.with_parameters(trial, **given, by_epoch=plan.options.scheduler != "none")
+    fixed = {"job": plan.job, "share": share, "objectives": dict(plan.objectives), "judged": plan.judged}
+    function = tune.with_parameters(trial, **fixed, by_epoch=plan.options.scheduler != "none")
     return tune.with_resources(function, {"cpu": share.cpus, "gpu": share.gpus})

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_fair.convert import ids as id_map
-from recbole_fair.convert.ids import IdMap
-from recbole_fair.convert.index import Index
+from recbole_fair.convert import index as id_map
+from recbole_fair.convert.index import IdMap, Index
 from recbole_fair.convert.tables import with_distinct
 
 names = st.text(max_size=3) | st.sampled_from(["", "a", "\0", "A1", "B1", "é", "1", "11"])

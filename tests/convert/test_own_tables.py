@@ -116,7 +116,8 @@ def test_the_form_that_a_refusal_proposes_works(form: str, say: Say, tmp_path: P
     assert status == 2 and "purchases.csv, line 2: bought_at is no date or time (it reads" in error
     assert "on_error" not in error and "600 of 600" in error  # what would drop every row is no remedy
     remedy = error.partition("--time_format='")[2].partition("'")[0]
-    assert say("convert", "csv", "purchases.csv", *NAMED, f"--time_format={remedy}")[0] == 0
+    status, shown, _ = say("convert", "csv", "purchases.csv", *NAMED, f"--time_format={remedy}")
+    assert status == 0 and "columns left out: qty\n" in shown
     line = (tmp_path / "dataset_atomic/shop/shop.inter").read_text().splitlines()[1]
     assert float(line.split("\t")[2]) == day.timestamp()
 
@@ -244,6 +245,8 @@ def test_data_frames_in_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         run("Pop", frame)
     with pytest.raises(UsageError, match="expected a pandas DataFrame or the path of a CSV file, not int"):
         run("Pop", 3)
+    with pytest.raises(UsageError, match=r"^absent\.csv: no such file"):
+        run("Pop", frame, **{**said, "users": "absent.csv"})
     by_file = tmp_path / "purchases.csv"
     frame.to_csv(by_file, index=False)
     assert run("Pop", by_file, **said, name="filed").test == result.test

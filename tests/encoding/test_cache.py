@@ -57,7 +57,7 @@ def test_a_second_call_encodes_nothing_and_maps_the_file(tmp_path: Path) -> None
     vectors = item_vectors(again, TOKENS, TEXTS, tmp_path)
     assert again.asked == []
     np.testing.assert_array_equal(vectors, expected(TEXTS))
-    assert isinstance(vectors.base, np.memmap) or isinstance(vectors.base.base, np.memmap)
+    assert str(only_file(tmp_path)) in Path("/proc/self/maps").read_text()
     before = only_file(tmp_path).read_bytes()
     vectors[:] = 0
     assert only_file(tmp_path).read_bytes() == before
@@ -186,23 +186,28 @@ def half_precision(path: Path) -> None:
     rewritten(path, lambda tensors, notes: tensors.update(vectors=tensors["vectors"].astype(np.float16)))
 
 
+def one_dimension(path: Path) -> None:
+    rewritten(path, lambda tensors, notes: tensors.update(vectors=tensors["vectors"][:, 0]))
+
+
 def no_format(path: Path) -> None:
     rewritten(path, lambda tensors, notes: notes.update(format="something else"))
 
 
 DAMAGES = [
-    (cut, "does not hold the"),
+    (cut, "cut off"),
     (cut_in_the_header, "cut off"),
     (emptied, "cut off"),
     (flip_a_bit_of_a_vector, "hash"),
     (endless_header, "cut off"),
-    (deeply_nested_header, "header is not one"),
-    (pickled_array, "cut off|header"),
-    (bare_pickle, "cut off|header"),
+    (deeply_nested_header, "no safetensors file"),
+    (pickled_array, "no safetensors file"),
+    (bare_pickle, "no safetensors file"),
     (another_encoder, "another encoder, 'other'"),
     (another_width, "width 2, expected 3"),
     (a_row_short, "3 vectors"),
-    (half_precision, "vectors"),
+    (half_precision, "torch.float16"),
+    (one_dimension, "1-dimensional"),
     (no_format, "format"),
 ]
 
@@ -227,7 +232,7 @@ def test_a_damaged_file_is_named_and_made_again(
     np.testing.assert_array_equal(vectors, expected(TEXTS))
     assert encoder.asked == [TEXTS]
     assert str(path) in caplog.text
-    assert any(word in caplog.text for word in reason.split("|"))
+    assert reason in caplog.text
     assert len(caplog.records) == 1
     assert item_vectors(encoder, TOKENS, TEXTS, tmp_path).shape == (4, 3)
     assert encoder.asked == [TEXTS]

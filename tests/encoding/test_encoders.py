@@ -102,7 +102,7 @@ def one_at_a_time(folder: Path, texts: list[str], pooling: str, max_length: int 
 @pytest.mark.parametrize("batch_tokens", [1, 12, 4096])
 def test_pooling_is_that_of_one_text_at_a_time(pooling: str, batch_tokens: int, marked: bool, tmp_path: Path) -> None:
     folder = save_llama(tmp_path, marked)
-    encoder = make_encoder(str(folder), pooling=pooling, batch_tokens=batch_tokens)
+    encoder = LanguageModelEncoder(find(str(folder)), pooling=pooling, batch_tokens=batch_tokens)
     vectors = encoder.encode(TEXTS)
     assert vectors.dtype == np.float32
     assert vectors.shape == (len(TEXTS), encoder.width)
@@ -132,17 +132,16 @@ def test_mean_and_last_differ_and_mean_is_the_default(llama: Path) -> None:
 
 
 def test_texts_are_cut_at_max_length(llama: Path) -> None:
-    encoder = make_encoder(str(llama), pooling="last", max_length=3)
+    encoder = LanguageModelEncoder(find(str(llama)), pooling="last", max_length=3)
     np.testing.assert_allclose(encoder.encode(TEXTS), one_at_a_time(llama, TEXTS, "last", max_length=3), atol=1e-5)
 
 
 def test_max_length_stays_within_the_models_positions(llama: Path) -> None:
-    assert "max_length=64" in make_encoder(str(llama), max_length=1000).identity
+    assert "max_length=64" in LanguageModelEncoder(find(str(llama)), max_length=1000).identity
 
 
 def test_batches_respect_the_budget_and_group_by_length(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder = make_encoder(str(llama), batch_tokens=16)
-    assert isinstance(encoder, LanguageModelEncoder)
+    encoder = LanguageModelEncoder(find(str(llama)), batch_tokens=16)
     seen: list[list[int]] = []
     forward = encoder._forward
     monkeypatch.setattr(encoder, "_forward", lambda rows: seen.append([len(r) for r in rows]) or forward(rows))
@@ -162,7 +161,7 @@ def test_the_identity_changes_with_all_that_changes_a_vector(llama: Path, tmp_pa
     changed = [
         make_encoder(str(other)).identity,
         make_encoder(str(llama), pooling="last").identity,
-        make_encoder(str(llama), max_length=5).identity,
+        LanguageModelEncoder(find(str(llama)), max_length=5).identity,
         make_encoder(str(llama), device="cuda").identity,
     ]
     assert len({base, *changed}) == 5

@@ -18,9 +18,8 @@ from recbole_fair.metrics.declared import HOST, METRICS
 from recbole_fair.metrics.formulas import deviation
 from recbole_fair.metrics.intervals import Resampling
 from recbole_fair.report.assemble import Options, assemble
-from recbole_fair.report.recomputed import recomputed
 from recbole_fair.report.runs import config_of
-from recbole_fair.report.statistics.evaluated import evaluated
+from recbole_fair.report.statistics.evaluated import evaluated, recomputed
 from recbole_fair.report.users import read_users
 from recbole_fair.rundir.result import Result
 from recbole_fair.runner import run

@@ -11,7 +11,7 @@ import pytest
 from report_planted import change, plant
 
 from recbole_fair.errors import UsageError
-from recbole_fair.report.history import by_group, curves, experts
+from recbole_fair.report.charts.curves import by_group, curves, experts
 from recbole_fair.report.runs import read_runs
 from recbole_fair.report.users import read_users
 

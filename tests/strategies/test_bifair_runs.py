@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from recbole_fair import run
-from recbole_fair.encoding.saved import FILE, SavedVectors
+from recbole_fair.encoding.items import FILE, SavedVectors
 from recbole_fair.errors import TrainingError, UsageError
 from recbole_fair.runner import open_run
 from recbole_fair.storage import read_tensors, write_tensors

@@ -17,7 +17,7 @@ from recbole_fair.registry import resolve
 from recbole_fair.runner import open_run
 from recbole_fair.strategies.after import Point, fairest_within
 from recbole_fair.strategies.offset import path
-from recbole_fair.training import offsets as rescoring
+from recbole_fair.training import rescored as rescoring
 
 Toy = Callable[..., dict[str, Any]]
 

@@ -159,8 +159,15 @@ def test_a_loss_that_is_not_finite_is_traced_to_its_group(toy: Toy) -> None:
     found, trainer = work.prepare()
     women = torch.from_numpy(trainer.strategy.view.groups.user[:, 0])
     trainer.model.user_embedding.weight.data[women] = float("nan")
+
+    class OnAnotherDevice:
+        """A batch of which nothing can be read before it is moved."""
+
+        def to(self, device: torch.device) -> Any:
+            return next(iter(found.train))
+
     with pytest.raises(TrainingError, match=r"here: loss is nan \(from group F of gender\)"):
-        trainer._step(trainer.strategy, next(iter(found.train)), "here")
+        trainer._step(trainer.strategy, OnAnotherDevice(), "here")
 
 
 def test_losses_of_something_else_than_the_rows_are_refused(toy: Toy, monkeypatch: Any) -> None:

@@ -96,7 +96,9 @@ def test_objectives_default_to_the_figure_that_training_is_stopped_by() -> None:
     assert objectives.parse({"NDCG@20": "max", "cv@20[pop]": "min"}, config()) == BOTH
 
 
-@pytest.mark.parametrize("wrong", [{}, [], "ndcg@20", {"ndcg@20": "maximum"}, {"ndcg@20": True}, {"ndcg@20": None}])
+@pytest.mark.parametrize(
+    "wrong", [{}, [], "ndcg@20", {"ndcg@20": "maximum"}, {"ndcg@20": True}, {"ndcg@20": None}, {"a": ["max"]}]
+)
 def test_refused_objectives(wrong: Any) -> None:
     with pytest.raises(UsageError, match="objectives"):
         objectives.parse(wrong, config())

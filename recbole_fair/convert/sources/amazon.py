@@ -90,12 +90,12 @@ def _recognised(raw: RawFolder, category: str, year: str | None) -> tuple[_Layou
         for pattern in (layout.csv, *layout.reviews)
         if pattern
     }
-    found = [name for name in names if raw.find(name)]
-    if not found:
+    present = [name for name in names if raw.find(name)]
+    if not present:
         raise UsageError(f"{raw.path}: no interactions of {category}; expected one of {', '.join(names)}, plain or .gz")
-    if len(found) > 1:
-        raise UsageError(f"{raw.path}: holds {' and '.join(found)}; leave one of them, or name its --layout")
-    return names[found[0]], found[0]
+    if len(present) > 1:
+        raise UsageError(f"{raw.path}: holds {' and '.join(present)}; leave one of them, or name its --layout")
+    return names[present[0]], present[0]
 
 
 def _csv_ratings(file: RawFile, layout: _Layout) -> Table:

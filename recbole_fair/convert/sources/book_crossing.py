@@ -47,17 +47,17 @@ def _text(field: str) -> str | None:
 
 
 def _rating(line: str) -> Row:
-    found = _RATING.fullmatch(line)
-    if not found or not found.group(2).strip():
+    match = _RATING.fullmatch(line)
+    if not match or not match.group(2).strip():
         raise BadLineError("not three quoted fields with a rating from 0 to 10")
-    return found.group(1), _text(found.group(2)), float(found.group(3))
+    return match.group(1), _text(match.group(2)), float(match.group(3))
 
 
 def _person(line: str) -> Row:
-    found = _PERSON.fullmatch(line)
-    if not found:
+    match = _PERSON.fullmatch(line)
+    if not match:
         raise BadLineError("not an id, a place and an age or NULL")
-    return found.group(1), _text(found.group(2)), found.group(3)
+    return match.group(1), _text(match.group(2)), match.group(3)
 
 
 def _book(line: str) -> Row:

@@ -60,8 +60,8 @@ def described(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     ids = {side: _id_column(file, side, columns[f"{side}_id"], options) for side, file in sides.items()}
     lists = words(options.get("lists"))
     if absent := [name for name in lists if not any(name in file.names for file in sides.values())]:
-        known = [name for file in sides.values() for name in file.names]
-        raise UsageError(f"--lists={absent[0]}: no column of the users or items.{nearest(absent[0], known)}")
+        all_names = [name for file in sides.values() for name in file.names]
+        raise UsageError(f"--lists={absent[0]}: no column of the users or items.{nearest(absent[0], all_names)}")
     fields = _field_names({side: [n for n in file.names if n != ids[side]] for side, file in sides.items()})
     for side, file in sides.items():
         own = {
@@ -79,7 +79,8 @@ def words(value: Any) -> list[str]:
 def columns_not_taken(options: Mapping[str, Any]) -> list[str]:
     """The columns of the interactions that are not taken."""
     inter = _opened(options["interactions"], options)
-    taken = _of_interactions(inter, options).values()
+    columns = _of_interactions(inter, options).values()
+    taken = {column["column"] if isinstance(column, dict) else column for column in columns}
     return [name for name in inter.names if name not in taken]
 
 

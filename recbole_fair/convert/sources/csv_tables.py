@@ -169,8 +169,8 @@ def _places(mapped: _Mapped, first: list[str]) -> list[int]:
     """Where in a record each column stands."""
     sources = [column.source for column in mapped.columns.values()]
     for source in sources:
-        known = first if mapped.header else range(1, len(first) + 1)
-        if source not in known:
+        available = first if mapped.header else range(1, len(first) + 1)
+        if source not in available:
             alike = nearest(str(source), first) if mapped.header else ""
             raise UsageError(f"{mapped.file.path}, line 1: has no column {source!r}.{alike} It has {first}")
         if mapped.header and first.count(str(source)) > 1:
@@ -205,8 +205,8 @@ class _Reader:
     def _value(self, text: str, column: _Column) -> Any:
         name = column.source
         if any("\ud800" <= sign <= "\udfff" for sign in text):
-            told = f"{self.mapped.file.encoding}; perhaps it is encoding latin-1 or cp1252"
-            raise BadLineError(f"bytes of another encoding in {name}", repr(text), told)
+            expected = f"{self.mapped.file.encoding}; perhaps it is encoding latin-1 or cp1252"
+            raise BadLineError(f"bytes of another encoding in {name}", repr(text), expected)
         blank = not text.strip()
         if column.needed and blank:
             raise BadLineError(f"{name} is empty", "", "a value in every line")

@@ -86,10 +86,6 @@ def _user_1m(line: str) -> Row:
     return _user(user, age, gender, *rest)
 
 
-def _user_100k(line: str) -> Row:
-    return _user(*_fields(line, "|", 5))
-
-
 def _movie_1m(line: str) -> Row:
     item, title, genres = _fields(line, "::", 3)
     return item, title or None, _year(title), genres.split("|")
@@ -97,8 +93,8 @@ def _movie_1m(line: str) -> Row:
 
 def _year(title: str) -> str | None:
     """1995 of a title like `Toy Story (1995)`."""
-    found = _YEAR.search(title)
-    return found.group(1) if found else None
+    match = _YEAR.search(title)
+    return match.group(1) if match else None
 
 
 def _movie_100k(line: str) -> Row:

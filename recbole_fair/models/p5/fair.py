@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from recbole_fair import storage
-from recbole_fair.data.held_labels import held_back
 from recbole_fair.data.inputs import inputs_of
+from recbole_fair.data.subsets import held_back
 from recbole_fair.errors import UsageError
 from recbole_fair.host import ModelType
 from recbole_fair.language.prefixes import KeyValues, Prefixes

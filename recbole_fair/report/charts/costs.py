@@ -22,13 +22,11 @@ def costs(name: str, rows: Sequence[Row]) -> Chart | None:
         return None
     title = "Seconds of training and peak memory"
     drawing = drawn(name, title, (5.6, 0.8 + 0.22 * len(shown)), lambda figure: _draw(figure, shown))
-    table = tuple((row.label, _seconds(row), _megabytes(row)) for row in shown)
-    told = f"Median over seeds of {len(shown)} rows. Longest: {max(shown, key=lambda row: row.seconds() or 0).label}."
-    return Chart(name, title, told, drawing, ("row", "seconds of training", "peak memory in MB"), table)
-
-
-def _seconds(row: Row) -> str:
-    return number(row.seconds(), 1)
+    table = tuple((row.label, number(row.seconds(), 1), _megabytes(row)) for row in shown)
+    alternative = (
+        f"Median over seeds of {len(shown)} rows. Longest: {max(shown, key=lambda row: row.seconds() or 0).label}."
+    )
+    return Chart(name, title, alternative, drawing, ("row", "seconds of training", "peak memory in MB"), table)
 
 
 def _megabytes(row: Row) -> str:

@@ -30,7 +30,7 @@ def front(rows: Sequence[Row], x: str, y: str) -> list[Row]:
     """Rows that no other row beats (Pareto), in the order of the first metric; collapsed rows take no part."""
     candidates = [row for row in rows if row.ranked]
     costs = {row.label: tuple(row.cost(key) for key in (x, y)) for row in candidates}
-    kept = [
+    unbeaten = [
         row
         for row in candidates
         if not any(
@@ -38,7 +38,7 @@ def front(rows: Sequence[Row], x: str, y: str) -> list[Row]:
             for other in costs.values()
         )
     ]
-    return sorted(kept, key=lambda row: _value(row, x))
+    return sorted(unbeaten, key=lambda row: _value(row, x))
 
 
 def _value(row: Row, key: str) -> float:
@@ -69,11 +69,11 @@ def plane(name: str, rows: Sequence[Row], x: str, y: str) -> Chart | None:
 def families(rows: Sequence[Row]) -> dict[str, dict[float, Row]]:
     """Models of three rows or more that differ in one number, such as a strategy's strength: its rows by that."""
     models = {model: [row for row in rows if _model(row) == model] for model in dict.fromkeys(map(_model, rows))}
-    found: dict[str, dict[float, Row]] = {}
+    joined: dict[str, dict[float, Row]] = {}
     for model, of in models.items():
         if len(of) >= 3 and (values := strengths([row.runs[0] for row in of])):
-            found[model] = dict(sorted(zip(values, of, strict=True), key=lambda pair: pair[0]))
-    return found
+            joined[model] = dict(sorted(zip(values, of, strict=True), key=lambda pair: pair[0]))
+    return joined
 
 
 def _model(row: Row) -> str:

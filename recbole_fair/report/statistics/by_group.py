@@ -18,6 +18,7 @@ from recbole_fair.report.statistics.evaluated import LEVEL, Evaluated, resampled
 from recbole_fair.report.statistics.evidence import users_of
 
 _FACTS = ("kind", "field", "group", "size", "users")
+_ENDS = ("_low", "_high")  # of a figure's interval
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,9 @@ def groupings(rows: Iterable[Row]) -> list[Grouping]:
 def metric_of(rows: Iterable[Row], grouping: Grouping, wanted: Sequence[str]) -> str | None:
     """Which metric to show by group: the first wanted one that the groups have, else their last recall."""
     entries = [entry for row in rows for run in row.finished for entry in _entries(run, grouping)]
-    known = dict.fromkeys(key for entry in entries for key in entry if key not in _FACTS and not _is_end(key))
-    recalls = [key for key in known if key.startswith("recall@")]
-    return next((key for key in (*wanted, *reversed(recalls), *known) if key in known), None)
-
-
-def _is_end(key: str) -> bool:
-    return key.endswith(("_low", "_high"))
+    keys = dict.fromkeys(key for entry in entries for key in entry if key not in _FACTS and not key.endswith(_ENDS))
+    recalls = [key for key in keys if key.startswith("recall@")]
+    return next((key for key in (*wanted, *reversed(recalls), *keys) if key in keys), None)
 
 
 def _entries(run: Run, grouping: Grouping) -> list[dict[str, Any]]:
@@ -70,8 +67,8 @@ def group_figures(row: Row, grouping: Grouping, metric: str) -> dict[str, Cell]:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.fmean(known) if known else None
+    defined = [value for value in values if value is not None]
+    return statistics.fmean(defined) if defined else None
 
 
 def _stated(run: dict[str, dict[str, Any]], metric: str) -> dict[str, tuple[float, float]]:
@@ -96,7 +93,7 @@ def _recomputed(
         for column, name in enumerate(names.pop())
     }
     shared = {name: [one.of(shared_users(several)) for one in several] for name, several in every.items()}
-    ends = {name: (found.point, percentile_interval(found.drawn, LEVEL)) for name, found in resampled(shared)}
+    ends = {name: (sampled.point, percentile_interval(sampled.drawn, LEVEL)) for name, sampled in resampled(shared)}
     return {
         name: (float(low), float(high))
         for name, (value, (low, high)) in ends.items()

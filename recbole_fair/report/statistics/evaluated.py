@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from recbole_fair.metrics import directions
 from recbole_fair.metrics.formulas import FloatArray, present_mean
-from recbole_fair.metrics.intervals import Resampling, drawn
+from recbole_fair.metrics.intervals import Bounds, Resampling, drawn, intervals
 from recbole_fair.metrics.key import MetricKey
 from recbole_fair.metrics.metric import Figure, Measure
-from recbole_fair.report.users import StrArray, Users
+from recbole_fair.report.runs import config_of
+from recbole_fair.report.users import StrArray, Users, read_users
+from recbole_fair.rundir.result import Result
 
 LEVEL, SAMPLES, SEED = 0.95, 1000, 2020  # of the resampling: the same report comes out each time
 _TOLERANCE = 1e-6
@@ -72,6 +75,21 @@ def _of_probe(users: Users, key: MetricKey) -> Evaluated | None:
     return Evaluated(users.ids, measure, {figure: folds})
 
 
+def recomputed(folder: Path, how: Resampling) -> dict[str, Bounds]:
+    """Bounds by key at another level, by another method or from more samples; None for a figure the files do not give.
+
+    One resampling serves all figures, and users are drawn in the order of their ids, so that bounds agree with those
+    of the run itself within the noise of resampling.
+    """
+    result = Result.read(folder)
+    users = read_users(folder, result.threshold, config_of(folder))
+    stated = {key: value for key, value in result.test.items() if value is not None and users is not None}
+    made = {key: one for key, value in stated.items() if users and (one := evaluated(users, key, value)) is not None}
+    blocks = {figure: block for one in made.values() for figure, block in one.blocks.items()}
+    anew = intervals(blocks, [one.measure for one in made.values()], len(users.ids) if users else 0, how)
+    return {key: anew.bounds.get(key) for key in result.test}
+
+
 def shared_users(several: Iterable[Evaluated]) -> StrArray:
     """The users that all of them have."""
     first, *others = several
@@ -116,7 +134,7 @@ def _together(several: Mapping[Place, Sequence[Evaluated]]) -> Iterator[tuple[Pl
     users = len(next(iter(several.values()))[0].users)
     draws = drawn(blocks, users, Resampling(LEVEL, SAMPLES, SEED))
     for place, seeds in several.items():
-        found = [
+        figures = [
             one.measure.of({figure: draws[id(block), figure] for figure, block in one.blocks.items()}) for one in seeds
         ]
-        yield place, Resampled(np.array([one.value for one in seeds]), np.stack(found, axis=-1))
+        yield place, Resampled(np.array([one.value for one in seeds]), np.stack(figures, axis=-1))

@@ -46,11 +46,11 @@ def gather(rows: Iterable[Row], keys: Sequence[str]) -> Evidence:
         tally.ends()
         tables = [(run, users_of(run)) for run in row.finished]
         for key in keys:
-            found = [_of_run(run, users, key) for run, users in tables]
-            if refused := [reason for reason in found if isinstance(reason, str)]:
+            outcomes = [_of_run(run, users, key) for run, users in tables]
+            if refused := [reason for reason in outcomes if isinstance(reason, str)]:
                 reasons[row.label, key] = refused[0]
-            elif found:
-                seeds[row.label, key] = [one for one in found if isinstance(one, Evaluated)]
+            elif outcomes:
+                seeds[row.label, key] = [one for one in outcomes if isinstance(one, Evaluated)]
     logger.info("resampling them for intervals of %d rows and %d metrics", len(finished), len(keys))
     return Evidence(seeds, reasons, _intervals(seeds))
 
@@ -74,14 +74,14 @@ def _of_run(run: Run, users: Users | None, key: str) -> Evaluated | str:
 def _intervals(seeds: Mapping[tuple[str, str], Sequence[Evaluated]]) -> dict[tuple[str, str], Interval]:
     shared = {place: [one.of(shared_users(several)) for one in several] for place, several in seeds.items()}
     shared = {place: several for place, several in shared.items() if len(several[0].users)}
-    return {place: _interval(shared[place][0], found) for place, found in resampled(shared)}
+    return {place: _interval(shared[place][0], sampled) for place, sampled in resampled(shared)}
 
 
-def _interval(one: Evaluated, found: Resampled) -> Interval:
+def _interval(one: Evaluated, sampled: Resampled) -> Interval:
     measure = one.measure
-    low, high = widened_interval(found.drawn, found.point, LEVEL, boundary=measure.equal)
+    low, high = widened_interval(sampled.drawn, sampled.point, LEVEL, boundary=measure.equal)
     low, high = np.clip([low, high], *measure.bounds)
-    reading = _reading(measure.key) if near_boundary(found.drawn, found.point) else ""
+    reading = _reading(measure.key) if near_boundary(sampled.drawn, sampled.point) else ""
     return _known(low), _known(high), reading
 
 

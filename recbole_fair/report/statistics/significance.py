@@ -73,8 +73,8 @@ def compare(evidence: Evidence, reference: Row, rows: Iterable[Row], keys: Seque
 
 
 def _testable(evidence: Evidence, label: str, reference: str, key: str) -> bool:
-    known = all((name, key) in evidence.seeds for name in (label, reference))
-    return known and directions.best(key) is not None
+    measured = all((name, key) in evidence.seeds for name in (label, reference))
+    return measured and directions.best(key) is not None
 
 
 def _judged(key: str, figures: Resampled) -> Resampled:
@@ -90,8 +90,8 @@ def _test(place: tuple[str, str], own: Resampled, other: Resampled, users: int, 
     draws, point = own.drawn - other.drawn, own.point - other.point
     low, high = widened_interval(draws, point, LEVEL)
     seeds = min(len(own.seeds), len(other.seeds))
-    told = seeds >= FEWEST_SEEDS
-    variances = [np.nanvar(draws), *(_of_seeds(side.seeds) if told else 0.0 for side in (own, other))]
+    enough_seeds = seeds >= FEWEST_SEEDS
+    variances = [np.nanvar(draws), *(_of_seeds(side.seeds) if enough_seeds else 0.0 for side in (own, other))]
     freedom = _freedom(variances, [users, len(own.seeds), len(other.seeds)])
     error = math.sqrt(sum(variances))
     reach = special.stdtrit(freedom, (1 + LEVEL) / 2) * math.sqrt(sum(variances[1:]))

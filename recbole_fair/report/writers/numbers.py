@@ -19,7 +19,7 @@ def number(value: float | None, digits: int = 4) -> str:
 
 
 def interval(low: float, high: float, digits: int = 4) -> str:
-    """Both ends.
+    """An interval by its two ends.
 
     >>> interval(0.25, 0.5, 2)
     '[0.25, 0.50]'
@@ -37,7 +37,7 @@ def sureness(cell: Cell, digits: int = 4, always: bool = False) -> str:
 
 
 def p_value(p: float) -> str:
-    """Three digits.
+    """A p value in three digits.
 
     >>> p_value(0.0004), p_value(0.25)
     ('< .001', '.250')

@@ -41,8 +41,8 @@ def verdict(test: Difference) -> str:
     """The answer; what is not shown says how large it would have had to be."""
     if test.verdict not in _VERDICTS:
         return f"no verdict ({test.seeds} seed{'s' if test.seeds > 1 else ''})"
-    told = _VERDICTS[test.verdict]
-    return told if test.verdict != "not shown" else f"{told} (would have seen {number(test.detectable)})"
+    word = _VERDICTS[test.verdict]
+    return word if test.verdict != "not shown" else f"{word} (would have seen {number(test.detectable)})"
 
 
 def verdicts(block: Block) -> list[str]:

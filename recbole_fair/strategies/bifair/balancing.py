@@ -31,7 +31,7 @@ Solver = Callable[[FloatArray, FloatArray], FloatArray]  # Gram matrix [N, N] an
 
 
 class Balanced(NamedTuple):
-    """One batch, balanced.
+    """What balancing made of one batch.
 
     A group's weight is the sum of its rows' weights: what multiplies its gradient, where groups do not overlap.
     """
@@ -45,7 +45,7 @@ class Balanced(NamedTuple):
 
 
 class Balance(Protocol):
-    """What BiFair asks of either."""
+    """What BiFair asks of ByEntropy and BySolver."""
 
     def __call__(
         self, model: Refinable, rows: Sequence[Tensor], membership: Tensor, targets: Sequence[Tensor]
@@ -93,14 +93,14 @@ class ByEntropy:
 
     def pull(self, means: Tensor, present: Tensor) -> Tensor:
         """The coefficients c of the groups of this batch, 0 for the others, [G]."""
-        running, found = self.running.update(means, present), torch.zeros_like(means)
+        running, pull = self.running.update(means, present), torch.zeros_like(means)
         if present.any():
-            pull = group_weights.entropy_coefficients(_array(running[present]))
-            found[present] = torch.from_numpy(pull).to(found)
-        return found
+            coefficients = group_weights.entropy_coefficients(_array(running[present]))
+            pull[present] = torch.from_numpy(coefficients).to(pull)
+        return pull
 
     def row_weights(self, membership: Tensor, pull: Tensor) -> Tensor:
-        """r, [B]."""
+        """The row weights r, [B]."""
         shares = torch.ones_like(membership[:, 0])
         if self.frequency_weight is not None:
             shares = mean_weight(self.frequency_weight.to(membership), membership)

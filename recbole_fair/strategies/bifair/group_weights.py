@@ -77,7 +77,7 @@ def linear_programme(gram: FloatArray, losses: FloatArray, columns: str) -> Floa
     scaled = gram * np.outer(scale, scale)
     scaled = scaled / max(float(np.trace(scaled)) / len(gram), 1e-300)  # to the solver's tolerances
     gain = scaled @ np.divide(entropy_coefficients(losses), scale, out=np.zeros_like(scale), where=scale > 0)
-    found = linprog(-gain, A_ub=-scaled, b_ub=np.zeros(len(gram)), A_eq=np.ones((1, len(gram))), b_eq=[1.0])
-    if not found.success:
-        raise TrainingError(f"the linear programme of Eq. (10) has no solution ({found.message})")
-    return found.x * scale
+    solution = linprog(-gain, A_ub=-scaled, b_ub=np.zeros(len(gram)), A_eq=np.ones((1, len(gram))), b_eq=[1.0])
+    if not solution.success:
+        raise TrainingError(f"the linear programme of Eq. (10) has no solution ({solution.message})")
+    return solution.x * scale

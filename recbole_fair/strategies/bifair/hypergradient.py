@@ -51,8 +51,8 @@ def finite_difference(
     step = epsilon / norm(ahead)
     for sign in (1.0, -1.0):
         with moved(parameters, ahead, sign * step):
-            (found,) = torch.autograd.grad(loss(), [vectors])
-        outer.add_(found, alpha=-sign * xi / (2 * step))
+            (gradient,) = torch.autograd.grad(loss(), [vectors])
+        outer.add_(gradient, alpha=-sign * xi / (2 * step))
 
 
 def hessian_vector(

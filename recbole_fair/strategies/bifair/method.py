@@ -93,9 +93,9 @@ class BiFair(GroupStrategy):
 
     def balanced(self, model: Any, rows: Sequence[Tensor], targets: Sequence[Tensor]) -> Balanced:
         """The drawn rows, balanced for a step on `targets`."""
-        found = self.balance(model, rows, self.view.membership(*rows[:2]), targets)
-        self.log.batch(found)
-        return found
+        balanced = self.balance(model, rows, self.view.membership(*rows[:2]), targets)
+        self.log.batch(balanced)
+        return balanced
 
     def outer_gradient(self, model: Any, rows: Sequence[Tensor], balanced: Balanced) -> Tensor:
         """Eq. (5)-(7) under the weights of this batch."""
@@ -104,12 +104,12 @@ class BiFair(GroupStrategy):
             return balanced.objective(model.pair_losses(rows, *model.unit_vectors()))
 
         how = self.xi, float(self.config["epsilon"]), self.config["implicit"]
-        found = hypergradient(loss, self.parameters, self.vectors, balanced.gradients, *how)
-        self.log.angles.append(angle(balanced.gradients, found.by_parameters))
-        return found.by_vectors
+        outer = hypergradient(loss, self.parameters, self.vectors, balanced.gradients, *how)
+        self.log.angles.append(angle(balanced.gradients, outer.by_parameters))
+        return outer.by_vectors
 
     def step_vectors(self, gradient: Tensor) -> None:
-        """One step on Z."""
+        """Let Z's own optimiser make one step."""
         if not torch.isfinite(gradient).all():
             raise TrainingError("the gradient of the item vectors is not finite")
         self.vectors.grad = gradient
@@ -126,7 +126,7 @@ class BiFair(GroupStrategy):
         return figures
 
     def take_shares(self, shares: str) -> None:
-        """Decide `auto`, once."""
+        """Settle on natural or inverse shares, if `auto` has not been settled yet."""
         if self.shares == "auto":
             self.shares = shares
             self.balance = self.chosen_balance()
@@ -158,7 +158,7 @@ class BiFair(GroupStrategy):
         }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take them back."""
+        """Take `state_dict` back."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.batches = state["batches"]
         self.running.load(state["running"])
@@ -185,7 +185,7 @@ class EpochLog:
         self.begin()
 
     def begin(self) -> None:
-        """Nothing seen yet."""
+        """Forget the batches so far."""
         self.batches = 0
         self.sums: Tensor | None = None  # [3, G]: batches with the group, its losses, its weights
         self.angles: list[float] = []
@@ -199,13 +199,13 @@ class EpochLog:
 
     def figures(self) -> dict[str, float]:
         """Mean loss and weight of each group where it was present, and how often it was absent."""
-        found: dict[str, float] = {}
+        figures: dict[str, float] = {}
         if self.sums is not None:
             for name, (present, loss, weight) in zip(self.names, self.sums.T.tolist(), strict=True):
-                found[f"absent[{name}]"] = self.batches - present
+                figures[f"absent[{name}]"] = self.batches - present
                 if present:
-                    found |= {f"group loss[{name}]": loss / present, f"weight[{name}]": weight / present}
+                    figures |= {f"group loss[{name}]": loss / present, f"weight[{name}]": weight / present}
         if self.angles:
-            found["angle"] = sum(self.angles) / len(self.angles)
+            figures["angle"] = sum(self.angles) / len(self.angles)
         self.begin()
-        return found
+        return figures

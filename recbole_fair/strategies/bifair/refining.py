@@ -97,6 +97,6 @@ def _at_vectors(
     leaves = [part.detach().requires_grad_() for part in vectors]
     for column in columns.T:
         chosen = column.nonzero().squeeze(1)
-        found = model.pair_losses(tuple(part[chosen] for part in rows), *leaves)
-        losses[chosen] = found.detach()
-        yield torch.autograd.grad(column[chosen] @ found, leaves)
+        row_losses = model.pair_losses(tuple(part[chosen] for part in rows), *leaves)
+        losses[chosen] = row_losses.detach()
+        yield torch.autograd.grad(column[chosen] @ row_losses, leaves)

@@ -26,7 +26,7 @@ class Separate(BiFair):
         self.frozen_at: int | None = None  # the epoch with which the second part began
 
     def prepare(self, model: nn.Module) -> None:
-        """Both parts must fit."""
+        """As BiFair, and refuse gradients of the second part's that do not fit either."""
         super().prepare(model)
         self.refuse_what_does_not_fit([self.vectors])
 
@@ -36,7 +36,7 @@ class Separate(BiFair):
         return self.frozen_at is None
 
     def begin_next_part(self) -> None:
-        """Theta is as it will stay."""
+        """Freeze theta; the item vectors' part begins."""
         self.frozen_at = self.epoch
 
     def backward(self, model: Any, batch: Batch) -> dict[str, Tensor]:
@@ -58,10 +58,10 @@ class Separate(BiFair):
         return figures
 
     def state_dict(self) -> dict[str, Any]:
-        """Also which part it is."""
+        """BiFair's state, and which part it is."""
         return {**super().state_dict(), "epoch": self.epoch, "frozen_at": self.frozen_at}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take it back."""
+        """Take `state_dict` back."""
         super().load_state_dict(state)
         self.epoch, self.frozen_at = state["epoch"], state["frozen_at"]

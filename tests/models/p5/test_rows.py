@@ -13,7 +13,7 @@ import torch
 from toy import toy_keys, write_toy
 
 from recbole_fair import run, storage
-from recbole_fair.data.held_labels import held_back
+from recbole_fair.data.subsets import held_back
 from recbole_fair.errors import UsageError
 from recbole_fair.models.p5.cfp import Schedule, Step
 from recbole_fair.models.p5.loader import Examples, PromptLoader

@@ -35,8 +35,8 @@ class Rescored:
         trainer.tot_item_num = loader._dataset.item_num
         trainer.item_tensor = loader._dataset.get_item_feature().to(trainer.device)
         every = 1 + len(loader.uid_list) * trainer.tot_item_num // _CELLS
-        kept = (batch for place, batch in enumerate(loader) if place % every == 0)
-        self.batches = [trainer.scores(batch) for batch in kept]
+        sampled = (batch for place, batch in enumerate(loader) if place % every == 0)
+        self.batches = [trainer.scores(batch) for batch in sampled]
         self.share = len(self.batches) / len(loader)
         self.scale = self._spread()
 
