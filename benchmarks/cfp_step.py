@@ -4,7 +4,7 @@
 
 Random T5, 256 right-padded prompts of 30-60 tokens, items of one token, prefixes of 5 positions; a gender of two
 classes. Plain is `recommend`: L_rec alone. Pairs are interleaved in one process. Beside the ratio of the medians stands
-the schedule's share of each kind, of the row's own setting (20 + 10 + 20 updates a batch) and of the paper's (T = 10,
+the schedule's share of each kind, of the row's own setting (5 + 2 + 5 updates a batch) and of the paper's (T = 10,
 every 20th batch).
 """
 
@@ -27,7 +27,7 @@ from recbole_fair.models.p5.cfp import PrefixPrompt, Schedule
 from recbole_fair.models.p5.prompts import PromptBatch
 
 ROWS, LONGEST, VOCABULARY = 256, 60, 2000
-SCHEDULES = {"ours": Schedule(20, 10, 20, 1), "paper": Schedule(10, 10, 10, 20)}
+SCHEDULES = {"ours": Schedule(5, 2, 5, 1), "paper": Schedule(10, 10, 10, 20)}
 
 
 class Setting:
