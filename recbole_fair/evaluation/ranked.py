@@ -14,8 +14,9 @@ from recbole_fair.errors import TrainingError
 from recbole_fair.groups.membership import Groups
 from recbole_fair.groups.variants import NONE, Variant
 from recbole_fair.host import Collector, Dataset, DataStruct, Evaluator
+from recbole_fair.metrics import declared
 from recbole_fair.metrics.asked import Asked, Judged, is_additive
-from recbole_fair.metrics.declared import CLASSES, by_host_name, variants
+from recbole_fair.metrics.declared import by_host_name, variants
 from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.metrics.metric import AGAIN, GIVEN, Metric, OfScores
 from recbole_fair.metrics.stability import PromptedLists
@@ -211,7 +212,7 @@ class KeepingEvaluator(Evaluator):
 
 def _of_table(name: str) -> Metric | None:
     """The metric of a name in RecBole's table, if it is made of the table of users."""
-    metric, made = by_host_name()[name], CLASSES.get(name)
+    metric, made = by_host_name()[name], declared.CLASSES.get(name)
     return None if isinstance(metric, OfScores) or (made is not None and not is_additive(made)) else metric
 
 

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
+from recbole_fair.metrics import declared
 from recbole_fair.metrics.catalogue import Catalogue
-from recbole_fair.metrics.declared import CLASSES, HOST
 from recbole_fair.metrics.formulas import BoolArray, FloatArray, IntArray, Terms
 from recbole_fair.metrics.list_table import OF_LISTS, RankingTable, by_field
 from recbole_fair.metrics.metric import Figure, Metric, OfEachUser, OfHits
@@ -115,9 +115,9 @@ class Asked:
 
     def _within_each_k(self, name: str, judged: Judged) -> FloatArray | None:
         """[U, K] of a mean over users of how well lists find what was held out; None of any other metric."""
-        if name in CLASSES:
-            return _of_class(CLASSES[name](self.config), judged)
-        metric = HOST.get(name)
+        if name in declared.CLASSES:
+            return _of_class(declared.CLASSES[name](self.config), judged)
+        metric = declared.HOST.get(name)
         return metric.of(judged.hit, judged.relevant) if isinstance(metric, OfHits) else None
 
     def _of_each_user(

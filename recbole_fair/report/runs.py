@@ -79,7 +79,8 @@ def _compared(path: Path) -> Iterator[Path]:
     if not isinstance(runs, list) or not all(isinstance(run, dict) for run in runs):
         raise UsageError(f"{path}: damaged (runs is no list of runs); compare again")
     for folder in (Path(str(run["run_dir"])) for run in runs if run.get("run_dir")):
-        there = [place for place in (folder, *(parent / folder for parent in path.parents)) if place.is_dir()]
+        # Relative to where the comparison was started: above its own folder, before any namesake where we are now.
+        there = [place for place in (*(parent / folder for parent in path.parents), folder) if place.is_dir()]
         if not there:
             raise UsageError(f"{path}: names {folder}, which is not there; compare again, or name the runs' folder")
         yield there[0]

@@ -43,7 +43,11 @@ def test_only_the_data_sets_and_models_asked_for_are_shown(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("relative", [True, False])
-def test_the_folder_of_a_comparison_stands_for_its_runs(tmp_path: Path, relative: bool) -> None:
+def test_the_folder_of_a_comparison_stands_for_its_runs(
+    tmp_path: Path, relative: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(tmp_path / "elsewhere/runs/toy/MF", "Namesake")
+    monkeypatch.chdir(tmp_path / "elsewhere")
     for model in ("MF", "Pop", "Random"):
         plant(tmp_path / "runs/toy" / model, model)
     root = Path("runs/toy") if relative else tmp_path / "runs/toy"

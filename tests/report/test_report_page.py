@@ -167,10 +167,10 @@ def contrast(one: str, other: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-def test_colours_of_text_and_drawings_have_contrast_on_light_and_dark() -> None:
+def test_colours_of_text_and_drawings_have_contrast_on_light_on_dark_and_on_paper() -> None:
     style = (Path(__file__).parents[2] / "recbole_fair/report/assets/report.css").read_text()
     schemes = re.findall(r":root \{([^}]*)\}", style)
-    assert len(schemes) == 2
+    assert len(schemes) == 3
     for scheme in schemes:
         named = dict(re.findall(r"--(\w+): (#\w+)", scheme))
         full = {
