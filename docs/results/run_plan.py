@@ -206,8 +206,9 @@ def _blocks(table: Entry, folders: Sequence[Path], against: Sequence[Path] | Non
 def every_strength(table: Entry, runs: Path) -> Iterator[str]:
     """What was chosen, and from what: as a table and as planes of accuracy and fairness, over the seeds run."""
     rows = [one for row in table["rows"] if "strengths" in row and (one := chosen(table, row, runs))]
-    if rows:
-        yield f"Chosen on validation: {'; '.join(map(label_of, rows))}."
+    if not rows:
+        return
+    yield f"Chosen on validation: {'; '.join(map(label_of, rows))}."
     every = [one for row in table["rows"] for one in settings(table, row, runs, first=True)]
     folders = [folder_of(runs, table, one, seed) for one in every for seed in table["seeds"]]
     if not any(map(finished, folders)):
