@@ -120,7 +120,10 @@ class PlainTable:
     def _column(self, name: str) -> Any:
         if name not in self.columns.column_names:
             names = self.columns.column_names
-            raise UsageError(f"{self.path}: no column {name!r}.{nearest(name, names)} It has {', '.join(names)}")
+            raise UsageError(
+                f"{self.path}: no column {name!r}.{nearest(name, names)} It has {', '.join(names)};"
+                f" call the column {name} in the file's first line"
+            )
         return self.columns[name]
 
 

@@ -22,6 +22,8 @@ def main(arguments: Arguments) -> int:
     if len(arguments.words) != 1:
         raise UsageError("card: give one run directory, as in `recbole-fair card RUN_DIR`")
     folder, out = Path(arguments.words[0]), arguments.take("out")
+    if not (folder / "result.json").is_file():
+        raise UsageError(f"{folder}: no finished run (no result.json); `recbole-fair runs` lists those there are")
     arguments.refuse_rest("card", words=False)
     from recbole_fair.handover.card import card
     from recbole_fair.rundir.result import Result

@@ -33,7 +33,7 @@ What a model or strategy reads beside these: recbole-fair run --help --model=NAM
 def main(arguments: Arguments) -> int:
     """Run, and print the table of results."""
     if arguments.words:
-        raise UsageError(f"{arguments.words[0]!r}: expected --key=value")
+        raise UsageError(f"{arguments.words[0]!r}: expected --key=value; a list has no blanks, as in --topk=5,20")
     arguments.refuse("run", "on_epoch")
     from recbole_fair import parallel
     from recbole_fair.runner import run, train_along

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,8 +39,15 @@ def stored(frame: Any, keys: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
             if "name" in about_frames or not (out / name).is_dir():
                 build.convert(build.Request("csv", Path(temporary), out, name, options))
         except UsageError as error:
-            raise UsageError(str(error).replace(f"{temporary}{os.sep}", "")) from error
+            raise UsageError(_as_typed(str(error), Path(temporary))) from error
     return name, rest
+
+
+def _as_typed(refusal: str, temporary: Path) -> str:
+    """In the words of Python: a frame by its argument in place of its file, user="COLUMN" in place of --user=COLUMN."""
+    for word in _TABLES:
+        refusal = refusal.replace(f"{temporary / word}.csv", f"{word} (a data frame)")
+    return re.sub(r"--(\w+)=(COLUMN|\S+?)(?=[;:.,]|$|\s)", r'\1="\2"', refusal.replace(f"{temporary}{os.sep}", ""))
 
 
 def _written(frame: Any, path: Path, options: Mapping[str, Any]) -> Path:

@@ -56,7 +56,8 @@ class Block:
         """Data set, content, split and candidates in one line."""
         fingerprint, split, candidates = self.facts[1:]
         ranking = "full ranking" if candidates == "None" else f"candidates {candidates}"
-        return f"{self.dataset}: data {fingerprint}, split {split}, {ranking}"
+        known = (f"{what} {digest}" for what, digest in (("data", fingerprint), ("split", split)) if digest != "None")
+        return f"{self.dataset}: {', '.join((*known, ranking))}"
 
 
 @dataclass(frozen=True)

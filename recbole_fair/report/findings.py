@@ -77,4 +77,4 @@ def _gap(row: Row, grouping: Grouping, accuracy: str) -> str:
     cell = row.cells.get(key)
     if cell is None or cell.value is None or cell.low is None or cell.high is None or math.isnan(cell.low):
         return ""
-    return f", gap {number(cell.value)} {interval(cell.low, cell.high)}, {'without' if cell.low > 0 else 'with'} 0"
+    return f", gap {number(cell.value)} {interval(cell.low, cell.high)}: {'sure' if cell.low > 0 else 'not sure'}"

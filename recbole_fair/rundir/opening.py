@@ -66,6 +66,8 @@ def _sizes(groups: Groups) -> str:
     none = f", {groups.unknown:,} in none" if groups.unknown else ""
     if len(named) <= _FEW:
         return f"{', '.join(named)}{none}"
+    if sizes.min() == sizes.max():
+        return f"{len(named)} groups of {sizes[0]:,}{none}"
     return f"{len(named)} groups, from {named[int(np.argmin(sizes))]} to {named[int(np.argmax(sizes))]}{none}"
 
 

@@ -68,6 +68,13 @@ class _OwnLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore
     yaml_implicit_resolvers = Loader.yaml_implicit_resolvers
 
 
+def _reason(error: Exception) -> str:
+    """What the parser expected and where, in a line."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    words = " ".join(str(problem or error).split())
+    return words if mark is None or not problem else f"line {mark.line + 1}, column {mark.column + 1}: {words}"
+
+
 def parse(text: str, where: str, *, line_ends: bool = False) -> Any:
     """Parse YAML text; any fault is a refusal that names `where` and the line. Values may hold `line_ends`, or not."""
     if len(text) > storage.SETTINGS_BYTES:
@@ -77,8 +84,7 @@ def parse(text: str, where: str, *, line_ends: bool = False) -> Any:
     try:
         value = yaml.load(text, Loader=Loader)  # noqa: S506 (a SafeLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(f"{where}: not valid YAML: {reason[:300]}") from error
+        raise UsageError(f"{where}: not valid YAML: {_reason(error)[:300]}") from error
     if not line_ends:
         refuse_control(value, where)
     return value

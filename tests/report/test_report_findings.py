@@ -31,7 +31,7 @@ def test_the_most_accurate_the_fairest_with_its_cost_and_the_users_served_worse(
     assert fairest.startswith("Best in cv@5[pop]: FairMF, 0.2000")
     assert "where MF has 0.8000" in fairest and "its recall@5 is 5.0 % lower" in fairest
     assert own.startswith("Best in gap_recall@5[gender] too: MF")
-    assert "F 0.2000 (12 users) below M 0.5000 (30 users), gap 0.3000 [0.1000, 0.5000], without 0." in users
+    assert "F 0.2000 (12 users) below M 0.5000 (30 users), gap 0.3000 [0.1000, 0.5000]: sure." in users
 
 
 def test_a_gap_whose_interval_reaches_zero_says_so(tmp_path: Path) -> None:

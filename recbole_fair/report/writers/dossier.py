@@ -110,6 +110,8 @@ def _picture(chart: Chart) -> str:
 def _served(block: Block, shown: Sequence[str]) -> str:
     accuracy = accuracy_key(shown)
     sentences = [told for row in block.rows if row.finished and accuracy for told in served(row, accuracy)]
+    if not any(row.finished for row in block.rows):
+        return items(["No run has ended yet, so nothing is known of who is served worse."])
     none = "No groups of users were named, so nothing is known of who is served worse; see user_groups."
     return items(sentences or [none])
 
