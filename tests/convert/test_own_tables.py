@@ -241,7 +241,9 @@ def test_data_frames_in_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert run("Pop", frame, **said, name="shop").dataset == "shop"
     with pytest.raises(UsageError, match="holds another conversion"):
         run("Pop", changed, **said, name="shop")
-    with pytest.raises(UsageError, match=r'^interactions \(a data frame\): which column names the users\? Give user="COLUMN"'):
+    with pytest.raises(
+        UsageError, match=r'^interactions \(a data frame\): which column names the users\? Give user="COLUMN"'
+    ):
         run("Pop", frame)
     with pytest.raises(UsageError, match="expected a pandas DataFrame or the path of a CSV file, not int"):
         run("Pop", 3)
