@@ -14,7 +14,8 @@ from recbole_fair.rundir.result import Result
 from recbole_fair.runner import run
 from recbole_fair.training.trainer import FairTrainer
 
-PROBED = {"probe": "gender", "min_class_users": 10}
+PROBED = {"probe": "gender", "min_class_users": 10, "probe_folds": 2, "probe_repeats": 1, "probe_shuffles": 2,
+          "probe_attackers": ["logistic"]}  # fmt: skip
 
 
 @pytest.fixture
