@@ -41,7 +41,7 @@ def test_a_gap_whose_interval_reaches_zero_says_so(tmp_path: Path) -> None:
     ]
     gap = {"interval": {"gap_recall@5[gender]": [0.0, 0.2]}, "groups": served}
     plant(tmp_path / "a", "MF", test={"recall@5": 0.4, "cv@5[pop]": 0.8, "gap_recall@5[gender]": 0.01}, **gap)
-    assert findings(block_of(tmp_path), KEYS)[-1].endswith("[0.0000, 0.2000], with 0.")
+    assert findings(block_of(tmp_path), KEYS)[-1].endswith("[0.0000, 0.2000]: not sure.")
 
 
 def test_where_nothing_has_figures_nothing_is_said(tmp_path: Path) -> None:
