@@ -30,7 +30,7 @@ from recbole_fair.data.identity import PHASES, split_digest
 from recbole_fair.errors import StorageError, UsageError
 from recbole_fair.groups import named
 from recbole_fair.groups.membership import Groups, Values
-from recbole_fair.metrics.asked import Asked, Judged
+from recbole_fair.metrics.asked import Asked, Judged, of_table
 from recbole_fair.metrics.declared import by_host_name
 from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.metrics.intervals import resampling
@@ -232,6 +232,8 @@ def _judgeable(metric: str) -> str:
         raise UsageError(f"metrics: {metric} compares lists under several prompts; give their files by --variants")
     if isinstance(metric_of_name, OfScores):
         raise UsageError(f"metrics: {metric} reads the scores of all items, and an audit has lists only; leave it out")
+    if of_table(name.lower()) is None:
+        raise UsageError(f"metrics: {metric} is no mean over users of what lists find; an audit cannot judge it")
     return name
 
 

@@ -47,7 +47,7 @@ def _as_typed(refusal: str, temporary: Path) -> str:
     """In the words of Python: a frame by its argument in place of its file, user="COLUMN" in place of --user=COLUMN."""
     for word in _TABLES:
         refusal = refusal.replace(f"{temporary / word}.csv", f"{word} (a data frame)")
-    return re.sub(r"--(\w+)=(COLUMN|\S+?)(?=[;:.,]|$|\s)", r'\1="\2"', refusal.replace(f"{temporary}{os.sep}", ""))
+    return re.sub(r"--(\w+)=COLUMN\b", r'\1="COLUMN"', refusal.replace(f"{temporary}{os.sep}", ""))
 
 
 def _written(frame: Any, path: Path, options: Mapping[str, Any]) -> Path:

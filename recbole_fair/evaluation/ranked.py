@@ -14,11 +14,10 @@ from recbole_fair.errors import TrainingError
 from recbole_fair.groups.membership import Groups
 from recbole_fair.groups.variants import NONE, Variant
 from recbole_fair.host import Collector, Dataset, DataStruct, Evaluator
-from recbole_fair.metrics import declared
-from recbole_fair.metrics.asked import Asked, Judged, is_additive
-from recbole_fair.metrics.declared import by_host_name, variants
+from recbole_fair.metrics.asked import Asked, Judged, of_table
+from recbole_fair.metrics.declared import variants
 from recbole_fair.metrics.formulas import IntArray
-from recbole_fair.metrics.metric import AGAIN, GIVEN, Metric, OfScores
+from recbole_fair.metrics.metric import AGAIN, GIVEN, Metric
 from recbole_fair.metrics.stability import PromptedLists
 from recbole_fair.settings import host_metrics
 
@@ -141,7 +140,7 @@ class KeepingEvaluator(Evaluator):
 
     def __init__(self, config: Any, item_groups: Sequence[Groups] = (), user_groups: Sequence[Groups] = ()) -> None:
         super().__init__(config)
-        reading = {name: metric for name in self.metrics if (metric := _of_table(name))}
+        reading = {name: metric for name in self.metrics if (metric := of_table(name))}
         self.metric_class |= {name: host_metrics.class_of(metric)(config) for name, metric in reading.items()}
         self.asked = Asked(config, list(reading.values()), item_groups, user_groups)
 
@@ -208,12 +207,6 @@ class KeepingEvaluator(Evaluator):
                 prompted=_prompted(judged),
             )
         )
-
-
-def _of_table(name: str) -> Metric | None:
-    """The metric of a name in RecBole's table, if it is made of the table of users."""
-    metric, made = by_host_name()[name], declared.CLASSES.get(name)
-    return None if isinstance(metric, OfScores) or (made is not None and not is_additive(made)) else metric
 
 
 def _prompted(judged: DataStruct) -> PromptedLists | None:

@@ -20,7 +20,7 @@ from recbole_fair.metrics import declared
 from recbole_fair.metrics.catalogue import Catalogue
 from recbole_fair.metrics.formulas import BoolArray, FloatArray, IntArray, Terms
 from recbole_fair.metrics.list_table import OF_LISTS, RankingTable, by_field
-from recbole_fair.metrics.metric import Figure, Metric, OfEachUser, OfHits
+from recbole_fair.metrics.metric import Figure, Metric, OfEachUser, OfHits, OfScores
 from recbole_fair.metrics.shown import Shown
 from recbole_fair.metrics.stability import SIMILARITIES, PromptedLists
 
@@ -142,7 +142,13 @@ def _by_grouping(
     return {name: dict(zip(fields, np.split(columns, stops, axis=-1), strict=True)) for name, columns in counts.items()}
 
 
-def is_additive(made: type) -> bool:
+def of_table(name: str) -> Metric | None:
+    """The metric of a lower-case name in RecBole's table, if the table of users is all it reads."""
+    metric, made = declared.by_host_name()[name], declared.CLASSES.get(name)
+    return None if isinstance(metric, OfScores) or (made is not None and not _is_additive(made)) else metric
+
+
+def _is_additive(made: type) -> bool:
     """Whether a RecBole metric class is a mean over users of how well a list finds what was held out."""
     return list(getattr(made, "metric_need", ())) == ["rec.topk"] and hasattr(made, "metric_info")
 

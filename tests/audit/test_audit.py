@@ -21,6 +21,7 @@ from recbole_fair import cli
 from recbole_fair.audit.judge import Files, audit
 from recbole_fair.data.identity import split_digest
 from recbole_fair.errors import UsageError
+from recbole_fair.metrics import declared
 from recbole_fair.report.statistics.evaluated import evaluated
 from recbole_fair.report.users import read_users
 from recbole_fair.rundir.result import Result
@@ -522,6 +523,19 @@ def test_wrong_settings_are_refused(keys: dict[str, Any], says: str, tmp_path: P
         audited(tmp_path / "out", paths_of(tmp_path), **{"topk": [2], **GROUPS, **keys})
     assert says in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_registered_class_that_is_no_mean_over_users_is_left_to_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Whole:
+        """Reads more of the lists than each user's hits."""
+
+        smaller, metric_need = True, ["rec.items", "data.num_items"]
+
+    monkeypatch.setattr(declared, "CLASSES", {"whole": Whole})
+    with pytest.raises(UsageError, match="metrics: Whole is no mean over users of what lists find"):
+        audited(tmp_path / "out", paths_of(tmp_path), topk=[2], metrics=["Whole"])
 
 
 def test_a_group_needs_the_table_that_holds_it(tmp_path: Path) -> None:
