@@ -1,4 +1,4 @@
-"""Names that tell rows apart: the model's, and what its strategies are set to or twins of its name differ in."""
+"""Names that tell rows apart: the model's, what it is made of, its strategies' settings, and what twins differ in."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from recbole_fair.errors import UsageError
 from recbole_fair.report.runs import Run, config_of
 from recbole_fair.settings import keys, yamls
 
-_SHOWN = 4
+_SHOWN = 4  # keys that twins differ in are all named up to so many, else the fewest that tell them apart
+_PARTS = 3  # so many runs that a blend is made of are named
 
 
 def labels(runs: Sequence[Run]) -> list[str]:
     """A different label for each of the runs, one a row; `--reference` takes it too."""
     configs = [_flat(config_of(run.folder)) for run in runs]
-    of_model: dict[str, list[Mapping[str, Any]]] = {}
+    of_name: dict[str, list[Mapping[str, Any]]] = {}
     for run, config in zip(runs, configs, strict=True):
-        of_model.setdefault(run.result.model, []).append(config)
-    texts = [_label(run, config, of_model[run.result.model]) for run, config in zip(runs, configs, strict=True)]
+        of_name.setdefault(_name(run), []).append(config)
+    texts = [_label(run, config, of_name[_name(run)]) for run, config in zip(runs, configs, strict=True)]
     often = Counter(texts)
     return [
         f"{text} [{run.result.config_hash[:6]}]" if often[text] > 1 else text
@@ -39,12 +40,34 @@ def strengths(runs: Sequence[Run]) -> list[float] | None:
     return values if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values) else None
 
 
+def _name(run: Run) -> str:
+    """The model, and what it is made of where that is several runs: Blend of AlphaRec + EASE."""
+    parts = sorted(run.result.bases)
+    if len(parts) > _PARTS:
+        return f"{run.result.model} of {len(parts)} runs"
+    return f"{run.result.model} of {' + '.join(parts)}" if len(parts) > 1 else run.result.model
+
+
 def _label(run: Run, config: Mapping[str, Any], twins: Sequence[Mapping[str, Any]]) -> str:
-    """The model, and the few keys in which its configuration differs from others of its name."""
-    differing = _differing(twins)
-    shown = [*(differing if len(differing) <= _SHOWN else ()), *_set(run, config)]
-    listed = ", ".join(f"{key}={config[key]}" for key in dict.fromkeys(shown))
-    return f"{run.result.model} ({listed})" if listed else run.result.model
+    """Its name, and the few keys in which its configuration differs from others of the same name."""
+    shown = dict.fromkeys([*_telling(twins), *_set(run, config)])
+    listed = ", ".join(f"{key}={config[key]}" for key in shown)
+    return f"{_name(run)} ({listed})" if listed else _name(run)
+
+
+def _telling(twins: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The keys that twins differ in; of many the few that tell most twins apart, each time the one that tells most."""
+    left = _differing(twins)
+    if len(left) <= _SHOWN:
+        return left
+    chosen: list[str] = []
+
+    def apart(key: str) -> int:
+        return len({repr([twin[name] for name in (*chosen, key)]) for twin in twins})
+
+    while left and len(chosen) < _SHOWN and (not chosen or apart(chosen[-1]) < len(twins)):
+        chosen.append(left.pop(left.index(max(left, key=apart))))
+    return chosen
 
 
 def _set(run: Run, config: Mapping[str, Any]) -> list[str]:

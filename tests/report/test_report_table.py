@@ -181,6 +181,24 @@ def test_a_method_that_is_not_run_by_its_defaults_says_so_in_its_name(tmp_path: 
     }
 
 
+def test_of_many_keys_the_fewest_that_tell_twins_apart_are_named(tmp_path: Path) -> None:
+    same = {"a": 1, "b": 1, "c": 1, "d": 1, "epochs": 1, "eval_step": 1}
+    for place, name in enumerate("xyz"):
+        own = dict.fromkeys("abcd", int(place > 0)) | {"epochs": place, "eval_step": min(place, 1)}
+        plant(tmp_path / name, "MF", config_hash=name * 8, config=same | own)
+    assert {row.label for row in only(tmp_path).blocks[0].rows} == {"MF (epochs=0)", "MF (epochs=1)", "MF (epochs=2)"}
+
+
+def test_a_blend_is_named_by_what_it_is_made_of(tmp_path: Path) -> None:
+    for name, parts in {"a": ["MF", "EASE"], "b": ["MF", "ItemKNN"], "c": [f"MF-{seed}" for seed in range(5)]}.items():
+        plant(tmp_path / name, "Blend", config_hash=name * 8, bases=dict.fromkeys(parts, "runs/x"))
+    assert {row.label for row in only(tmp_path).blocks[0].rows} == {
+        "Blend of EASE + MF",
+        "Blend of ItemKNN + MF",
+        "Blend of 5 runs",
+    }
+
+
 def test_twins_that_no_few_keys_tell_apart_show_their_hash(tmp_path: Path) -> None:
     plant(tmp_path / "a", "MF", config_hash="aaaaaaaa")
     plant(tmp_path / "b", "MF", config_hash="bbbbbbbb")
