@@ -98,8 +98,8 @@ def draw(worlds: tuple[World, ...], users: int, generator: np.random.Generator) 
 
 def resampled(run: Terms, samples: int, seed: int) -> FloatArray:
     """What is judged of every sample of users, [S, 8]."""
-    drawn = bootstrap.weights(len(run.numerator), samples, seed)
-    return figures(np.concatenate([run.resampled(weights) for weights in drawn]))
+    drawn = bootstrap.counts(len(run.numerator), samples, seed)
+    return figures(np.concatenate([run.resampled(counts) for counts in drawn]))
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,9 @@ def _dispatch(argv: Sequence[str]) -> int:
     if argv and argv[0] == "--version":
         print(f"recbole-fair {recbole_fair.__version__}")
         return 0
+    if not argv or (name == "run" and set(rest) <= {"--help", "-h"} and argv[0] != "run"):
+        print(table.overview())
+        return 0
     command = table.find(name)
     if {"--help", "-h"} & set(rest):
         print(table.usage(name, rest))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -42,9 +42,15 @@ class PlainTable:
     columns: pa.Table
     lists: frozenset[str]
     numeric: frozenset[str]
+    _encoded: dict[str, pa.DictionaryArray] = field(default_factory=dict, repr=False, compare=False)
 
     def texts(self, name: str) -> pa.DictionaryArray:
         """A column of ids or labels; an empty one would be an id that nobody has."""
+        if name not in self._encoded:
+            self._encoded[name] = self._whole(name)
+        return self._encoded[name]
+
+    def _whole(self, name: str) -> pa.DictionaryArray:
         column = self._column(name) if self._is_text(name) else self._strings(name)
         encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
         whole = encoded.unify_dictionaries().combine_chunks()
@@ -90,11 +96,12 @@ class PlainTable:
         if name in self.numeric or pa.types.is_floating(kind):
             return [() if np.isnan(number) else (number_text(number),) for number in self._floats(name)]
         if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-            rows = self._column(name).to_pylist()
-        else:
-            cells = self._strings(name).to_pylist()
-            rows = [str(cell).split(" ") for cell in cells] if name in self.lists else [[cell] for cell in cells]
-        return [tuple(str(word).replace("\u00a0", " ") for word in row or () if word not in _NO_VALUE) for row in rows]
+            return [_words(row or ()) for row in self._column(name).to_pylist()]
+        cells = self._strings(name).combine_chunks().dictionary_encode()
+        separate = [
+            _words(str(cell).split(" ") if name in self.lists else [cell]) for cell in cells.dictionary.to_pylist()
+        ]
+        return [() if place is None else separate[place] for place in cells.indices.to_pylist()]
 
     def _floats(self, name: str) -> list[float]:
         """A column of numbers; an empty cell and the words that a run reads as a missing number are nan."""
@@ -125,6 +132,10 @@ class PlainTable:
                 f" call the column {name} in the file's first line"
             )
         return self.columns[name]
+
+
+def _words(cell: Sequence[Any]) -> tuple[str, ...]:
+    return tuple(str(word).replace("\u00a0", " ") for word in cell if word not in _NO_VALUE)
 
 
 def read(path: Path, wanted: Sequence[str] | None = None) -> PlainTable:

@@ -86,6 +86,7 @@ class Tables:
         self.met = None if files.interactions is None else foreign_tables.read(files.interactions, met)
         self.sides = {"user": _side(files.users), "item": _side(files.items)}
         self.ids = {kind: self._all_ids(kind) for kind in ("user", "item")}
+        self._names: dict[str, npt.NDArray[np.str_]] = {}
         self.parts = self._split()
 
     def _all_ids(self, kind: str) -> pa.Array:
@@ -115,7 +116,9 @@ class Tables:
 
     def names(self, kind: str) -> npt.NDArray[np.str_]:
         """Raw ids; place 0 is nobody."""
-        return np.array(["[PAD]", *self.ids[kind].to_pylist()], dtype=str)
+        if kind not in self._names:
+            self._names[kind] = np.array(["[PAD]", *self.ids[kind].to_pylist()], dtype=str)
+        return self._names[kind]
 
     def trained(self, wish: str) -> tuple[IntArray, IntArray]:
         """Users and items of the training interactions."""

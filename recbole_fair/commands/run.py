@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from recbole_fair.commands import reference
 from recbole_fair.commands.arguments import Arguments
-from recbole_fair.commands.table import COMMANDS
 from recbole_fair.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,10 +19,7 @@ Trains one recommender, selects on validation, judges it on test and leaves a ru
 (runs/<dataset>/<model>/<hash>-s<seed>): result.json, users.csv, groups.csv, history.csv, weights and log.
 Values follow YAML rules; --eval_args.order=RO sets one entry of a mapping. Switches: --quiet --debug --help --version
 
-sub-commands:
-{commands}
-
-keys, as in --epochs=20, with their defaults (~: none, or the model's own):
+Keys, as in --epochs=20, with their defaults (~: none, or the model's own):
 
 {keys}
 
@@ -66,5 +62,4 @@ def usage(model: str | None = None) -> str:
     """The help text: the keys of every run, or with a model what that one reads beside them."""
     if model is not None:
         return reference.of_model(model)
-    commands = "\n".join(f"  {name:<12} {command.summary}" for name, command in COMMANDS.items())
-    return _USAGE.format(commands=commands, keys=reference.of_every_model())
+    return _USAGE.format(keys=reference.of_every_model())

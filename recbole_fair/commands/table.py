@@ -28,33 +28,72 @@ class Command:
         return import_module(f"recbole_fair.commands.{self.module}")
 
 
-COMMANDS = {
-    "run": Command("run", "train and judge one model (the default)", ("quiet",)),
-    "convert": Command("convert", "SOURCE --raw DIR: raw files to atomic files; --check NAME", ("download", "quiet")),
-    "models": Command("models", "list every name that --model takes; --cite: its reference", ("cite",)),
-    "datasets": Command("datasets", "list the data sets that --dataset takes, and those that convert can make"),
-    "metrics": Command("metrics", "list every name that --metrics takes"),
-    "runs": Command("runs", "[DIR]: list the runs below a folder (runs/)"),
-    "show": Command("show", "RUN: what a finished run found; its folder, or the beginning of its hash"),
-    "report": Command(
-        "report", "DIR [DIR...] --out OUT: tables, figures and a web page of finished runs", ("dossier", "quiet")
-    ),
-    "card": Command("card", "RUN_DIR: the model card of a finished run"),
-    "push": Command("push", "RUN_DIR --repo=OWNER/NAME: card, weights and result on the hub", ("private",)),
-    "recommend": Command("recommend", "RUN_DIR --users=1,2 --k=20: top items of a saved run"),
-    "audit": Command(
-        "audit",
-        "--recommendations F --interactions F --run_dir DIR: judge any system's lists",
-        ("quiet",),
-        ("recommendations", "variants"),
-    ),
-    "rerank": Command("rerank", "--recommendations F --items F --method M --out F: fairer lists out of any system's"),
-    "probe": Command("probe", "RUN_DIR --sensitive_attribute=gender: what user states give away"),
-    "tune": Command("tune", "search over a model's keys with Ray Tune, choose by validation", ("quiet",)),
-    "compare": Command("compare", "several models over seeds on the same data and split", ("quiet",)),
-    "blend": Command("blend", "RUN RUN --weight=auto: trained runs of one split as one model", ("quiet",)),
-    "cache": Command("cache", "where cached item vectors lie and how big; --clear removes them", ("clear",)),
+# By what a user wants: `recbole-fair --help` prints them in this order.
+_BY_AIM = {
+    "train and judge": {
+        "run": Command("run", "one model (the default)", ("quiet",)),
+        "compare": Command("compare", "several models over seeds on the same data and split", ("quiet",)),
+        "tune": Command("tune", "search over a model's keys with Ray Tune, choose by validation", ("quiet",)),
+        "blend": Command("blend", "RUN RUN --weight=auto: trained runs of one split as one model", ("quiet",)),
+    },
+    "see what was found": {
+        "report": Command(
+            "report", "DIR [DIR...] --out OUT: tables, figures and a web page of finished runs", ("dossier", "quiet")
+        ),
+        "runs": Command("runs", "[DIR]: list the runs below a folder (runs/)"),
+        "show": Command("show", "RUN: what a finished run found; its folder, or the beginning of its hash"),
+        "probe": Command("probe", "RUN_DIR --sensitive_attribute=gender: what user states give away"),
+    },
+    "lists of any other system": {
+        "audit": Command(
+            "audit",
+            "--recommendations F --interactions F --run_dir DIR: judge them",
+            ("quiet",),
+            ("recommendations", "variants"),
+        ),
+        "rerank": Command("rerank", "--recommendations F --items F --method M --out F: make them fairer"),
+    },
+    "use a model, hand it on": {
+        "recommend": Command("recommend", "RUN_DIR --users=1,2 --k=20: top items of a saved run"),
+        "card": Command("card", "RUN_DIR: the model card of a finished run"),
+        "push": Command("push", "RUN_DIR --repo=OWNER/NAME: card, weights and result on the hub", ("private",)),
+    },
+    "data": {
+        "convert": Command(
+            "convert", "SOURCE --raw DIR: raw files to atomic files; csv FILE: your own", ("download", "quiet")
+        ),
+        "cache": Command("cache", "where cached item vectors lie and how big; --clear removes them", ("clear",)),
+    },
+    "what there is": {
+        "models": Command("models", "every name that --model takes; --cite: its reference", ("cite",)),
+        "datasets": Command("datasets", "what --dataset takes, and what convert can make"),
+        "metrics": Command("metrics", "every name that --metrics takes"),
+    },
 }
+COMMANDS = {name: command for commands in _BY_AIM.values() for name, command in commands.items()}
+
+_OVERVIEW = """recbole-fair: train recommenders, judge how fairly they treat users and items, make them fairer
+
+  recbole-fair --model=EASE --dataset=ml-100k              train and judge (these data come along)
+  recbole-fair --strategy=Offset --base=RUN_DIR            fairer lists from that run, in seconds
+  recbole-fair convert csv purchases.csv --name=shop       your own data, then --dataset=shop
+  recbole-fair compare --models=MF,EASE --dataset=ml-100k  side by side; report makes a page of it
+
+{commands}
+
+recbole-fair run --help                every key of a run, with its default
+recbole-fair run --help --model=NAME   what one model reads beside them
+recbole-fair SUB-COMMAND --help        what another sub-command takes
+"""
+
+
+def overview() -> str:
+    """What `recbole-fair --help` says: four first commands, and every sub-command by what it is for."""
+    parts = [
+        "\n".join([f"{aim}:", *(f"  {name:<10} {command.summary}" for name, command in commands.items())])
+        for aim, commands in _BY_AIM.items()
+    ]
+    return _OVERVIEW.format(commands="\n\n".join(parts)).rstrip()
 
 
 def usage(name: str, argv: Sequence[str] = ()) -> str:

@@ -133,15 +133,12 @@ def by_value(
     `names` fixes the groups and their order, empty ones included (young before old); else they are the values found.
     """
     ignored = set(map(str, unknown))
-    known = [tuple(value for value in entry if value not in ignored) for entry in values]
-    known = [entry[:1] if multi == "first" else entry for entry in known]
+    places: dict[tuple[str, ...], int] = {}
+    entry_of = np.fromiter((places.setdefault(entry, len(places)) for entry in values), np.int64, len(values))
+    known = [[value for value in entry if value not in ignored][: 1 if multi == "first" else None] for entry in places]
     names = tuple(names) or tuple(sorted({value for entry in known for value in entry}, key=_natural))
-    column = {name: place for place, name in enumerate(names)}
-    membership = np.zeros((len(values), len(names)), dtype=bool)
-    for row, entry in enumerate(known):
-        for value in entry:
-            membership[row, column[value]] = True
-    return Groups(kind, field, names, membership)
+    membership = np.array([[name in entry for name in names] for entry in known], dtype=bool).reshape(-1, len(names))
+    return Groups(kind, field, names, membership[entry_of])
 
 
 def product(parts: Sequence[Groups]) -> Groups:

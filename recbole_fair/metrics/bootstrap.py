@@ -24,7 +24,7 @@ _NORMAL = NormalDist()
 _cdf = np.vectorize(_NORMAL.cdf, otypes=[float])
 _quantile = np.vectorize(_NORMAL.inv_cdf, otypes=[float])
 
-_CELLS = 1 << 24  # weights held at once: 128 MiB
+_CELLS = 1 << 24  # weights held at once: 128 MiB, and as many bytes of counts
 # A group of n users is missing from a share e^-n of the samples: 5 % for three users, 1.8 % for four.
 _MOST_UNDEFINED = 0.03
 _ROUNDING = 1e-9
@@ -32,23 +32,39 @@ NOISE = "noise adds to the differences in"  # how a warning of near_boundary beg
 _EQUALITY = 2.5  # of the noise, squared: how far from equality equal groups come (benchmarks/coverage.py)
 
 
-def weights(users: int, samples: int, seed: int) -> Iterator[FloatArray]:
-    """How often each user is drawn, a chunk [s, U] at a time: for statistics that are no ratios of sums (AUC, Gini).
+def counts(users: int, samples: int, seed: int) -> Iterator[npt.NDArray[np.uint8]]:
+    """How often each user is drawn, a chunk [s, U] at a time.
 
-    Each row is one multinomial(U, 1/U) draw and does not depend on how rows are cut into chunks.
+    Each row is one multinomial(U, 1/U) draw and does not depend on how rows are cut into chunks. A byte is enough: of a
+    thousand million users none is drawn 255 times.
     """
     generator = np.random.default_rng(seed)
-    for size in _chunk_sizes(users, samples):
-        drawn = np.empty((size, users))
+    for size in _chunk_sizes(users, samples, 8 * _CELLS):
+        drawn = np.empty((size, users), dtype=np.uint8)
         for row in drawn:
             row[:] = np.bincount(generator.integers(users, size=users), minlength=users)
         yield drawn
 
 
-def _chunk_sizes(users: int, samples: int) -> Iterator[int]:
+def weights(drawn: npt.NDArray[np.uint8]) -> Iterator[FloatArray]:
+    """The same counts as floats, few rows at a time: for statistics that are no ratios of sums (AUC, Gini)."""
+    rows = max(1, _CELLS // drawn.shape[1])
+    for start in range(0, len(drawn), rows):
+        yield drawn[start : start + rows].astype(float)
+
+
+def of_few_users(drawn: npt.NDArray[np.uint8]) -> Iterator[tuple[slice, FloatArray]]:
+    """(users, their counts in every row as floats), few users at a time: sums over them are read once a chunk."""
+    size = max(1, _CELLS // len(drawn))
+    for start in range(0, drawn.shape[1], size):
+        users = slice(start, start + size)
+        yield users, drawn[:, users].astype(float)
+
+
+def _chunk_sizes(users: int, samples: int, cells: int) -> Iterator[int]:
     if min(users, samples) < 1:
         raise UsageError(f"bootstrap of {users} users with {samples} samples: at least one of each is needed")
-    size = max(1, _CELLS // users)
+    size = max(1, cells // users)
     for start in range(0, samples, size):
         yield min(size, samples - start)
 

@@ -34,8 +34,11 @@ def log_discount(k: int) -> FloatArray:
 
 
 def exposed(lists: IntArray, membership: npt.NDArray[Any], weight: FloatArray) -> FloatArray:
-    """sum_k weight[k] 1(list[u, k] in g), [U, G]; one group at a time, so that no [U, K, G] of floats is held."""
-    return np.stack([column[lists] @ weight for column in membership.T], axis=1)
+    """sum_k weight[k] 1(list[u, k] in g), [U, G]; one rank at a time, so that no [U, K, G] of floats is held."""
+    found = np.zeros((len(lists), membership.shape[1]))
+    for items, share in zip(lists.T, weight, strict=True):
+        found += membership[items] * share
+    return found
 
 
 def merit(relevant: npt.NDArray[Any], held_out: npt.NDArray[Any]) -> Terms:

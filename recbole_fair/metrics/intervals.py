@@ -10,6 +10,7 @@ from statistics import NormalDist
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from recbole_fair.metrics import bootstrap
 from recbole_fair.metrics.formulas import FloatArray, Terms, divide
@@ -66,11 +67,12 @@ def drawn(blocks: Mapping[Name, Any], users: int, how: Resampling) -> dict[Name,
     below, denominators = _denominators(ratios)
     above = SideBySide({name: terms.numerator for name, terms in ratios.items()})
     parts: dict[Name, list[FloatArray]] = {name: [] for name in blocks}
-    for weights in bootstrap.weights(users, how.samples, how.seed):
-        tops, bottoms = above.sums(weights), denominators.sums(weights)
-        for name, terms in blocks.items():
-            ratio = name in ratios
-            parts[name].append(divide(tops[name], bottoms[below[name]]) if ratio else terms.resampled(weights))
+    for counts in bootstrap.counts(users, how.samples, how.seed):
+        tops, bottoms = above.sums(counts), denominators.sums(counts)
+        for name in ratios:
+            parts[name].append(divide(tops[name], bottoms[below[name]]))
+        for name in blocks.keys() - ratios.keys():
+            parts[name] += [blocks[name].resampled(weights) for weights in bootstrap.weights(counts)]
     return {name: np.concatenate(chunks) for name, chunks in parts.items()}
 
 
@@ -109,18 +111,21 @@ class SideBySide:
     def __init__(self, matrices: Mapping[Hashable, FloatArray]) -> None:
         self.stacks = list(_stacks(matrices))
 
-    def sums(self, weights: FloatArray) -> dict[Hashable, FloatArray]:
-        """Weights @ each matrix, [S, C].
+    def sums(self, counts: npt.NDArray[np.uint8]) -> dict[Hashable, FloatArray]:
+        """Counts [S, U] @ each matrix, [S, C].
 
-        >>> SideBySide({"a": np.eye(2), "b": np.array([1.0, 2.0])}).sums(np.array([[3.0, 4.0]]))
+        >>> SideBySide({"a": np.eye(2), "b": np.array([1.0, 2.0])}).sums(np.array([[3, 4]], dtype=np.uint8))
         {'a': array([[3., 4.]]), 'b': array([11.])}
         """
+        products: list[FloatArray] = []
+        for users, weights in bootstrap.of_few_users(counts):
+            more = [weights @ stack[users] for _, stack in self.stacks]
+            products = [sum(pair) for pair in zip(products, more, strict=True)] if products else more
         found: dict[Hashable, FloatArray] = {}
-        for shapes, stack in self.stacks:
+        for (shapes, _), product in zip(self.stacks, products, strict=True):
             ends = np.cumsum([np.prod(shape, dtype=int) for shape in shapes.values()])
-            parts = np.split(weights @ stack, ends[:-1], axis=1)
-            shaped = zip(shapes.items(), parts, strict=True)
-            found |= {key: part.reshape(len(weights), *shape) for (key, shape), part in shaped}
+            shaped = zip(shapes.items(), np.split(product, ends[:-1], axis=1), strict=True)
+            found |= {key: part.reshape(len(counts), *shape) for (key, shape), part in shaped}
         return found
 
 

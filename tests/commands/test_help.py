@@ -31,10 +31,17 @@ def say(capsys: pytest.CaptureFixture[str]) -> Say:
 
 
 def test_help_is_asked_for_in_the_usual_ways(say: Say) -> None:
-    assert say("-h") == say("--help") == say("run", "--help")
+    assert say() == say("-h") == say("--help") != say("run", "--help")
     assert say("--version") == f"recbole-fair {recbole_fair.__version__}\n"
     for name in COMMANDS:
         assert say(name, "-h")
+
+
+def test_the_first_page_of_help_fits_a_screen_and_names_every_sub_command(say: Say) -> None:
+    lines = say("--help").splitlines()
+    assert len(lines) <= 48 and max(map(len, lines)) <= 100
+    assert [line.split()[0] for line in lines if re.match("  [a-z]+  ", line)] == list(COMMANDS)
+    assert "every key of a run" in lines[-3]
 
 
 def test_every_key_stands_in_one_section() -> None:
@@ -44,7 +51,7 @@ def test_every_key_stands_in_one_section() -> None:
 
 
 def test_help_has_default_choices_and_meaning_of_what_people_type(say: Say) -> None:
-    shown = say("--help")
+    shown = say("run", "--help")
     lines = shown.splitlines()
     assert max(map(len, lines)) <= 120
     for key in ("epochs", "learning_rate", "train_batch_size", "topk", "metrics", "valid_metric", "stopping_step",

@@ -49,7 +49,7 @@ def spread(figures: FloatArray) -> FloatArray:
 
 
 def test_weights_are_multinomial_counts() -> None:
-    drawn = np.concatenate(list(bootstrap.weights(7, 20_000, 3)))
+    drawn = np.concatenate(list(bootstrap.counts(7, 20_000, 3)))
     assert drawn.shape == (20_000, 7)
     assert (drawn.sum(1) == 7).all()
     covariance = np.cov(drawn.T)
@@ -61,7 +61,7 @@ def test_ratios_against_a_loop_over_the_same_draws() -> None:
     numerator, denominator = simulated(11)
     denominator[:, 3] = 0
     samples = ratio_samples(numerator, denominator, samples=40, seed=5)
-    for row, counts in zip(samples, np.concatenate(list(bootstrap.weights(11, 40, 5))), strict=True):
+    for row, counts in zip(samples, np.concatenate(list(bootstrap.counts(11, 40, 5))), strict=True):
         for column in range(4):
             top = sum(counts[user] * numerator[user, column] for user in range(11))
             bottom = sum(counts[user] * denominator[user, column] for user in range(11))
@@ -82,7 +82,7 @@ def test_users_without_a_value_are_users_of_the_sample() -> None:
     """Leaving them out beforehand would draw a fixed number of users who count: the spread of the count is lost."""
     numerator, denominator = np.zeros((40, 1)), np.zeros((40, 1))
     numerator[:5], denominator[:5] = 1, 1
-    drawn = np.concatenate([chunk @ denominator for chunk in bootstrap.weights(40, 4000, 0)])
+    drawn = np.concatenate([chunk @ denominator for chunk in bootstrap.counts(40, 4000, 0)])
     assert drawn.var() == pytest.approx(40 * (5 / 40) * (35 / 40), rel=0.1)
     assert np.isnan(ratio_samples(numerator, denominator, samples=4000)).mean() == pytest.approx(
         (35 / 40) ** 40, abs=0.004
@@ -110,7 +110,7 @@ def test_memory_does_not_grow_with_the_samples(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(("users", "samples"), [(0, 1), (5, 0)])
 def test_neither_no_users_nor_no_samples(users: int, samples: int) -> None:
     with pytest.raises(UsageError, match=f"{users} users with {samples} samples"):
-        list(bootstrap.weights(users, samples, 0))
+        list(bootstrap.counts(users, samples, 0))
 
 
 # Intervals
