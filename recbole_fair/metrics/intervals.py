@@ -120,7 +120,7 @@ class SideBySide:
         products: list[FloatArray] = []
         for users, weights in bootstrap.of_few_users(counts):
             more = [weights @ stack[users] for _, stack in self.stacks]
-            products = [sum(pair) for pair in zip(products, more, strict=True)] if products else more
+            products = [so_far + part for so_far, part in zip(products, more, strict=True)] if products else more
         found: dict[Hashable, FloatArray] = {}
         for (shapes, _), product in zip(self.stacks, products, strict=True):
             ends = np.cumsum([np.prod(shape, dtype=int) for shape in shapes.values()])

@@ -11,7 +11,7 @@ from recbole_fair.errors import UsageError
 from recbole_fair.metrics import directions
 from recbole_fair.registry import nearest
 from recbole_fair.report.charts.chart import Chart
-from recbole_fair.report.comparable import Facts, comparable, counted_once
+from recbole_fair.report.comparable import Facts, comparable, counted_once, described
 from recbole_fair.report.ranking import best_row, default_metrics, filled, metrics_in, ranked
 from recbole_fair.report.rows import Row, by_text, rows_of
 from recbole_fair.report.runs import TRAINED_SHARE, Run, read_runs
@@ -40,6 +40,7 @@ class Block:
     """Rows that may be compared: one data set, split and candidates."""
 
     facts: Facts
+    described: str  # its heading
     rows: tuple[Row, ...]
     reference: Row | None
     tests: tuple[Difference, ...]
@@ -50,14 +51,6 @@ class Block:
     def dataset(self) -> str:
         """The data set's name."""
         return self.facts[0]
-
-    @property
-    def described(self) -> str:
-        """Data set, content, split and candidates in one line."""
-        fingerprint, split, candidates = self.facts[1:]
-        ranking = "full ranking" if candidates == "None" else f"candidates {candidates}"
-        known = (f"{what} {digest}" for what, digest in (("data", fingerprint), ("split", split)) if digest != "None")
-        return f"{self.dataset}: {', '.join((*known, ranking))}"
 
 
 @dataclass(frozen=True)
@@ -80,7 +73,9 @@ def assemble(roots: Sequence[Path], options: Options) -> Report:
     tables = {facts: rows_of(of_set) for facts, of_set in sets.items()}
     _check_reference(options.reference, [row for rows in tables.values() for row in rows])
     blocks = [
-        _block(facts, rows, (keys, all_keys), options.reference, f"-{place}" if place else "")
+        _block(
+            (facts, described(facts, tables)), rows, (keys, all_keys), options.reference, f"-{place}" if place else ""
+        )
         for place, (facts, rows) in enumerate(tables.items())
     ]
     return Report(options.title, keys, all_keys, tuple(blocks), tuple(runs))
@@ -130,16 +125,20 @@ def _named(rows: Sequence[Row], wanted: str) -> list[Row]:
 
 
 def _block(
-    facts: Facts, rows: Sequence[Row], keys: tuple[Sequence[str], Sequence[str]], wanted: str | None, suffix: str
+    facts: tuple[Facts, str],
+    rows: Sequence[Row],
+    keys: tuple[Sequence[str], Sequence[str]],
+    wanted: str | None,
+    suffix: str,
 ) -> Block:
     shown, all_keys = keys
     evidence = gather(rows, shown)
     rows = ranked([filled(row, all_keys, evidence) for row in rows], all_keys)
     reference = _reference(rows, shown, wanted)
-    logger.info("%s: testing against %s, drawing", facts[0], reference.label if reference else "nothing")
+    logger.info("%s: testing against %s, drawing", facts[1], reference.label if reference else "nothing")
     tests = compare(evidence, reference, rows, shown) if reference else []
     charts = tuple(_charts(rows, reference, shown, suffix))
-    return Block(facts, tuple(rows), reference, tuple(tests), tuple(_untested(rows, shown, evidence)), charts)
+    return Block(*facts, tuple(rows), reference, tuple(tests), tuple(_untested(rows, shown, evidence)), charts)
 
 
 def _reference(rows: Sequence[Row], keys: Sequence[str], wanted: str | None) -> Row | None:

@@ -17,6 +17,21 @@ def facts_of(run: Run) -> Facts:
     return (run.result.dataset, *(str(run.result.data.get(key)) for key in _FACTS))
 
 
+def described(facts: Facts, sets: Iterable[Facts]) -> str:
+    """The data set and what was ranked; of several sets of one data set, the first digits of what they differ in.
+
+    >>> described(("ml-1m", "0a", "1b", "None"), [("ml-1m", "0a", "1b", "None"), ("ml-1m", "0a", "2c", "None")])
+    'ml-1m, full ranking, split 1b'
+    """
+    digests = list(zip(*(other for other in sets if other[0] == facts[0]), strict=True))
+    differing = [
+        f"{what} {own[:6]}"
+        for what, own, of_sets in zip(("data", "split", "candidates"), facts[1:], digests[1:], strict=True)
+        if len(set(of_sets)) > 1 and own != "None"
+    ]
+    return ", ".join([facts[0], "full ranking" if facts[-1] == "None" else "fixed candidates", *differing])
+
+
 def counted_once(runs: Iterable[Run]) -> list[Run]:
     """One run for each configuration and seed; copies must agree, and a failed copy gives way to a finished one."""
     once: dict[tuple[str, str, str, int], Run] = {}

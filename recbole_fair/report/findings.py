@@ -14,6 +14,8 @@ from recbole_fair.report.statistics.by_group import Grouping, group_figures, gro
 from recbole_fair.report.writers.numbers import interval, number
 from recbole_fair.report.writers.wording import verdict
 
+_CONTROLS = ("Pop", "Random")
+
 
 def findings(block: Block, keys: Sequence[str]) -> list[str]:
     """One sentence a question; none where no row has figures."""
@@ -22,11 +24,28 @@ def findings(block: Block, keys: Sequence[str]) -> list[str]:
     if first is None or accuracy is None:
         return []
     fairness = [key for key in keys if MetricKey.parse(key).grouping and directions.best(key) is not None]
+    if sum(bool(row.finished) for row in block.rows) == 1:
+        figures = [f"{key} {_figure(block, first, key)}" for key in (accuracy, *fairness) if first.cells[key].value]
+        return [f"{first.label} alone: {', '.join(figures)}.", *_no_better_than_pop(block), *served(first, accuracy)]
     return [
         f"Highest {accuracy}: {first.label}, {_figure(block, first, accuracy)}.",
+        *_no_better_than_pop(block),
         *filter(None, (_fairest(block, first, key, accuracy) for key in fairness)),
         *served(first, accuracy),
     ]
+
+
+def _no_better_than_pop(block: Block) -> Iterator[str]:
+    """The rows of which a seed is not shown to beat the list of popular items: their fairness says little."""
+    weak = [
+        row.label
+        for row in block.rows
+        if row.runs[0].result.model not in _CONTROLS
+        and any(run.result.popularity.get("low", 1) <= 0 for run in row.finished)
+    ]
+    if weak:
+        advice = "train or tune before judging fairness"
+        yield f"Not shown to beat Pop, a list of what is popular: {', '.join(weak)}; {advice}."
 
 
 def _fairest(block: Block, first: Row, key: str, accuracy: str) -> str:

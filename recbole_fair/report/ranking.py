@@ -82,10 +82,10 @@ def _interval(row: Row, key: str, evidence: Evidence) -> tuple[float | None, flo
 def ranked(rows: Sequence[Row], keys: Sequence[str]) -> list[Row]:
     """Rows with the best and the second value of each column marked, best of the first column first.
 
-    A row below the accuracy floor is not marked: a list that helps nobody is easily equal.
+    A row below the accuracy floor is not marked: a list that helps nobody is easily equal. Nor is a row alone.
     """
     marked = _below_floor(rows, keys)
-    for key in keys:
+    for key in keys if len(rows) > 1 else ():
         marked = _marked(marked, key)
     return sorted(
         marked, key=lambda row: (not row.finished, row.collapsed, *(_cost(row, key) for key in keys[:1]), row.label)

@@ -44,6 +44,22 @@ def test_a_gap_whose_interval_reaches_zero_says_so(tmp_path: Path) -> None:
     assert findings(block_of(tmp_path), KEYS)[-1].endswith("[0.0000, 0.2000]: not sure.")
 
 
+def test_one_row_alone_is_best_in_nothing(tmp_path: Path) -> None:
+    plant(tmp_path / "a", "MF", test={"recall@5": 0.4, "cv@5[pop]": 0.8, "gap_recall@5[gender]": 0.01})
+    block = block_of(tmp_path)
+    sentence, *served = findings(block, KEYS)
+    assert all("as MF serves it" in one for one in served)
+    assert sentence.startswith("MF alone: recall@5 0.4000") and "cv@5[pop] 0.8000" in sentence
+    assert not any(cell.mark for cell in block.rows[0].cells.values())
+
+
+def test_rows_that_do_not_beat_pop_are_named(tmp_path: Path) -> None:
+    difference = {"metric": "recall@5", "pop": 0.3, "difference": 0.1, "low": 0.05, "high": 0.15}
+    for place, (name, low) in enumerate({"Strong": 0.05, "Weak": 0.0, "Pop": 0.0}.items()):
+        plant(tmp_path / name, name, test=dict.fromkeys(KEYS, 0.4 - place / 10), popularity={**difference, "low": low})
+    assert "popular: Weak;" in next(one for one in findings(block_of(tmp_path), KEYS) if one.startswith("Not shown"))
+
+
 def test_where_nothing_has_figures_nothing_is_said(tmp_path: Path) -> None:
     plant(tmp_path / "a", "MF", status="failed", error="no", test={}, data={})
     (block,) = assemble([tmp_path], Options()).blocks

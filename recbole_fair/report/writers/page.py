@@ -236,12 +236,14 @@ def _figure(cell: Cell, key: str, digits: int, hidden: bool) -> str:
 
 
 def _facts(row: Row) -> Iterator[str]:
-    yield text("td", row.strategy or "none", class_="text")
-    yield element("td", in_html(seeds(row)) + text("small", ", ".join(str(run.result.seed) for run in row.runs)))
-    seconds, memory = row.seconds(), row.memory()
-    yield text("td", number(seconds, 1), data_value="" if seconds is None else repr(seconds))
-    megabytes = None if memory is None else memory / 1e6
-    yield text("td", number(megabytes, 0), data_value="" if megabytes is None else repr(megabytes))
+    labels = iter(_FACTS)
+    yield text("td", row.strategy or "none", class_="text", data_label=next(labels))
+    drawn = in_html(seeds(row)) + text("small", ", ".join(str(run.result.seed) for run in row.runs))
+    yield element("td", drawn, data_label=next(labels))
+    memory = row.memory()
+    for value, digits in ((row.seconds(), 1), (None if memory is None else memory / 1e6, 0)):
+        told = "" if value is None else repr(value)
+        yield text("td", number(value, digits), data_value=told, data_label=next(labels))
 
 
 def tests(block: Block, place: int) -> str:
