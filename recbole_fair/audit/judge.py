@@ -213,22 +213,8 @@ def _check_bins(options: Mapping[str, Any], tables: Tables) -> None:
             )
 
 
-def checked(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Our defaults under what was given; unknown keys and metrics are refused."""
-    own = keys.taken_by("audit")
-    if unknown := next((key for key in given if key not in own), None):
-        raise UsageError(f"--{unknown}: audit does not take it.{nearest(unknown, own)} See audit --help")
-    defaults = {key: value for key, value in yamls.packaged("overall.yaml").items() if key in own}
-    options = {**defaults, **{key: keys.as_declared(key, value, None) for key, value in given.items()}}
-    for key, value in options.items():
-        keys.check_value(key, value, defaults[key])
-    options["metrics"] = [_judgeable(name) for name in named.names_of(options, "metrics")]
-    options["topk"] = figures.ranks(options["topk"])
-    return {**options, "metric_decimal_place": 17, "tail_ratio": 0.1, "device": "cpu", "probe": None}
-
-
-def _judgeable(metric: str) -> str:
-    """A metric that lists suffice for."""
+def judgeable(metric: str) -> str:
+    """The name of a metric that lists and interactions suffice for."""
     name = figures.known(metric, "full")
     metric_of_name = by_host_name()[name.lower()]
     if any(read.prompt for read in metric_of_name.figures):
@@ -238,6 +224,22 @@ def _judgeable(metric: str) -> str:
     if of_table(name.lower()) is None:
         raise UsageError(f"metrics: {metric} is no mean over users of what lists find; an audit cannot judge it")
     return name
+
+
+def checked(given: Mapping[str, Any], judged_by: Callable[[str], str] = judgeable) -> dict[str, Any]:
+    """Our defaults under what was given; unknown keys are refused, and a metric that `judged_by` does not name."""
+    own = keys.taken_by("audit")
+    if unknown := next((key for key in given if key not in own), None):
+        raise UsageError(f"--{unknown}: audit does not take it.{nearest(unknown, own)} See audit --help")
+    defaults = {key: value for key, value in yamls.packaged("overall.yaml").items() if key in own}
+    options = {**defaults, **{key: keys.as_declared(key, value, None) for key, value in given.items()}}
+    for key, value in options.items():
+        keys.check_value(key, value, defaults[key])
+    options["metrics"] = [judged_by(name) for name in named.names_of(options, "metrics")]
+    if not options["metrics"]:
+        raise UsageError("metrics: names none, so there is nothing to judge; `recbole-fair metrics` lists them")
+    options["topk"] = figures.ranks(options["topk"])
+    return {**options, "metric_decimal_place": 17, "tail_ratio": 0.1, "device": "cpu", "probe": None}
 
 
 def _refuse_other(folder: Path, digest: str) -> None:

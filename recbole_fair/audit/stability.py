@@ -52,16 +52,16 @@ Files = Mapping[str, Path]  # by none, again or ATTRIBUTE:VALUE
 
 
 def parsed(texts: Sequence[str]) -> dict[str, Path]:
-    """The file of each variant, from NAME=FILE with commas between them.
+    """The file of each variant, from NAME=FILE with commas between them; a value ends at the last equals sign.
 
-    >>> parsed(["none=a.tsv,gender:F=b.tsv"])
-    {'none': PosixPath('a.tsv'), 'gender:F': PosixPath('b.tsv')}
+    >>> parsed(["none=a.tsv,gender:F=b.tsv,age:<=18=c.tsv"])
+    {'none': PosixPath('a.tsv'), 'gender:F': PosixPath('b.tsv'), 'age:<=18': PosixPath('c.tsv')}
     """
     files: dict[str, Path] = {}
     for part in (part for text in texts for part in re.split(r",(?=[^,=]+=)", text)):
-        name, _, path = part.partition("=")
-        if not path or not (name in (_NONE, _AGAIN) or re.fullmatch(r"[^:]+:.+", name)):
+        if not (form := re.fullmatch(rf"({_NONE}|{_AGAIN}|[^:=]+:.+)=(.+)", part)):
             raise UsageError(f"--variants {part}: expected {_FORM}")
+        name, path = form.groups()
         if name in files:
             raise UsageError(f"--variants {name}: given twice; keep one file")
         files[name] = Path(path)
@@ -96,17 +96,13 @@ def _checked(given: Mapping[str, Any], again: bool) -> dict[str, Any]:
             f"--{other}: variants are compared with each other, not with interactions; judge their files as systems,"
             " --recommendations none=F --recommendations F=F --interactions F"
         )
-    options = judge.checked({key: value for key, value in given.items() if key != "metrics"})
-    wanted = {"metrics": keys.as_declared("metrics", given["metrics"], None)} if "metrics" in given else {}
-    chosen = [_metric(name, again) for name in named.names_of(wanted, "metrics")] if wanted else _all(again)
-    return {**options, "metrics": [metric.name for metric in chosen], "item_groups": [], "user_groups": []}
+    every = [metric.name for metric in OF_PROMPTED_LISTS if again or not _asks_again(metric)]
+    options = judge.checked({"metrics": every, **given}, lambda name: _metric(name, again))
+    return {**options, "item_groups": [], "user_groups": []}
 
 
-def _all(again: bool) -> list[Metric]:
-    return [metric for metric in OF_PROMPTED_LISTS if again or not _asks_again(metric)]
-
-
-def _metric(name: str, again: bool) -> Metric:
+def _metric(name: str, again: bool) -> str:
+    """The name of a metric that lists under several prompts suffice for."""
     metrics = {metric.name.lower(): metric for metric in OF_PROMPTED_LISTS}
     if name.lower() not in metrics:
         raise UsageError(
@@ -116,7 +112,7 @@ def _metric(name: str, again: bool) -> Metric:
     metric = metrics[name.lower()]
     if _asks_again(metric) and not again:
         raise UsageError(f"metrics: {metric.name} reads the lists of none asked a second time; give again=FILE")
-    return metric
+    return metric.name
 
 
 def _asks_again(metric: Metric) -> bool:
