@@ -9,7 +9,6 @@ IFairLRS, UP5 and FaiRLLM replace L_fair in L, so they tune MoS's soft prompt.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -144,10 +143,7 @@ class MoS(Answering):
         """Batches of training prompts; the model, which has the tokenizer, writes them."""
         inputs = inputs_of(part).prompts
         assert inputs is not None, "the runner gives prompts to a model that reads them"
-        prompts = asked(config, inputs)
-        return PairBatches(
-            part, prompts, math.ceil(len(prompts) / int(config["train_batch_size"])), int(config["seed"])
-        )
+        return PairBatches(part, asked(config, inputs), int(config["train_batch_size"]), int(config["seed"]))
 
     # --- how it is trained
 

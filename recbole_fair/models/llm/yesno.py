@@ -100,7 +100,7 @@ class YesNo(Answering):
     def train_loader(cls, config: Any, part: Any) -> PairBatches[TrainingPairs]:
         """Batches of training pairs; prompts are made of them in the model, which has the tokenizer."""
         pairs = training_pairs(config, inputs_of(part).prompts)  # type: ignore[arg-type]
-        return PairBatches(part, pairs, len(pairs) // int(config["train_batch_size"]), int(config["seed"]))
+        return PairBatches(part, pairs, int(config["train_batch_size"]), int(config["seed"]))
 
     # --- how it is trained
 
@@ -216,7 +216,8 @@ class ChainOfThought(Untrained):
                 input_ids=ids, attention_mask=mask.to(self.device), max_new_tokens=self.new_tokens, do_sample=False,
                 pad_token_id=0,
             )  # fmt: skip
-        answers = [last_answer(self.tokenizer.decode(text[longest:].tolist())) for text in texts]
+        yes, no = self.template.yes, self.template.no
+        answers = [last_answer(self.tokenizer.decode(text[longest:].tolist()), yes, no) for text in texts]
         self.unanswered += sum(answer is None for answer in answers)
         return [float(bool(answer)) for answer in answers]
 
