@@ -88,7 +88,7 @@ def test_a_text_answers_in_the_words_of_its_template() -> None:
 def test_the_spread_over_wordings_is_that_of_runs_with_each_wording(asked: Callable[..., Result]) -> None:
     words = {"gender": {"F": ["woman", "Ms Smith"], "M": ["man", "Mr Smith"]}}
     more = {"planted_bias": {"gender": 0.9}, "epochs": 6, "max_train_prompts": None, "max_eval_prompts": None}
-    base = asked("YesNo-Base", "wb", attribute_words=words, learning_rate=0.003, **{**more, "epochs": 8},
+    base = asked("YesNo-Base", "wb", attribute_words=words, learning_rate=0.01, **{**more, "epochs": 8},
                  train_batch_size=32).run_dir  # fmt: skip
     results = [asked("LLM-Rec", f"w{n}", attribute_words=words, wording=n, base=base, **more) for n in (0, 1)]
     one, other = (result.test for result in results)
