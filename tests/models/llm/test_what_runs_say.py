@@ -56,8 +56,8 @@ def test_a_result_counts_histories_that_were_cut(asked: Callable[..., Result]) -
     fitting = asked("Ins-Tuning", "whole")
     assert fitting.prompts["training_shortened"] == fitting.prompts["judged_items_cut"] == 0
     _, loaded, trainer = open_run(Path(fitting.run_dir))
-    trainer.model.write(loaded.train.pairs)
-    longest = max(len(prompt) for row in trainer.model._encoded.values() for prompt in row)
+    trainer.model.encode_training(loaded.train.pairs)
+    longest = max(len(prompt) for row in trainer.model._token_ids.values() for prompt in row)
     result = asked("Ins-Tuning", "cut", max_prompt_tokens=longest - 3)
     for part in ("training", "judged"):
         assert 0 < result.prompts[f"{part}_shortened"] <= result.prompts[f"{part}_prompts"]
