@@ -63,7 +63,7 @@ def _repeats(table: IntArray) -> BoolArray:
     return np.asarray(((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] > 0)).any(axis=1))
 
 
-def judged(
+def beside_test(
     lists: Lists, test: Pairs, item_groups: Sequence[Groups], topk: Sequence[int], masked: Mapping[str, IntArray]
 ) -> Judged:
     """What would have been collected while a model made these lists; `masked` is added to what is counted by group."""
