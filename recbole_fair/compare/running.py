@@ -83,17 +83,12 @@ def _entries(entering: Entrants, seeds: Sequence[int]) -> list[Entry]:
     entries = [Entry(model, seed) for seed in seeds for model in entering.names]
     for entry in entries:
         if entry.model in entering.refused:
-            _note(entry, Outcome(error=entering.refused[entry.model]))
+            entry.error = entering.refused[entry.model]
             continue
         with suppress(UsageError):  # what stands in the way is said by the run itself
             result = entering.job(entry.model, entry.seed).finished_result()
-            _note(entry, Outcome(run_dir=result.run_dir) if result else Outcome())
+            entry.run_dir = result.run_dir if result else None
     return entries
-
-
-def _note(entry: Entry, outcome: Outcome) -> None:
-    entry.run_dir, entry.error = outcome.run_dir, outcome.error
-    entry.status = "ok" if outcome.run_dir else "failed" if outcome.error else entry.status
 
 
 def _run_missing(entries: Sequence[Entry], entering: Entrants, options: SearchOptions, quiet: bool) -> None:
@@ -110,7 +105,7 @@ def _run_missing(entries: Sequence[Entry], entering: Entrants, options: SearchOp
         say(index, "starts")
 
     def ends(index: int, outcome: Outcome) -> None:
-        _note(missing[index], outcome)
+        missing[index].run_dir, missing[index].error = outcome.run_dir, outcome.error
         tally.ends()
         say(index, outcome.error or f"{outcome.run_dir}, {duration(outcome.seconds or 0.0)}")
 
