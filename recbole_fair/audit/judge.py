@@ -35,7 +35,7 @@ from recbole_fair.metrics.declared import by_host_name
 from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.metrics.intervals import Resampling, resampling
 from recbole_fair.metrics.judging import judge
-from recbole_fair.metrics.list_table import Table
+from recbole_fair.metrics.list_table import RankingTable
 from recbole_fair.metrics.metric import Metric, OfScores
 from recbole_fair.registry import nearest
 from recbole_fair.rundir import files as reporting
@@ -202,7 +202,7 @@ def _fill(files: Files, options: dict[str, Any], result: Result) -> None:
 
 
 def fill_figures(
-    result: Result, table: Table, metrics: Sequence[Metric], how: Resampling | None, least: int,
+    result: Result, table: RankingTable, metrics: Sequence[Metric], how: Resampling | None, least: int,
     names: npt.NDArray[np.str_],
 ) -> None:  # fmt: skip
     """Figures, intervals, groups of `least` users and notes; users.csv, by raw `names`, and groups.csv are written."""
