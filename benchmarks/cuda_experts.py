@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from recbole_fair.language.adapters import lora
 from recbole_fair.models.llm.experts import FFN, checkpoint_activations, mixture_of_experts
-from recbole_fair.models.llm.scoring import answer_logits, answer_states, pad
+from recbole_fair.models.llm.scoring import answer_states, logits_of_states, pad
 
 
 def step_of(model: Any, prompts: list[list[int]], device: str) -> tuple[Callable[[], None], torch.optim.Optimizer]:
@@ -32,7 +32,7 @@ def step_of(model: Any, prompts: list[list[int]], device: str) -> tuple[Callable
 
     def step() -> None:
         optimiser.zero_grad()
-        functional.cross_entropy(answer_logits(model, answer_states(model, batch), ANSWERS), labels).backward()
+        functional.cross_entropy(logits_of_states(model, answer_states(model, batch), ANSWERS), labels).backward()
         optimiser.step()
 
     return step, optimiser

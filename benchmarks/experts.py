@@ -19,7 +19,7 @@ from yesno_score import ANSWERS, VOCABULARY, model_of
 
 from recbole_fair.language.adapters import lora
 from recbole_fair.models.llm.experts import FFN, mixture_of_experts
-from recbole_fair.models.llm.scoring import answer_logits, answer_states, pad
+from recbole_fair.models.llm.scoring import answer_states, logits_of_states, pad
 
 
 def step_of(model: Any, prompts: list[list[int]]) -> Callable[[], None]:
@@ -29,7 +29,7 @@ def step_of(model: Any, prompts: list[list[int]]) -> Callable[[], None]:
 
     def step() -> None:
         model.zero_grad()
-        functional.cross_entropy(answer_logits(model, answer_states(model, batch), ANSWERS), labels).backward()
+        functional.cross_entropy(logits_of_states(model, answer_states(model, batch), ANSWERS), labels).backward()
 
     return step
 

@@ -23,7 +23,7 @@ from yesno_score import ANSWERS, VOCABULARY, model_of
 
 from recbole_fair.language.adapters import lora
 from recbole_fair.models.llm.cf_diff import difference
-from recbole_fair.models.llm.scoring import answer_logits, answer_states, pad
+from recbole_fair.models.llm.scoring import answer_states, logits_of_states, pad
 
 
 def step_of(model: Any, samples: int, copies: list[list[int]], plain: list[list[int]]) -> Callable[[], Tensor]:
@@ -36,7 +36,7 @@ def step_of(model: Any, samples: int, copies: list[list[int]], plain: list[list[
         model.zero_grad()
         states = answer_states(model, batch)
         ours, free = states[: len(copies)], states[len(copies) :]
-        loss = functional.cross_entropy(answer_logits(model, ours, ANSWERS), sample % 2)
+        loss = functional.cross_entropy(logits_of_states(model, ours, ANSWERS), sample % 2)
         loss = loss + difference(ours, free, of_copy, distance="raw").mean()
         loss.backward()
         return loss.detach()

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Qwen2Config, Qwen2ForCausalLM, T5Config, T5ForConditionalGeneration
 
-from recbole_fair.models.llm.sf_loss import RunningSF
+from recbole_fair.models.llm.fair_losses import RunningSF
 from recbole_fair.models.llm.soft_prompt import MixtureOfStereotypes
-from recbole_fair.models.llm.virtual_tokens import answer_logits, prepend, states_of
+from recbole_fair.models.llm.virtual_tokens import logits_after, prepend, states_of
 
 ANSWERS, WORDS, VIRTUAL = (7, 3), (11, 12), 5
 
@@ -75,7 +75,7 @@ def prompt_tuning(model: Any, data: Batch) -> Callable[[], None]:
     tokens = nn.Parameter(model.get_input_embeddings().weight[:VIRTUAL].clone())
 
     def loss() -> Tensor:
-        logits = answer_logits(model, prepend(tokens, data.embeddings, data.mask), ANSWERS)
+        logits = logits_after(model, prepend(tokens, data.embeddings, data.mask), ANSWERS)
         return functional.cross_entropy(logits, data.labels)
 
     return stepper([tokens], loss)
@@ -89,7 +89,7 @@ def mos(model: Any, data: Batch, router_input: str = "prompt_mean") -> Callable[
 
     def loss() -> Tensor:
         soft = mixture(data.embeddings, data.mask, words, states_of(model))
-        logits = answer_logits(model, prepend(soft.tokens, data.embeddings, data.mask), ANSWERS)
+        logits = logits_after(model, prepend(soft.tokens, data.embeddings, data.mask), ANSWERS)
         yes = logits.softmax(-1)[:, 1]
         return functional.cross_entropy(logits, data.labels) + fair(yes, data.above, data.below) + mixture.diversity()
 

@@ -98,7 +98,7 @@ _ALGORITHM_1 = "recbole_fair.strategies.cfp:CounterfactualPrompt"
 
 
 def _on_p5(name: str, target: str, cite: str, *, base: str = f"{_P5_BASES}:plain", trained_by: str = "") -> Row:
-    target, needs = f"recbole_fair.models.p5.fair:{target}", "a sensitive_attribute; a P5 (made first)"
+    target, needs = f"recbole_fair.models.p5.on_frozen:{target}", "a sensitive_attribute; a P5 (made first)"
     return Row(name, target, "p5", cite, needs, base=base, trained_by=trained_by)
 
 

@@ -38,9 +38,9 @@ from recbole_fair.metrics.judging import judge
 from recbole_fair.models.controls import Pop
 from recbole_fair.rundir import facts, files, logs, machine, other_epochs
 from recbole_fair.rundir import folder as rundir
+from recbole_fair.rundir.announced import about_data, about_model
 from recbole_fair.rundir.history import read_history
 from recbole_fair.rundir.judged_again import trained_alike
-from recbole_fair.rundir.opening import about_data, about_model
 from recbole_fair.rundir.result import Result, finished
 from recbole_fair.screen import bars_wanted, duration, quietly
 from recbole_fair.settings.config import Config

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from recbole_fair.compare.seeds import compare
+from recbole_fair.compare.running import compare
 from recbole_fair.errors import UsageError
 from recbole_fair.registry import nearest
 from recbole_fair.rundir.result import Result, finished

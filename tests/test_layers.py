@@ -24,7 +24,7 @@ ROOMS = """
     data
     encoding models evaluation
     strategies
-    training rundir
+    rundir training
     probe audit report convert
     handover
     bases

@@ -29,7 +29,13 @@ class ScoredLists:
 
     def __init__(self, tables: Tables, k: int, scored: bool) -> None:
         self.tables, self.where = tables, tables.listed.path
-        users, items, scores = self._ordered(scored)
+        self.scored = "score" in tables.listed.columns.column_names
+        if scored and not self.scored:
+            raise UsageError(
+                f"{self.where}: no column 'score', which this method weighs; add one, or take FA-IR or FairRec,"
+                " which read ranks"
+            )
+        users, items, scores = self._ordered()
         self.users, first, lengths = np.unique(users, return_index=True, return_counts=True)
         self._check(users, items, lengths, k)
         place = np.arange(len(users)) - np.repeat(first, lengths)
@@ -38,24 +44,23 @@ class ScoredLists:
         self.items, self.scores = np.zeros(shape, dtype=np.int64), np.full(shape, -np.inf)
         self.items.reshape(-1)[cells], self.scores.reshape(-1)[cells] = items, scores
 
-    def _ordered(self, scored: bool) -> tuple[IntArray, IntArray, FloatArray]:
+    def _ordered(self) -> tuple[IntArray, IntArray, FloatArray]:
         """The rows of the file, user by user, best first; without scores minus the rank stands for them."""
         listed, pairs = self.tables.listed, self.tables.pairs(self.tables.listed)
-        columns = listed.columns.column_names
         if not len(pairs.users):
             raise UsageError(f"{self.where}: holds no list")
-        if scored and "score" not in columns:
-            raise UsageError(
-                f"{self.where}: no column 'score', which this method weighs; add one, or take FA-IR or FairRec,"
-                " which read ranks"
-            )
-        self.scored = "score" in columns
-        scores = listed.scores("score") if self.scored else -listed.numbers("rank").astype(float)
-        ranks = listed.numbers("rank") if "rank" in columns else -scores
+        ranked = "rank" in listed.columns.column_names
+        scores = listed.finite_numbers("score") if self.scored else -listed.whole_numbers("rank").astype(float)
+        ranks = listed.whole_numbers("rank") if ranked else -scores
         order = np.lexsort((ranks, pairs.users))
-        users, items, scores, ranks = pairs.users[order], pairs.items[order], scores[order], ranks[order]
+        if ranked:
+            self._refuse_disorder(pairs.users[order], scores[order], ranks[order])
+        return pairs.users[order], pairs.items[order], scores[order]
+
+    def _refuse_disorder(self, users: IntArray, scores: FloatArray, ranks: IntArray) -> None:
+        """Refuse a rank that a user has twice, and a score that rises with the rank."""
         same = users[1:] == users[:-1]
-        if "rank" in columns and (twice := same & (ranks[1:] == ranks[:-1])).any():
+        if (twice := same & (ranks[1:] == ranks[:-1])).any():
             row = int(twice.argmax())
             raise UsageError(f"{self.where}: user {self._user(users[row])} has rank {ranks[row]} twice; keep one")
         if (rising := same & (scores[1:] > scores[:-1])).any():
@@ -64,7 +69,6 @@ class ScoredLists:
                 f"{self.where}: user {self._user(users[row])}: the score rises from rank {ranks[row]} to"
                 f" {ranks[row + 1]}; a larger score must mean better"
             )
-        return users, items, scores
 
     def _check(self, users: IntArray, items: IntArray, lengths: IntArray, k: int) -> None:
         if (short := lengths < k).any():
@@ -94,12 +98,20 @@ class ScoredLists:
         rows = row[pairs.users]
         return rows[rows >= 0], pairs.items[rows >= 0]
 
-    def relevant(self) -> tuple[BoolArray, IntArray]:
-        """[U, C] candidates that are validation items, and [U] how many validation items each user has."""
+    def relevant_cells(self) -> BoolArray:
+        """[U, C] whether a candidate is a validation item."""
+        return hits(self.items, *self._valid_pairs())
+
+    def valid_counts(self) -> IntArray:
+        """[U] how many validation items each user has."""
+        pairs, item_num = self._valid_pairs()
+        return np.bincount(pairs // item_num, minlength=len(self.users))
+
+    def _valid_pairs(self) -> tuple[IntArray, int]:
+        """Each validation pair once, as row * I + item in ascending order, and I."""
         rows, items = self.of_part("valid")
         item_num = len(self.tables.ids["item"]) + 1
-        known = np.unique(rows * item_num + items)
-        return hits(self.items, known, item_num), np.bincount(known // item_num, minlength=len(self.users))
+        return np.unique(rows * item_num + items), item_num
 
 
 def item_groups(tables: Tables, options: Mapping[str, Any], lists: ScoredLists) -> Groups:
@@ -137,7 +149,7 @@ def candidates(
         None if target is None or groups is None else named_shares(target, groups.names, "target"),
         None if users is None else users.membership[lists.users],
         profiles(*lists.of_part("train"), len(lists.users), member) if "profile" in method.needs else None,
-        lists.relevant()[0] if lists.has("valid") else None,
+        lists.relevant_cells() if lists.has("valid") else None,
     )
     if "relevant" in method.needs and (found.relevant is None or not found.relevant.any()):
         raise UsageError("rerank: no list holds a validation item, so this method has nothing to move")

@@ -35,7 +35,7 @@ _NO_VALUE = (None, "")
 class PlainTable:
     """Columns by name, without the types that an atomic file's header adds.
 
-    `lists` are its token_seq columns, `numbers` its float columns.
+    `lists` names its token_seq columns, `numeric` its float columns.
     """
 
     path: Path
@@ -61,7 +61,7 @@ class PlainTable:
             raise UsageError(f"{self.path}: column {name!r} holds a NUL byte, at which numpy ends a word; remove it")
         return chunk
 
-    def numbers(self, name: str) -> IntArray:
+    def whole_numbers(self, name: str) -> IntArray:
         """A column of whole numbers."""
         try:
             column = self._strings(name) if self._is_text(name) else self._column(name)
@@ -72,7 +72,7 @@ class PlainTable:
             raise UsageError(f"{self.path}: column {name!r} has {empty} empty cells; expected whole numbers")
         return np.from_dlpack(numbers.combine_chunks())
 
-    def scores(self, name: str) -> npt.NDArray[np.float64]:
+    def finite_numbers(self, name: str) -> npt.NDArray[np.float64]:
         """A column of finite numbers."""
         try:
             column = self._strings(name) if self._is_text(name) else self._column(name)

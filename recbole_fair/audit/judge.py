@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -33,9 +33,10 @@ from recbole_fair.groups.membership import Groups, Values
 from recbole_fair.metrics.asked import Asked, Judged, of_table
 from recbole_fair.metrics.declared import by_host_name
 from recbole_fair.metrics.formulas import IntArray
-from recbole_fair.metrics.intervals import resampling
+from recbole_fair.metrics.intervals import Resampling, resampling
 from recbole_fair.metrics.judging import judge
-from recbole_fair.metrics.metric import OfScores
+from recbole_fair.metrics.list_table import RankingTable
+from recbole_fair.metrics.metric import Metric, OfScores
 from recbole_fair.registry import nearest
 from recbole_fair.rundir import files as reporting
 from recbole_fair.rundir import folder as rundir
@@ -57,24 +58,30 @@ class Files:
     items: Path | None = None
 
     @cached_property
+    def by_role(self) -> dict[str, bytes]:
+        """The digest of each file's content."""
+        return {role.name: sha256_of(path) for role in fields(self) if (path := getattr(self, role.name)) is not None}
+
+    @property
     def digest(self) -> str:
         """Of all that is read, and as what."""
-        return self._digest(role.name for role in fields(self))
+        return digest_of(self.by_role)
 
-    @cached_property
+    @property
     def data(self) -> str:
         """Of all but the lists: systems that are judged on the same data share it."""
-        return self._digest(role.name for role in fields(self) if role.name != "recommendations")
+        return digest_of({role: digest for role, digest in self.by_role.items() if role != "recommendations"})
 
-    def _digest(self, roles: Iterable[str]) -> str:
-        value = hashlib.sha256()
-        for role in roles:
-            path = getattr(self, role)
-            if path is not None:
-                value.update(role.encode())
-                with storage.open_regular(path) as stream:
-                    value.update(hashlib.file_digest(stream, "sha256").digest())
-        return value.hexdigest()[:16]
+
+def sha256_of(path: Path) -> bytes:
+    """The SHA-256 of a file."""
+    with storage.open_regular(path) as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
+
+
+def digest_of(by_role: Mapping[str, bytes]) -> str:
+    """Digest of every file that is read and the role it has."""
+    return hashlib.sha256(b"".join(role.encode() + digest for role, digest in by_role.items())).hexdigest()[:16]
 
 
 class Tables:
@@ -112,7 +119,7 @@ class Tables:
         found = {name: part == place for place, name in enumerate(PHASES)}
         return {name: Pairs(everything.users[rows], everything.items[rows]) for name, rows in found.items()}
 
-    # --- what groups are made from (grouping.Catalogue)
+    # --- what groups are made from (groups.named.Catalogue)
 
     def names(self, kind: str) -> npt.NDArray[np.str_]:
         """Raw ids; place 0 is nobody."""
@@ -133,7 +140,7 @@ class Tables:
             raise UsageError(f"{key}={field!r}: is read from a table of {kind}s; give --{kind}s=FILE")
         present = side.columns.column_names
         if field not in present:
-            hint = f"{nearest(field, present)} It has {present}"
+            hint = f"{nearest(field, present)} It has {', '.join(present)}"
             raise UsageError(f"{key}={field!r}: no such field in {side.path}.{hint}")
         own = foreign_tables.places(side.texts(f"{kind}_id"), self.ids[kind])
         if (twice := np.bincount(own) > 1).any():
@@ -152,17 +159,17 @@ def audit(files: Files, folder: Path, system: str, dataset: str, given: Mapping[
     """Judge the lists and write the result files into `folder`; a killed audit is done again by the same request."""
     options = checked(given)
     result = Result(system, None, dataset, 0, config_hash(options, files.digest), run_dir=str(folder))
-    return saved(result, options, lambda: _judge(files, options, result, folder))
+    return saved(result, options, lambda: _fill(files, options, result))
 
 
-def saved(result: Result, options: dict[str, Any], fill: Callable[[], Result]) -> Result:
-    """Make the result's folder this request's, and save in it what `fill` gives."""
+def saved(result: Result, options: dict[str, Any], fill: Callable[[], None]) -> Result:
+    """Make the result's folder this request's, and save the result in it when `fill` has filled it."""
     folder, digest = Path(result.run_dir), result.config_hash
     _refuse_other(folder, digest)
     with rundir.locked(folder):
         fresh = rundir.take(folder, digest, 0, options)
         try:
-            result = fill()
+            fill()
         except StorageError:
             raise
         except UsageError:
@@ -174,8 +181,8 @@ def saved(result: Result, options: dict[str, Any], fill: Callable[[], Result]) -
         return result
 
 
-def _judge(files: Files, options: dict[str, Any], result: Result, folder: Path) -> Result:
-    """All figures; users.csv and groups.csv are written, result.json is left to the caller."""
+def _fill(files: Files, options: dict[str, Any], result: Result) -> None:
+    """Judge the lists: all that result.json says of them, and the files beside it."""
     start = perf_counter()
     machine.describe(result, "cpu")
     logger.info("reading %s", ", ".join(str(path) for path in astuple(files) if path is not None))
@@ -184,23 +191,29 @@ def _judge(files: Files, options: dict[str, Any], result: Result, folder: Path) 
     items, users = named.reported(options, tables)
     asked = Asked(options, [by_host_name()[name.lower()] for name in options["metrics"]], items, users)
     asked.learn(*tables.trained("metrics"), len(tables.ids["item"]) + 1)
-    table = asked.table(_judged(tables, options, items, result))
+    table = asked.table(_beside_test_items(tables, options, items, result))
     result.seconds["data"] = perf_counter() - start
     how = resampling(options)
     samples = f", intervals from {how.samples:,} resamplings" if how else ""
     logger.info("judging %s users%s", f"{len(np.unique(tables.parts['test'].users)):,}", samples)
-    for metric in asked.metrics:
-        result.test.update(metric.values(table))
-    judged = judge(table, asked.metrics, how, options["min_group_users"])
-    result.resampling = asdict(how) if how else {}
-    result.interval = {key: judged.interval.get(key) for key in result.test}
-    result.group_rows, result.warnings = judged.groups, [*result.warnings, *judged.notes]
+    fill_figures(result, table, asked.metrics, how, options["min_group_users"], tables.names("user"))
     result.data = _facts(tables, files)
     result.seconds["evaluate"] = perf_counter() - start - result.seconds["data"]
+
+
+def fill_figures(
+    result: Result, table: RankingTable, metrics: Sequence[Metric], how: Resampling | None, least: int,
+    names: npt.NDArray[np.str_],
+) -> None:  # fmt: skip
+    """Figures, intervals, groups of `least` users and notes; users.csv, by raw `names`, and groups.csv are written."""
+    result.test = {key: value for metric in metrics for key, value in metric.values(table).items()}
+    judgement = judge(table, metrics, how, least)
+    result.resampling = asdict(how) if how else {}
+    result.interval = {key: judgement.interval.get(key) for key in result.test}
+    result.group_rows, result.warnings = judgement.groups, [*result.warnings, *judgement.notes]
     result.environment["peak_memory"] = machine.peak_memory()
-    reporting.write_users(folder, tables.names("user"), table)
-    reporting.write_groups(folder, result.group_rows)
-    return result
+    reporting.write_users(Path(result.run_dir), names, table)
+    reporting.write_groups(Path(result.run_dir), result.group_rows)
 
 
 def _check_bins(options: Mapping[str, Any], tables: Tables) -> None:
@@ -209,26 +222,12 @@ def _check_bins(options: Mapping[str, Any], tables: Tables) -> None:
     for field in options["group_bins"] or {}:
         if field not in fields:
             raise UsageError(
-                f"group_bins.{field}: no table has such a field.{nearest(field, fields)} They have {fields}"
+                f"group_bins.{field}: no table has such a field.{nearest(field, fields)} They have {', '.join(fields)}"
             )
 
 
-def checked(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Our defaults under what was given; unknown keys and metrics are refused."""
-    own = keys.taken_by("audit")
-    if unknown := next((key for key in given if key not in own), None):
-        raise UsageError(f"--{unknown}: audit does not take it.{nearest(unknown, own)} See audit --help")
-    defaults = {key: value for key, value in yamls.packaged("overall.yaml").items() if key in own}
-    options = {**defaults, **{key: keys.as_declared(key, value, None) for key, value in given.items()}}
-    for key, value in options.items():
-        keys.check_value(key, value, defaults[key])
-    options["metrics"] = [_judgeable(name) for name in named.names_of(options, "metrics")]
-    options["topk"] = figures.ranks(options["topk"])
-    return {**options, "metric_decimal_place": 17, "tail_ratio": 0.1, "device": "cpu", "probe": None}
-
-
-def _judgeable(metric: str) -> str:
-    """A metric that lists suffice for."""
+def judgeable(metric: str) -> str:
+    """The name of a metric that lists and interactions suffice for."""
     name = figures.known(metric, "full")
     metric_of_name = by_host_name()[name.lower()]
     if any(read.prompt for read in metric_of_name.figures):
@@ -240,13 +239,29 @@ def _judgeable(metric: str) -> str:
     return name
 
 
+def checked(given: Mapping[str, Any], judged_by: Callable[[str], str] = judgeable) -> dict[str, Any]:
+    """Our defaults under what was given; unknown keys are refused, and a metric that `judged_by` does not name."""
+    own = keys.taken_by("audit")
+    if unknown := next((key for key in given if key not in own), None):
+        raise UsageError(f"--{unknown}: audit does not take it.{nearest(unknown, own)} See audit --help")
+    defaults = {key: value for key, value in yamls.packaged("overall.yaml").items() if key in own}
+    options = {**defaults, **{key: keys.as_declared(key, value, None) for key, value in given.items()}}
+    for key, value in options.items():
+        keys.check_value(key, value, defaults[key])
+    options["metrics"] = [judged_by(name) for name in named.names_of(options, "metrics")]
+    if not options["metrics"]:
+        raise UsageError("metrics: names none, so there is nothing to judge; `recbole-fair metrics` lists them")
+    options["topk"] = figures.ranks(options["topk"])
+    return {**options, "metric_decimal_place": 17, "tail_ratio": 0.1, "device": "cpu", "probe": None}
+
+
 def _refuse_other(folder: Path, digest: str) -> None:
     """A folder that holds the result of another audit is left alone; audits of the first versions have no run.json."""
     if (folder / RESULT).exists() and Result.read(folder).config_hash != digest:
         raise UsageError(f"{folder}: holds the result of other files or settings; choose another run_dir")
 
 
-def _judged(tables: Tables, options: Mapping[str, Any], items: list[Groups], result: Result) -> Judged:
+def _beside_test_items(tables: Tables, options: Mapping[str, Any], items: list[Groups], result: Result) -> Judged:
     """The lists beside the test items."""
     test, met = tables.parts["test"], tables.met
     assert met is not None
@@ -255,25 +270,31 @@ def _judged(tables: Tables, options: Mapping[str, Any], items: list[Groups], res
     listed, k = tables.pairs(tables.listed), max(options["topk"])
     if k > len(tables.ids["item"]):
         raise UsageError(f"topk={options['topk']}: the files name only {len(tables.ids['item'])} items")
-    ranks, names = tables.listed.numbers("rank"), tables.names("user").tolist()
+    ranks, names = tables.listed.whole_numbers("rank"), tables.names("user").tolist()
     found = lists.top_lists(listed, ranks, np.unique(test.users), k, names, str(tables.listed.path))
     if not found.items.any():
         raise UsageError(f"{tables.listed.path}: no user with a test item has a list; do both files name users alike?")
-    _check_items(tables, met, listed, result)
+    _check_items(tables, listed, result)
+    _warn(found, k, result)
+    masked = {"masked": _masked(tables, found.users, items)} if items else {}
+    return lists.beside_test(found, test, items, options["topk"], masked)
+
+
+def _warn(found: lists.Lists, k: int, result: Result) -> None:
+    """Say what of the lists counts as misses or not at all."""
     if found.short:
         result.warnings.append(
             f"{found.short} judged users have fewer than {k} items listed; the rest counts as misses"
         )
     if found.foreign:
         result.warnings.append(f"{found.foreign} users have lists but no test item, and are not judged")
-    masked = {"masked": _masked(tables, found.users, items)} if items else {}
-    return lists.judged(found, test, items, options["topk"], masked)
 
 
-def _check_items(tables: Tables, met: PlainTable, listed: Pairs, result: Result) -> None:
+def _check_items(tables: Tables, listed: Pairs, result: Result) -> None:
     """Listed items that neither the interactions nor the items table name: no list of such items can be right."""
     known = np.zeros(len(tables.ids["item"]) + 1, dtype=bool)
-    known[tables.pairs(met).items] = True
+    for part in tables.parts.values():
+        known[part.items] = True
     if (side := tables.sides["item"]) is not None:
         known[foreign_tables.places(side.texts("item_id"), tables.ids["item"])] = True
     strange = int((~known[listed.items]).sum())
@@ -291,10 +312,10 @@ def _masked(tables: Tables, users: npt.NDArray[np.int64], items: list[Groups]) -
     item_num = len(tables.ids["item"]) + 1
     pairs = {name: part.users * item_num + part.items for name, part in tables.parts.items()}
     met = np.setdiff1d(np.concatenate([pairs["train"], pairs["valid"]]), pairs["test"])
-    judged = met[np.isin(met // item_num, users)]
+    of_judged_users = met[np.isin(met // item_num, users)]
     member = np.concatenate([groups.membership for groups in items], axis=1)
-    rows = np.searchsorted(users, judged // item_num)
-    return lists.count_by_group(rows, judged % item_num, len(users), member)
+    rows = np.searchsorted(users, of_judged_users // item_num)
+    return lists.count_by_group(rows, of_judged_users % item_num, len(users), member)
 
 
 def _facts(tables: Tables, files: Files) -> dict[str, Any]:

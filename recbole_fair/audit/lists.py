@@ -63,7 +63,7 @@ def _repeats(table: IntArray) -> BoolArray:
     return np.asarray(((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] > 0)).any(axis=1))
 
 
-def judged(
+def beside_test(
     lists: Lists, test: Pairs, item_groups: Sequence[Groups], topk: Sequence[int], masked: Mapping[str, IntArray]
 ) -> Judged:
     """What would have been collected while a model made these lists; `masked` is added to what is counted by group."""
@@ -89,8 +89,8 @@ def judged(
 def hits(lists: IntArray, known: IntArray, item_num: int) -> BoolArray:
     """[U, K] whether a listed item is among the known pairs, which are sorted."""
     cells = np.arange(len(lists))[:, None] * item_num + lists
-    place = np.minimum(np.searchsorted(known, cells), len(known) - 1)
-    return np.asarray(known[place] == cells)  # no pair has item 0, an empty place
+    after = np.append(known, -1)  # behind the last pair stands none
+    return np.asarray(after[np.searchsorted(known, cells)] == cells)  # no pair has item 0, an empty place
 
 
 def _group_hits(lists: IntArray, hit: BoolArray, member: BoolArray, topk: Sequence[int]) -> npt.NDArray[np.int32]:

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -19,7 +19,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recbole_fair import storage
 from recbole_fair.audit import foreign_tables, judge
 from recbole_fair.audit.foreign_tables import PlainTable
 from recbole_fair.audit.lists import Pairs, top_lists
@@ -29,13 +28,11 @@ from recbole_fair.groups.membership import Groups
 from recbole_fair.groups.variants import NONE, Variant
 from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.metrics.intervals import resampling
-from recbole_fair.metrics.judging import judge as judged
 from recbole_fair.metrics.list_metrics import OF_PROMPTED_LISTS
 from recbole_fair.metrics.list_table import RankingTable
 from recbole_fair.metrics.metric import AGAIN, Metric
 from recbole_fair.metrics.stability import PromptedLists
 from recbole_fair.registry import nearest
-from recbole_fair.rundir import files as reporting
 from recbole_fair.rundir import machine
 from recbole_fair.rundir.result import Result
 from recbole_fair.settings import keys
@@ -48,20 +45,20 @@ _FORM = "none=FILE,ATTRIBUTE:VALUE=FILE,ATTRIBUTE:VALUE=FILE, and again=FILE for
 _KEYS = ("topk", "metrics", "interval", "bootstrap", "interval_method", "group_bins", "unknown_values")
 _LISTED = ("user_id", "item_id", "rank")
 
-Files = Mapping[str, Path]  # by none, again or ATTRIBUTE:VALUE
+FileOf = Mapping[str, Path]  # by none, again or ATTRIBUTE:VALUE
 
 
 def parsed(texts: Sequence[str]) -> dict[str, Path]:
-    """The file of each variant, from NAME=FILE with commas between them.
+    """The file of each variant, from NAME=FILE with commas between them; a value ends at the last equals sign.
 
-    >>> parsed(["none=a.tsv,gender:F=b.tsv"])
-    {'none': PosixPath('a.tsv'), 'gender:F': PosixPath('b.tsv')}
+    >>> parsed(["none=a.tsv,gender:F=b.tsv,age:<=18=c.tsv"])
+    {'none': PosixPath('a.tsv'), 'gender:F': PosixPath('b.tsv'), 'age:<=18': PosixPath('c.tsv')}
     """
     files: dict[str, Path] = {}
     for part in (part for text in texts for part in re.split(r",(?=[^,=]+=)", text)):
-        name, _, path = part.partition("=")
-        if not path or not (name in (_NONE, _AGAIN) or re.fullmatch(r"[^:]+:.+", name)):
+        if not (form := re.fullmatch(rf"({_NONE}|{_AGAIN}|[^:=]+:.+)=(.+)", part)):
             raise UsageError(f"--variants {part}: expected {_FORM}")
+        name, path = form.groups()
         if name in files:
             raise UsageError(f"--variants {name}: given twice; keep one file")
         files[name] = Path(path)
@@ -69,7 +66,7 @@ def parsed(texts: Sequence[str]) -> dict[str, Path]:
 
 
 def audit_variants(
-    files: Files, folder: Path, system: str, dataset: str, given: Mapping[str, Any], users: Path | None = None
+    files: FileOf, folder: Path, system: str, dataset: str, given: Mapping[str, Any], users: Path | None = None
 ) -> Result:
     """Compare the lists of the variants and write the result files into `folder`.
 
@@ -77,12 +74,13 @@ def audit_variants(
     """
     _refuse_incomplete(files)
     options = _checked(given, _AGAIN in files)
-    digest = config_hash(options, _digest(files, users))
-    result = Result(system, None, dataset, 0, digest, run_dir=str(folder))
-    return judge.saved(result, options, lambda: _judge(files, users, options, result))
+    read = [*sorted(files.items()), *([("users", users)] if users else [])]
+    digest = judge.digest_of({f"{name}\0": judge.sha256_of(path) for name, path in read})
+    result = Result(system, None, dataset, 0, config_hash(options, digest), run_dir=str(folder))
+    return judge.saved(result, options, lambda: _fill(files, users, options, result))
 
 
-def _refuse_incomplete(files: Files) -> None:
+def _refuse_incomplete(files: FileOf) -> None:
     if _NONE not in files:
         raise UsageError("--variants: lists are compared with those without an attribute; give none=FILE")
     if not files.keys() - {_NONE, _AGAIN}:
@@ -96,17 +94,13 @@ def _checked(given: Mapping[str, Any], again: bool) -> dict[str, Any]:
             f"--{other}: variants are compared with each other, not with interactions; judge their files as systems,"
             " --recommendations none=F --recommendations F=F --interactions F"
         )
-    options = judge.checked({key: value for key, value in given.items() if key != "metrics"})
-    wanted = {"metrics": keys.as_declared("metrics", given["metrics"], None)} if "metrics" in given else {}
-    chosen = [_metric(name, again) for name in named.names_of(wanted, "metrics")] if wanted else _all(again)
-    return {**options, "metrics": [metric.name for metric in chosen], "item_groups": [], "user_groups": []}
+    every = [metric.name for metric in OF_PROMPTED_LISTS if again or not _asks_again(metric)]
+    options = judge.checked({"metrics": every, **given}, lambda name: _metric(name, again))
+    return {**options, "item_groups": [], "user_groups": []}
 
 
-def _all(again: bool) -> list[Metric]:
-    return [metric for metric in OF_PROMPTED_LISTS if again or not _asks_again(metric)]
-
-
-def _metric(name: str, again: bool) -> Metric:
+def _metric(name: str, again: bool) -> str:
+    """The name of a metric that lists under several prompts suffice for."""
     metrics = {metric.name.lower(): metric for metric in OF_PROMPTED_LISTS}
     if name.lower() not in metrics:
         raise UsageError(
@@ -116,49 +110,31 @@ def _metric(name: str, again: bool) -> Metric:
     metric = metrics[name.lower()]
     if _asks_again(metric) and not again:
         raise UsageError(f"metrics: {metric.name} reads the lists of none asked a second time; give again=FILE")
-    return metric
+    return metric.name
 
 
 def _asks_again(metric: Metric) -> bool:
     return any(read.prompt == AGAIN for read in metric.figures)
 
 
-def _digest(files: Files, users: Path | None) -> str:
-    """Of all that is read, and as what."""
-    value = hashlib.sha256()
-    for name, path in [*sorted(files.items()), *([("users", users)] if users else [])]:
-        value.update(f"{name}\0".encode())
-        with storage.open_regular(path) as stream:
-            value.update(hashlib.file_digest(stream, "sha256").digest())
-    return value.hexdigest()[:16]
-
-
-def _judge(files: Files, users: Path | None, options: dict[str, Any], result: Result) -> Result:
-    """All figures; users.csv and groups.csv are written, result.json is left to the caller."""
-    start, folder = perf_counter(), Path(result.run_dir)
+def _fill(files: FileOf, users: Path | None, options: dict[str, Any], result: Result) -> None:
+    """Compare the lists: all that result.json says of them, and the files beside it."""
+    start = perf_counter()
     machine.describe(result, "cpu")
     logger.info("reading %s", ", ".join(map(str, files.values())))
-    values = _values(files)
     if users is not None:
-        _refuse_unknown(values, files, users, options)
-    lists = Lists(files, max(options["topk"]))
+        _refuse_unknown(files, users, options)
+    lists = VariantLists(files, max(options["topk"]))
     metrics = [metric for metric in OF_PROMPTED_LISTS if metric.name in options["metrics"]]
-    table = _kept_for_reports(_table(lists, values, options["topk"]), metrics)
-    result.test = {key: value for metric in metrics for key, value in metric.values(table).items()}
-    how = resampling(options)
-    judgement = judged(table, metrics, how, 1)
-    result.resampling = asdict(how) if how else {}
-    result.interval = {key: judgement.interval.get(key) for key in result.test}
-    result.group_rows, result.warnings = judgement.groups, [*lists.notes, *judgement.notes]
+    table = _kept_for_reports(_table(lists, _values(files), options["topk"]), metrics)
+    result.seconds["data"], result.warnings = perf_counter() - start, lists.notes
+    judge.fill_figures(result, table, metrics, resampling(options), 1, np.array(["[PAD]", *lists.users], dtype=str))
     # two systems that were asked about the same users can be compared
     result.data = {"fingerprint": _of_names(lists.users), "split": None, "users": len(lists.users)}
-    reporting.write_users(folder, np.array(["[PAD]", *lists.users], dtype=str), table)
-    reporting.write_groups(folder, result.group_rows)
-    result.seconds["evaluate"] = perf_counter() - start
-    return result
+    result.seconds["evaluate"] = perf_counter() - start - result.seconds["data"]
 
 
-def _values(files: Files) -> dict[str, list[str]]:
+def _values(files: FileOf) -> dict[str, list[str]]:
     """The values of each attribute, sorted."""
     values: dict[str, list[str]] = {}
     for name in sorted(files.keys() - {_NONE, _AGAIN}):
@@ -167,10 +143,10 @@ def _values(files: Files) -> dict[str, list[str]]:
     return values
 
 
-def _refuse_unknown(values: Mapping[str, Sequence[str]], files: Files, users: Path, options: Mapping[str, Any]) -> None:
+def _refuse_unknown(files: FileOf, users: Path, options: Mapping[str, Any]) -> None:
     """Refuse an attribute that is no field of the users' table, and a value that is none of its groups."""
     tables = judge.Tables(judge.Files(files[_NONE], None, users), _LISTED)
-    for attribute, wanted in values.items():
+    for attribute, wanted in _values(files).items():
         names = named.user_groups(options, tables, attribute, "variants").names
         if strange := next((value for value in wanted if value not in names), None):
             raise UsageError(
@@ -179,7 +155,7 @@ def _refuse_unknown(values: Mapping[str, Sequence[str]], files: Files, users: Pa
             )
 
 
-def _table(lists: Lists, values: Mapping[str, Sequence[str]], topk: Sequence[int]) -> RankingTable:
+def _table(lists: VariantLists, values: Mapping[str, Sequence[str]], topk: Sequence[int]) -> RankingTable:
     """Every user is given every value, and so speaks for each group."""
     everyone = np.arange(len(lists.users) + 1) > 0
     plain = lists.of(_NONE)
@@ -199,15 +175,15 @@ def _kept_for_reports(table: RankingTable, metrics: Sequence[Metric]) -> Ranking
     return replace(table, stored=tuple(dict.fromkeys(figure for measure in measures for figure in measure.blocks)))
 
 
-class Lists:
+class VariantLists:
     """The lists of each variant over the same users, [U, K] of item ids from 1."""
 
-    def __init__(self, files: Files, k: int) -> None:
+    def __init__(self, files: FileOf, k: int) -> None:
         self.tables = {name: foreign_tables.read(path, _LISTED) for name, path in files.items()}
         self.k, self.notes = k, list[str]()
         self.user_ids, self.item_ids = (self._ids(column) for column in ("user_id", "item_id"))
         self._refuse_other_users()
-        longest = max(int(table.numbers("rank").max(initial=0)) for table in self.tables.values())
+        longest = max(int(table.whole_numbers("rank").max(initial=0)) for table in self.tables.values())
         if longest < k:
             raise UsageError(f"topk: the longest list has {longest} items; give --topk={longest} or less")
 
@@ -224,7 +200,7 @@ class Lists:
         for table in self.tables.values():
             if not len(table.columns):
                 raise UsageError(f"{table.path}: holds no list")
-            for user in self._lacking(table):
+            if (user := next(self._lacking(table), None)) is not None:
                 raise UsageError(
                     f"{table.path}: no list of user {user}, of whom another variant has one; ask for all variants of"
                     " the same users, or leave a user out of all files"
@@ -236,13 +212,13 @@ class Lists:
         yield from (str(self.user_ids[place]) for place in np.flatnonzero(~has[1:]).tolist())
 
     def of(self, name: str) -> IntArray:
-        """[U, K] of a variant; a short list is remarked."""
+        """[U, K] of a variant; adds a note where lists are shorter than K."""
         table = self.tables[name]
         pairs = Pairs(*(foreign_tables.places(table.texts(column), ids)
                         for column, ids in (("user_id", self.user_ids), ("item_id", self.item_ids))))  # fmt: skip
         everyone = np.arange(1, len(self.user_ids) + 1)
         names = ["", *self.users]
-        lists = top_lists(pairs, table.numbers("rank"), everyone, self.k, names, str(table.path))
+        lists = top_lists(pairs, table.whole_numbers("rank"), everyone, self.k, names, str(table.path))
         if lists.short:
             self.notes.append(f"{name}: {lists.short} users have fewer than {self.k} items listed")
         return lists.items

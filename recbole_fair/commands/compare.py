@@ -34,16 +34,16 @@ def main(arguments: Arguments) -> int:
     arguments.refuse("compare", "options")
     if (given := sorted(_SEARCHING & set(arguments.options))) and "searches" not in arguments.options:
         raise UsageError(f"--{given[0]}: belongs to a search; give --searches=DIR too")
-    from recbole_fair.compare import seeds
+    from recbole_fair.compare import running
 
-    options = seeds.SearchOptions.taken_from(arguments.options)
+    options = running.SearchOptions.taken_from(arguments.options)
     named = {key: arguments.take(key) for key in ("models", "dataset")}
     if missing := [key for key, value in named.items() if value is None]:
         raise UsageError(f"compare: give --{missing[0]}=NAME{'S' if missing[0] == 'models' else ''}")
     files, out = arguments.take("config_files") or (), arguments.take("report")
     quiet = "quiet" in arguments.switches
     try:
-        compared = seeds.compare(**named, options=options, config_files=files, quiet=quiet, **arguments.options)
+        compared = running.compare(**named, options=options, config_files=files, quiet=quiet, **arguments.options)
     except KeyboardInterrupt:
         print("recbole-fair: interrupted; the same command goes on with this comparison", file=sys.stderr)
         return 130

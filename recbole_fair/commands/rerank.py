@@ -119,7 +119,7 @@ def _strength(wishes: Mapping[str, Any], method: Method, given: Candidates, list
         return float(method.default if wishes["strength"] is None else wishes["strength"]), ""
     if given.relevant is None:
         raise UsageError("--budget: is kept on rows with split=valid; give them by --interactions, or give --strength")
-    found = trials(method, given, lists.relevant()[1])
+    found = trials(method, given, lists.valid_counts())
     if not found[0].ndcg > 0:
         raise UsageError("--budget: no list holds a validation item, so there is no NDCG to keep; give --strength")
     chosen = strongest(found, budget)

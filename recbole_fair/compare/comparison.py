@@ -20,9 +20,13 @@ class Entry:
 
     model: str
     seed: int
-    status: str = "missing"  # ok | failed
     error: str | None = None
     run_dir: str | None = None
+
+    @property
+    def status(self) -> str:
+        """`ok`, `failed`, or `missing` before it has ended."""
+        return "ok" if self.run_dir else "failed" if self.error else "missing"
 
 
 @dataclass(frozen=True)
@@ -67,11 +71,12 @@ class Comparison:
     chosen: dict[str, dict[str, Any]] = field(default_factory=dict)  # by model, where a search came first
 
     def __post_init__(self) -> None:
-        self.results = {id(entry): Result.read(Path(entry.run_dir)) for entry in self.entries if entry.run_dir}
+        ended = [(entry.model, entry.seed, Path(entry.run_dir)) for entry in self.entries if entry.run_dir]
+        self.results = {(model, seed): Result.read(folder) for model, seed, folder in ended}
         self.figures = {model: self._figures(model) for model in self.models}
 
     def _of(self, model: str) -> list[Result]:
-        return [self.results[id(entry)] for entry in self.entries if entry.model == model and entry.run_dir]
+        return [result for (name, _), result in self.results.items() if name == model]
 
     def _figures(self, model: str) -> dict[str, Spread]:
         tests = [result.test for result in self._of(model)]
@@ -126,9 +131,10 @@ class Comparison:
         """The content of compare.json."""
         shared = judged_on(next(iter(self.results.values()))) if self.results else {}
         figures = {model: {name: asdict(each) for name, each in row.items()} for model, row in self.figures.items()}
+        runs = [{**asdict(entry), "status": entry.status} for entry in self.entries]
         request = {"dataset": self.dataset, "models": list(self.models), "seeds": list(self.seeds)}
         checked = {"judged_on": shared, "differences": self.differences, "notes": self.notes, "chosen": self.chosen}
-        return {**request, **checked, "runs": [asdict(entry) for entry in self.entries], "figures": figures}
+        return {**request, **checked, "runs": runs, "figures": figures}
 
     def rows(self) -> list[list[Any]]:
         """The content of compare.csv: a row a model and figure."""

@@ -120,11 +120,11 @@ def reads_as_number(word: str) -> bool:
 
 
 def names_of(config: Mapping[str, Any], key: str) -> list[str]:
-    """The groupings that a key names, one or several."""
+    """The names that a key holds, one or several."""
     given = config[key] or []
     names = [given] if isinstance(given, str) else list(given)
     if wrong := [name for name in names if not isinstance(name, str) or not name]:
-        raise UsageError(f"{key}: {wrong[0]!r} is no name of a grouping")
+        raise UsageError(f"{key}: {wrong[0]!r} is no name")
     return names
 
 

@@ -114,7 +114,7 @@ def pair_terms(
 ) -> Terms:
     """What each pair adds to the two sums of Eq. 4 once it is recommended, terms [P, G].
 
-    A loss that recommends by probability weighs these rows (models/llm/sf_loss.py); `sf_terms` adds up those of
+    A loss that recommends by probability weighs these rows (models/llm/fair_losses.py); `sf_terms` adds up those of
     the recommended pairs, and says what the arguments are.
     """
     own = membership[users]

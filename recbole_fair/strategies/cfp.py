@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from recbole_fair.errors import TrainingError, UsageError
 from recbole_fair.models.adversary import UNKNOWN, Adversary, balanced_rows, left_out, random_subset
 from recbole_fair.models.p5.cfp import Schedule, Step
-from recbole_fair.models.p5.fair import Prompted
 from recbole_fair.models.p5.loader import Examples
+from recbole_fair.models.p5.on_frozen import Prompted
 from recbole_fair.models.p5.probing import ProbingPrompt
 from recbole_fair.strategies.base import Strategy, TrainingView
 

@@ -23,6 +23,7 @@ from recbole_fair.data.labeled import LabeledLoader
 from recbole_fair.errors import TrainingError, UsageError
 from recbole_fair.evaluation import asking
 from recbole_fair.host import Trainer, get_trainer
+from recbole_fair.rundir.folder import RESUME
 from recbole_fair.settings import figures
 from recbole_fair.settings.config import Config
 from recbole_fair.strategies.base import Strategy
@@ -235,7 +236,7 @@ class FairTrainer(Trainer):
     @property
     def resume_file(self) -> Path:
         """The last resume point."""
-        return self.folder / "resume.safetensors"
+        return self.folder / RESUME
 
     @property
     def resumed_to_end(self) -> bool:
@@ -286,7 +287,7 @@ class FairTrainer(Trainer):
 
     def resume_other(self, neighbour: Path, train_data: Any) -> None:
         """Go to the last resume point of a run of other `epochs`, and take over its best weights."""
-        file = neighbour / self.resume_file.name
+        file = neighbour / RESUME
         expected = {key: value for key, value in self.about.items() if key != "config_hash"}
         tensors, about = self._stored(file, expected)
         if (epoch := int(about["epoch"]) + 1) > self.epochs:
@@ -307,18 +308,18 @@ class FairTrainer(Trainer):
 
     def _restore(self, file: Path, tensors: dict[str, torch.Tensor], about: dict[str, Any], train_data: Any) -> None:
         try:
-            self._go_on(tensors, about, train_data)
+            self._go_on(file, tensors, about, train_data)
             self.resumed_from = file
         except UsageError:
             raise
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise UsageError(f"{file}: damaged ({error}); remove it to start again") from error
 
-    def _go_on(self, tensors: dict[str, torch.Tensor], about: dict[str, Any], train_data: Any) -> None:
+    def _go_on(self, file: Path, tensors: dict[str, torch.Tensor], about: dict[str, Any], train_data: Any) -> None:
         """Put back what `save_resume_point` stored."""
         prefix = "model."
         model_state = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
-        checkpoint.load_model_state(self.model, model_state, self.resume_file)
+        checkpoint.load_model_state(self.model, model_state, file)
         state = checkpoint.unflatten(about["state"], tensors)
         self.optimizer.load_state_dict(state["optimizer"])
         checkpoint.check_optimizer(self.optimizer)

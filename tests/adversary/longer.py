@@ -28,8 +28,8 @@ from killed import keys, killed_everywhere, prepared, scenes, write_inputs
 from toy import write_toy
 
 KINDS = ("code run", "silently wrong", "lost", "hang", "traceback", "other")
-MODULES = ("runner", "audit.judge", "report.write", "compare.seeds", "tune.searches", "convert.build", "probe.findings",
-           "recommending", "report.assemble")  # fmt: skip
+MODULES = ("runner", "audit.judge", "report.write", "compare.running", "tune.searches", "convert.build",
+           "probe.findings", "recommending", "report.assemble")  # fmt: skip
 AMOUNTS = {"epochs", "bootstrap", "embedding_size", "probe_repeats", "probe_shuffles"}  # what they are told, they do
 
 OPTIONS = (

@@ -498,6 +498,7 @@ def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
     ("keys", "says"),
     [
         ({"metrics": ["Recal"]}, "Did you mean 'recall'"),
+        ({"metrics": []}, "metrics: names none, so there is nothing to judge"),
         ({"metrics": ["GAUC"]}, "reads the scores of all items"),
         ({"metrics": ["AUC"]}, "eval_protocol=labeled"),
         ({"metrics": ["GD"]}, "eval_protocol=labeled"),

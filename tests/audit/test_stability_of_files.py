@@ -180,6 +180,12 @@ def test_other_forms_are_refused(text: str) -> None:
         parsed([text])
 
 
+def test_an_equals_sign_belongs_to_the_value_or_to_the_file_without_one() -> None:
+    assert parsed(["none=day=1/a.tsv,age:<=18=b.tsv,age:>18=c.tsv"]) == {
+        "none": Path("day=1/a.tsv"), "age:<=18": Path("b.tsv"), "age:>18": Path("c.tsv")
+    }  # fmt: skip
+
+
 def test_a_comma_in_a_path_is_part_of_it() -> None:
     assert parsed(["none=a,b.tsv,gender*age:F*young=c.tsv"]) == {
         "none": Path("a,b.tsv"), "gender*age:F*young": Path("c.tsv")
@@ -192,6 +198,9 @@ def test_a_comma_in_a_path_is_part_of_it() -> None:
         ("--interactions=x", "--interactions: --variants are compared with each other"),
         ("--item_groups=pop", "--item_groups: variants are compared with each other, not with interactions"),
         ("--metrics=NDCG", "metrics: NDCG does not compare variants"),
+        ("--metrics=5", "metrics=5: expected str or list"),
+        ("--metrics=[5]", "metrics: 5 is no name"),
+        ("--metrics=[]", "metrics: names none, so there is nothing to judge"),
         ("--epochs=3", "--epochs: audit does not take it"),
     ],
 )

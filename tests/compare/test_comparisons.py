@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from recbole_fair import cli
-from recbole_fair.compare import seeds
-from recbole_fair.compare.comparison import Spread
-from recbole_fair.compare.models import models_of, seeds_of
+from recbole_fair.compare import running
+from recbole_fair.compare.comparison import Comparison, Spread
+from recbole_fair.compare.entrants import models_of, seeds_of
 from recbole_fair.errors import UsageError
 from recbole_fair.jobs import cluster
 from recbole_fair.tune.planning import SearchOptions
@@ -107,7 +107,7 @@ def test_a_comparison_in_this_process(
 def test_what_ends_a_comparison_before_it_starts(toy_options: dict[str, Any], tmp_path: Path) -> None:
     def refusal(models: str, **more: Any) -> str:
         with pytest.raises(UsageError) as caught:
-            seeds.compare(models, "toy", options=ALONE, run_dir=tmp_path, **{**toy_options, **more})
+            running.compare(models, "toy", options=ALONE, run_dir=tmp_path, **{**toy_options, **more})
         return str(caught.value)
 
     assert "Did you mean 'EASE'" in refusal("MF,EASEE")
@@ -139,7 +139,7 @@ def test_search_files_give_every_model_the_same_budget(toy_options: dict[str, An
 
     def refusal(options: SearchOptions) -> str:
         with pytest.raises(UsageError) as caught:
-            seeds.compare(
+            running.compare(
                 "MF,EASE", "toy", seeds=1, searches=files, options=options, run_dir=tmp_path / "root", **toy_options
             )
         return str(caught.value)
@@ -153,6 +153,29 @@ def test_search_files_give_every_model_the_same_budget(toy_options: dict[str, An
     assert not (tmp_path / "root").exists()
 
 
+def test_a_tuned_comparison_is_replaced_by_the_same_search_alone(
+    toy_options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "searches").mkdir()
+    space = tmp_path / "searches" / "EASE.yaml"
+    space.write_text("reg_weight: {grid_search: [1.0, 1000.0]}\n")
+
+    def compared(run_dir: str | None, searches: str | None) -> Comparison:
+        keys = {**toy_options, "run_dir": run_dir}
+        return running.compare("EASE", "toy", seeds=1, searches=searches, options=ALONE, **keys)
+
+    tuned, content = compared("root", "searches"), Path("root/compare.json").read_bytes()
+    assert tuned.chosen
+    with pytest.raises(UsageError, match=r"compare\.json: is a comparison of EASE with seeds \[2020\], under other"):
+        compared("root", None)
+    space.write_text("reg_weight: {grid_search: [1.0, 500.0]}\n")
+    with pytest.raises(UsageError, match=r"compare\.json: is a comparison of EASE with seeds \[2020\], under other"):
+        compared("root", "searches")
+    assert Path("root/compare.json").read_bytes() == content
+    assert compared(None, None).folder != compared(None, "searches").folder
+
+
 @pytest.mark.newest
 @pytest.mark.usefixtures("small_ray")
 def test_tuned_models_through_ray(toy_options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,9 +185,9 @@ def test_tuned_models_through_ray(toy_options: dict[str, Any], tmp_path: Path, m
     (files / "Pop.yaml").write_text("# nothing to tune\n")
     root = tmp_path / "root"
 
-    def compared() -> seeds.Comparison:
+    def compared() -> Comparison:
         options = SearchOptions(num_samples=2, search_algorithm="random")
-        return seeds.compare("MF,Pop", "toy", seeds=2, searches=files, options=options, run_dir=root, **toy_options)
+        return running.compare("MF,Pop", "toy", seeds=2, searches=files, options=options, run_dir=root, **toy_options)
 
     found = compared()
     assert found.sound

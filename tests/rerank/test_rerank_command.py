@@ -179,6 +179,14 @@ def test_test_rows_change_nothing(tmp_path: Path) -> None:
         assert reranked(tmp_path, fewer, f"--method={method}", "--user_group=gender") == with_test
 
 
+def test_validation_rows_of_users_without_a_list_change_nothing(tmp_path: Path) -> None:
+    tables = shop()
+    none = [row for row in tables["interactions"] if row[2] != "valid"]
+    foreign = {**tables, "interactions": [*none, ["u99", "i01", "valid"]]}
+    expected = reranked(tmp_path, {**tables, "interactions": none}, "--method=MinMax")
+    assert reranked(tmp_path, foreign, "--method=MinMax") == expected
+
+
 def test_a_target_says_what_is_due(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     reranked(tmp_path, shop(), "--method=MinMax", "--strength=9", "--target.tea=0.25", "--target.cup=0.75")
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from recbole_fair import storage
 from recbole_fair.errors import UsageError
 from recbole_fair.rundir.result import Result
 from recbole_fair.runner import run
@@ -81,6 +82,16 @@ def test_as_many_epochs_as_it_has_come_to_end_it_with_the_best_so_far(ask: Ask, 
     assert ended.status == "ok"
     with pytest.raises(UsageError, match="has come to epoch 3; --epochs=3 ends it there"):
         ask(epochs=2, resume=True)
+
+
+def test_a_refusal_of_a_neighbours_weights_names_the_neighbours_file(ask: Ask, tmp_path: Path) -> None:
+    interrupt(ask, epochs=4)
+    (file,) = tmp_path.rglob("resume.safetensors")
+    tensors, about = storage.read_sealed(file)
+    name = next(name for name in tensors if name.startswith("model."))
+    storage.write_sealed(file, {**tensors, name: torch.full_like(tensors[name], torch.nan)}, about)
+    with pytest.raises(UsageError, match=f"{file.parent.name}/{file.name}: .* are not finite"):
+        ask(epochs=6, resume=True)
 
 
 @pytest.mark.parametrize(

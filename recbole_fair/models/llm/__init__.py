@@ -1,1 +1,1 @@
-"""Recommenders that are language models answering Yes or No (CL-MoE's rows)."""
+"""Recommenders that are language models answering Yes or No (the rows of CL-MoE and MoS)."""

@@ -22,7 +22,10 @@ from recbole_fair.models.llm.scoring import AnswerTokens
 
 
 class Answering(GeneralRecommender):
-    """A subclass says how pairs are answered (`answer`) and which prompts a training pair becomes (`write`)."""
+    """A recommender whose score of a pair is the probability that a language model answers Yes.
+
+    A subclass gives `answer` and `encode_training`.
+    """
 
     input_type = InputType.POINTWISE
     reads_prompts = True
@@ -91,13 +94,13 @@ class Answering(GeneralRecommender):
     def wording(self, wording: int) -> None:
         self.prompts.wording = wording
 
-    def write(self, pairs: Any) -> None:
-        """Write the prompts of training pairs, unless they are written already."""
+    def encode_training(self, pairs: Any) -> None:
+        """Encode the prompts of training pairs, each once a run."""
         raise NotImplementedError
 
     def training_counts(self, pairs: TrainingPairs) -> dict[str, int]:
         """How many pairs are learnt from, with how many planted labels, and what was left out and cut for it."""
-        self.write(pairs)
+        self.encode_training(pairs)
         return {
             "training": len(pairs),
             "training_left_out": len(self.inputs.timelines.learnt()) - len(np.unique(pairs.rows)),

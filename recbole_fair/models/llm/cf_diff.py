@@ -18,24 +18,6 @@ from torch import Tensor
 from recbole_fair.errors import UsageError
 
 
-def distances(
-    copies: Tensor,
-    plain: Tensor,
-    *,
-    spread: Tensor | None = None,
-    detach_plain: bool = False,
-) -> Tensor:
-    """Eq. (4): the Euclidean distance of each copy's state [C, d] from its sample's without attributes [C, d].
-
-    `spread` divides it (`distance: spread`, ours): else a model can lower the distance by contracting all states, up to
-    one answer for everybody, and with weights above about .1 it does. `detach_plain` holds h^B fixed.
-    """
-    target = plain.detach() if detach_plain else plain
-    # Equal rows have distance 0, where the norm's slope is not defined; vector_norm takes 0.
-    raw = torch.linalg.vector_norm(copies.float() - target.float(), dim=-1)
-    return raw if spread is None else raw / spread
-
-
 def spread_of(plain: Tensor) -> Tensor:
     """Compute how far attribute-free states [S, d] lie apart: the root of their mean squared distance from their mean.
 
@@ -60,11 +42,15 @@ def difference(
     distance: Literal["spread", "raw"] = "spread",
     detach_plain: bool = False,
 ) -> Tensor:
-    """Compute the distance of each copy [C, d] from the state of its sample `of_copy` [C] among `plain` [S, d]."""
-    if distance not in ("spread", "raw"):
-        raise UsageError(f"distance: {distance!r} must be spread or raw")
-    scale = spread_of(plain) if distance == "spread" else None
-    return distances(copies, plain[of_copy], spread=scale, detach_plain=detach_plain)
+    """Eq. (4): the Euclidean distance of each copy [C, d] from the state of its sample `of_copy` among `plain` [S, d].
+
+    `spread` (ours) divides it: else a model can lower the distance by contracting all states, up to one answer for
+    everybody, and with weights above about .1 it does. `detach_plain` holds h^B fixed.
+    """
+    target = plain.detach() if detach_plain else plain
+    # Equal rows have distance 0, where the norm's slope is not defined; vector_norm takes 0.
+    raw = torch.linalg.vector_norm(copies.float() - target[of_copy].float(), dim=-1)
+    return raw / spread_of(plain) if distance == "spread" else raw
 
 
 def instance_means(values: Tensor, instance: Tensor, instances: int) -> Tensor:

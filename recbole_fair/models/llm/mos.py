@@ -9,7 +9,6 @@ IFairLRS, UP5 and FaiRLLM replace L_fair in L, so they tune MoS's soft prompt.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -18,18 +17,16 @@ from torch import Tensor, nn
 
 from recbole_fair import parallel
 from recbole_fair.data.inputs import inputs_of
-from recbole_fair.data.prompts import Attribute
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.variants import NONE, Variant
 from recbole_fair.language import adapters
 from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.models import losses
-from recbole_fair.models.llm import sf_loss
+from recbole_fair.models.llm import fair_losses, tokenizer_texts
 from recbole_fair.models.llm.answering import Answering, NotTrained
 from recbole_fair.models.llm.base import language_folder, tiny_base
 from recbole_fair.models.llm.pairs import PairBatches
-from recbole_fair.models.llm.prompts import read_template
-from recbole_fair.models.llm.scoring import SharedPrefix, batches, check_head, pad
+from recbole_fair.models.llm.scoring import SharedPrefix, batches, check_head, pad, unwrapped
 from recbole_fair.models.llm.soft_prompt import ExpertShares, MixtureOfStereotypes, SoftPrompt, masked_mean
 from recbole_fair.models.llm.stereotype_prompts import (
     Asked,
@@ -37,12 +34,11 @@ from recbole_fair.models.llm.stereotype_prompts import (
     attribute_of,
     kinds_of,
     stereotypes_of,
-    tokenizer_texts,
 )
 from recbole_fair.models.llm.virtual_tokens import (
     Embedded,
-    answer_logits,
     check_room,
+    logits_after,
     position_limit,
     prepend,
     states_of,
@@ -57,14 +53,14 @@ def base_of_rows(config: Any) -> dict[str, Any]:
 
 
 class MoS(Answering):
-    """Answers pairs by softmax over the logits of two answer tokens."""
+    """Answering, with something tuned beside a frozen model (MoS and its baselines)."""
 
     adapters = ("none", "frozen", "mos", "prompt_tuning", "p_tuning", "lora")
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
-        attribute = attribute_of(config, self.inputs)
-        texts = tokenizer_texts(self.inputs, read_template(config["base_template"]), self.inputs.attributes)
+        self.attribute = attribute_of(config, self.inputs)
+        texts = tokenizer_texts.of_items(config, self.inputs)
         folder = language_folder(config, config["backbone"], texts, self.inputs.item_tokens)
         self.language_model = self._adapted(config, self._language(config, folder, config["backbone"]))
         encodes = self.bare.config.is_encoder_decoder
@@ -72,23 +68,21 @@ class MoS(Answering):
         if not encodes:
             check_head(self.bare, self.answers)
         self.ending = [self.tokenizer.eos_token_id] if encodes else []  # as T5 was trained
-        self._read_words(attribute, int(config["wording"]))
+        self.words = self._router_words(int(config["wording"]))
+        self._token_ids: dict[tuple[int, Variant], list[int]] = {}
         self.mixture = _mixture(config, self.bare) if self.adapter == "mos" else None
-        self.shares = ExpertShares(attribute.values, int(config["num_experts"]))
-        check_room(position_limit(self.bare.config), int(config["max_prompt_tokens"]), self._virtual(config))
+        self.shares = ExpertShares(self.attribute.values, int(config["num_experts"]))
+        limit = position_limit(self.bare.config)
+        check_room(limit, int(config["max_prompt_tokens"]), self._virtual(config), "virtual_tokens")
         self._prepare_losses(config)
         self.score_tokens = int(config["score_tokens"])
 
     # --- how it is built
 
-    def _read_words(self, attribute: Attribute, wording: int) -> None:
-        """The words that the router reads."""
-        self.attribute = attribute
-        words = [f" {attribute.worded(value, wording)}" for value in attribute.values]
-        self.words: list[list[int]] = [
-            self.tokenizer.encode(word, add_special_tokens=False, split_special_tokens=True) for word in words
-        ]
-        self._encoded: dict[tuple[int, Variant], list[int]] = {}
+    def _router_words(self, wording: int) -> list[list[int]]:
+        """The token ids of each value's words, which the router reads."""
+        words = [f" {self.attribute.worded(value, wording)}" for value in self.attribute.values]
+        return [self.tokenizer.encode(word, add_special_tokens=False, split_special_tokens=True) for word in words]
 
     def _adapted(self, config: Any, model: Any) -> nn.Module:
         """The language model with PEFT's part in it, for the rows that have one."""
@@ -107,8 +101,7 @@ class MoS(Answering):
     @property
     def bare(self) -> Any:
         """The language model itself, inside PEFT's wrapper where there is one."""
-        model: Any = self.language_model
-        return model.get_base_model() if hasattr(model, "get_base_model") else model
+        return unwrapped(self.language_model)
 
     def _virtual(self, config: Any) -> int:
         return int(config["virtual_tokens"]) if self.adapter in ("mos", "prompt_tuning", "p_tuning") else 0
@@ -123,7 +116,7 @@ class MoS(Answering):
             raise UsageError(f"fair_loss=up5: needs an adversary, which {config.name} lacks; take model=UP5-Loss")
         if self.fair_loss == "sf":
             groups, kinds = len(self.histories.groups.names), len(kinds_of(config))
-            self.running = sf_loss.RunningSF(groups, kinds, float(config["sf_decay"]))
+            self.running = fair_losses.RunningSF(groups, kinds, float(config["sf_decay"]))
         if self.fair_loss == "ifairlrs":
             self.item_weights = self._ifairlrs_weights(asked(config, self.inputs))
 
@@ -136,7 +129,7 @@ class MoS(Answering):
         if not len(history):
             raise UsageError("fair_loss=ifairlrs: no training prompt has a history to weigh by; raise history_length")
         weights = np.ones(self.n_items)
-        weights[targets] = sf_loss.ifairlrs_weights(history, targets, self.histories.member)
+        weights[targets] = fair_losses.ifairlrs_weights(history, targets, self.histories.member)
         return torch.from_numpy(weights).float()
 
     @classmethod
@@ -144,10 +137,7 @@ class MoS(Answering):
         """Batches of training prompts; the model, which has the tokenizer, writes them."""
         inputs = inputs_of(part).prompts
         assert inputs is not None, "the runner gives prompts to a model that reads them"
-        prompts = asked(config, inputs)
-        return PairBatches(
-            part, prompts, math.ceil(len(prompts) / int(config["train_batch_size"])), int(config["seed"])
-        )
+        return PairBatches(part, asked(config, inputs), int(config["train_batch_size"]), int(config["seed"]))
 
     # --- how it is trained
 
@@ -169,7 +159,7 @@ class MoS(Answering):
         if self.fair_loss != "ifairlrs":
             return each.mean()
         items = torch.from_numpy(self.inputs.timelines.items[batch.rows])
-        return sf_loss.ifairlrs(each, self.item_weights[items].to(each.device))
+        return fair_losses.ifairlrs(each, self.item_weights[items].to(each.device))
 
     def _sf(self, yes: Tensor, batch: Asked) -> Tensor:
         """|SF| over running sums (Eq. 12)."""
@@ -182,7 +172,7 @@ class MoS(Answering):
         """The disparity of the answers to the batch's pairs with each value of the attribute, against none."""
         values = range(-1, len(self.attribute.values))
         neutral, *given = [self._yes(batch, np.full(len(batch), value)) for value in values]
-        return sf_loss.fairllm(neutral, torch.stack(given), self.measure)
+        return fair_losses.fairllm(neutral, torch.stack(given), self.measure)
 
     def _yes(self, batch: Asked, values: IntArray) -> Tensor:
         return self._answered(batch, values).softmax(-1)[:, 0]
@@ -214,12 +204,12 @@ class MoS(Answering):
         return NONE if value < 0 else Variant(self.attribute.name, self.attribute.values[value])
 
     def _prompt(self, user: int, row: int, variant: Variant) -> list[int]:
-        if (row, variant) not in self._encoded:
-            (self._encoded[row, variant],) = self.prompts.training(user, row, [self.prompts.words(user, variant)])
-        return self._encoded[row, variant]
+        if (row, variant) not in self._token_ids:
+            (self._token_ids[row, variant],) = self.prompts.training(user, row, [self.prompts.words(user, variant)])
+        return self._token_ids[row, variant]
 
-    def write(self, pairs: Asked) -> None:
-        """Write the prompts of training pairs, unless they are written already."""
+    def encode_training(self, pairs: Asked) -> None:
+        """Encode the prompts of training pairs, each once a run."""
         self._written(pairs, pairs.values)
 
     # --- what the language model reads
@@ -251,7 +241,7 @@ class MoS(Answering):
         return tokens[: model.active_peft_config.num_virtual_tokens]
 
     def _logits(self, read: Embedded) -> Tensor:
-        return answer_logits(self.bare, read, self.answers).float()
+        return logits_after(self.bare, read, self.answers).float()
 
     # --- how it is asked
 

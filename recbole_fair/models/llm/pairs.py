@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -74,12 +75,12 @@ Pairs = TypeVar("Pairs", bound=TrainingPairs)
 
 
 class PairBatches(Generic[Pairs]):
-    """A training loader: `count` batches of pairs in an order of its own generator, which a resume point keeps."""
+    """Batches of at most `size` training pairs, in an order of its own generator, which a resume point keeps."""
 
     shuffle = True
 
-    def __init__(self, dataset: Any, pairs: Pairs, count: int, seed: int) -> None:
-        self.dataset, self.pairs, self.count = dataset, pairs, max(1, count)
+    def __init__(self, dataset: Any, pairs: Pairs, size: int, seed: int) -> None:
+        self.dataset, self.pairs, self.count = dataset, pairs, max(1, math.ceil(len(pairs) / size))
         self.generator = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
@@ -87,7 +88,7 @@ class PairBatches(Generic[Pairs]):
 
     def __iter__(self) -> Iterator[Pairs]:
         order = torch.randperm(len(self.pairs), generator=self.generator).numpy()
-        # As even as can be: a last batch of one sample has no spread that a distance could be measured by.
+        # As even as can be: a last batch of one pair would have no spread that a distance could be measured by.
         yield from (self.pairs.some(places) for places in np.array_split(order, len(self)))
 
 

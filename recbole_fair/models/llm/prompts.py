@@ -4,7 +4,7 @@ A template is a property file of short texts with {placeholders} (properties/pro
 apart once, and what users wrote (titles, words for attributes) is put between the parts: it is never parsed as a
 template, as a chat template or as special tokens, it cannot begin a new line, and it cannot close its quotation marks.
 
-A prompt is `prefix` + `rest`. The prefix is the same for all targets of a user, so scorers run it once.
+Prompts of one user begin alike, the target last: scoring.py finds the tokens that they share and runs them once.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _MAY = {
 }
 _MUST = {"context": ("likes", "dislikes"), "user": ("attributes",), "question": ("target",), "title": ("title",)}
 
-
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _QUOTES = re.compile('["\u201c\u201d]')
+_MARK = "the prompt stands here"
 
 
 @dataclass(frozen=True)
@@ -107,13 +107,11 @@ def _parts(text: str, where: str = "template") -> tuple[tuple[str, str | None], 
 def read_template(name: str) -> Template:
     """Read one of our templates by name (llm_rec, cot, ...) or a file by its path."""
     ours = sorted(path.stem for path in (PROPERTIES / "prompts").glob("*.yaml") if not path.stem.startswith("p5-"))
-    if name in ours:
-        return Template.of(
-            read_mapping(PROPERTIES / "prompts" / f"{name}.yaml", line_ends=True), f"prompts/{name}.yaml"
-        )
-    if not name.endswith((".yaml", ".yml")):
+    if name not in ours and not name.endswith((".yaml", ".yml")):
         raise UsageError(f"prompt_template: {name!r} is neither one of {', '.join(ours)} nor the path of a .yaml file")
-    return Template.of(read_mapping(Path(name).expanduser(), line_ends=True), name)
+    where = f"prompts/{name}.yaml" if name in ours else name
+    path = PROPERTIES / where if name in ours else Path(name).expanduser()
+    return Template.of(read_mapping(path, line_ends=True), where)
 
 
 @dataclass(frozen=True)
@@ -135,23 +133,8 @@ def select_history(liked: NDArray[np.bool_], mode: Literal["likes_dislikes", "la
     """
     if mode == "latest":
         return np.arange(len(liked))[-count:] if count else np.arange(0)
-    if mode != "likes_dislikes":
-        raise UsageError(f"history: {mode!r} must be likes_dislikes or latest")
     both = [np.flatnonzero(liked == kind)[-count:] if count else np.arange(0) for kind in (True, False)]
     return np.sort(np.concatenate(both))
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """A prompt's text in two parts, of which the first is the same for all targets of a user."""
-
-    prefix: str
-    rest: str
-
-    @property
-    def text(self) -> str:
-        """The whole text."""
-        return self.prefix + self.rest
 
 
 def one_line(text: str) -> str:
@@ -169,10 +152,9 @@ def write(
     target: str,
     words: Sequence[str] = (),
     item_type: str | None = None,
-) -> Prompt:
+) -> str:
     """Write a prompt; `words` are the user's sensitive attributes in words, none leaves the clause out."""
-    prefix = _context(template, history, words)
-    return Prompt(prefix, _rest(template, target, item_type or template.item_type))
+    return _context(template, history, words) + _rest(template, target, item_type or template.item_type)
 
 
 def _context(template: Template, history: Sequence[Rated], words: Sequence[str]) -> str:
@@ -232,13 +214,12 @@ class PromptEncoder:
         chat: Literal["auto", "always", "never"] = "auto",
         item_type: str | None = None,
     ) -> None:
-        if chat not in ("auto", "always", "never"):
-            raise UsageError(f"chat: {chat!r} must be auto, always or never")
         if chat == "always" and not tokenizer.chat_template:
             raise UsageError("chat: always, but this model's tokenizer has no chat template; take auto or never")
         self.tokenizer: Any = tokenizer
         self.template, self.budget, self.item_type = template, budget, item_type
         self.chat = chat != "never" and bool(tokenizer.chat_template)
+        self._lengths: dict[tuple[str, ...], int] = {}
 
     def encode(
         self,
@@ -256,20 +237,20 @@ class PromptEncoder:
         """
         shown = list(history)
         ids = self._all(shown, targets, words)
-        while max(map(len, ids)) + self._more(words, reserve) > self.budget:
+        while (excess := max(map(len, ids)) + self._more(words, reserve) - self.budget) > 0:
             if not shown:
                 raise UsageError(
                     f"a prompt without any history has {max(map(len, ids))} tokens, more than max_prompt_tokens "
                     f"{self.budget}: {one_line(max(targets, key=len))[:60]!r}; raise it or shorten the texts"
                 )
-            shown = self._shorter(shown, max(map(len, ids)) + self._more(words, reserve) - self.budget)
+            shown = self._shorter(shown, excess)
             ids = self._all(shown, targets, words)
         if cut is not None:
             cut.add(len(ids), len(history) - len(shown))
         return ids
 
     def _all(self, shown: Sequence[Rated], targets: Sequence[str], words: Sequence[Sequence[str]]) -> list[list[int]]:
-        texts = [write(self.template, shown, target, each, self.item_type).text for each in words for target in targets]
+        texts = [write(self.template, shown, target, each, self.item_type) for each in words for target in targets]
         before, after = self._around
         return [before + middle + after for middle in self._tokens([self._framed(text) for text in texts])]
 
@@ -281,10 +262,9 @@ class PromptEncoder:
         return f"{system}{self.template.input}{text}{self.template.output}"
 
     def _shorter(self, shown: Sequence[Rated], excess: int) -> list[Rated]:
-        """Drop the oldest items whose titles have `excess` tokens by themselves, and at least one.
+        """Drop the oldest items, at least one, as long as their titles have at most half of `excess` tokens.
 
-        A token of the prompt is at most two of a title alone, so half of the excess is dropped at a time: never too
-        much, and the caller measures again.
+        A token of the prompt is at most two of a title alone, so that is never too much; the caller measures again.
         """
         dropped = gone = 0
         while dropped < len(shown) and (not dropped or gone <= excess / 2):
@@ -301,10 +281,6 @@ class PromptEncoder:
         if words not in self._lengths:
             self._lengths[words] = len(self._tokens([_context(self.template, [], words)])[0])
         return self._lengths[words]
-
-    @cached_property
-    def _lengths(self) -> dict[tuple[str, ...], int]:
-        return {}
 
     def _tokens(self, texts: list[str]) -> list[list[int]]:
         ids: list[list[int]] = self.tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
@@ -345,9 +321,6 @@ class PromptEncoder:
     def _rendered(self, messages: list[dict[str, str]]) -> str:
         text: str = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         return text
-
-
-_MARK = "the prompt stands here"
 
 
 def last_answer(text: str, yes: str = "Yes", no: str = "No") -> bool | None:

@@ -68,16 +68,14 @@ def pad(prompts: Sequence[Tokens], device: torch.device | str = "cpu") -> Padded
     return Padded(torch.from_numpy(ids), last).to(device)
 
 
-def base_of(model: Any) -> Any:
-    """Return the causal model itself, with the adapter layers that PEFT may have put into it."""
-    if getattr(model, "prompt_encoder", None):
-        raise UsageError("this model puts trained vectors before its prompts, which scoring by its backbone leaves out")
+def unwrapped(model: Any) -> Any:
+    """Return the language model itself, with the adapter layers that PEFT may have put into it."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def answer_states(model: nn.Module, batch: Padded) -> Tensor:
     """Compute the last layer's state at each prompt's last token, [P, d], with gradients."""
-    states = base_of(model).base_model(input_ids=batch.ids, use_cache=False).last_hidden_state
+    states = unwrapped(model).base_model(input_ids=batch.ids, use_cache=False).last_hidden_state
     return _at(states, batch.last)
 
 
@@ -85,9 +83,9 @@ def _at(states: Tensor, last: Tensor) -> Tensor:
     return states[torch.arange(len(last), device=states.device), last]
 
 
-def answer_logits(model: nn.Module, states: Tensor, answers: Tokens) -> Tensor:
+def logits_of_states(model: nn.Module, states: Tensor, answers: Tokens) -> Tensor:
     """Compute the logits of the answers (Yes, No), [P, 2] in float32, with gradients; softmax of them is the score."""
-    head = base_of(model).get_output_embeddings()
+    head = unwrapped(model).get_output_embeddings()
     rows = list(answers)
     logits = states.float() @ head.weight[rows].float().T
     return logits if getattr(head, "bias", None) is None else logits + head.bias[rows].float()
@@ -98,12 +96,14 @@ def check_head(model: nn.Module, answers: AnswerTokens) -> None:
 
     The base alone is asked: adapters stand before the output layer, and some need to be told of each batch.
     """
-    base = base_of(model)
+    if getattr(model, "prompt_encoder", None):
+        raise UsageError("this model puts trained vectors before its prompts, which scoring by its backbone leaves out")
+    base = unwrapped(model)
     batch = pad([[answers.yes, answers.no, answers.yes]], base.get_input_embeddings().weight.device)
     bare: AbstractContextManager[Any] = getattr(model, "disable_adapter", nullcontext)()
     with evaluating(model), torch.no_grad(), bare:
         theirs = base(input_ids=batch.ids, use_cache=False).logits[:, -1, [answers.yes, answers.no]].float()
-        ours = answer_logits(model, answer_states(model, batch), answers)
+        ours = logits_of_states(model, answer_states(model, batch), answers)
     # Half precision rounds their logits, not ours.
     exact = theirs.new_tensor(1e-4 if base.dtype == torch.float32 else 3e-2)
     if not torch.all((ours - theirs).abs() <= exact * (1 + theirs.abs())):
@@ -151,8 +151,6 @@ class PairScorer:
     def __init__(
         self, model: nn.Module, answers: AnswerTokens, *, max_tokens: int = 8192, share_prefixes: bool = True
     ) -> None:
-        if answers.yes == answers.no:
-            raise UsageError(f"the two answers are the same token, {answers.yes}; choose other answer words")
         check_head(model, answers)
         self.model, self.answers = model, answers
         self.max_tokens, self.share_prefixes = max_tokens, share_prefixes
@@ -178,7 +176,7 @@ class PairScorer:
             for parts in batches(prompts, self._parts(prompts, groups), self.max_tokens):
                 rows = [row for part in parts for row in part.rows]
                 states = self._states(prompts, parts, around or nullcontext)
-                result[rows] = answer_logits(self.model, states, self.answers).cpu()
+                result[rows] = logits_of_states(self.model, states, self.answers).cpu()
         return result
 
     def _parts(self, prompts: Sequence[Tokens], groups: Sequence[Any] | None) -> Iterator[SharedPrefix]:
@@ -197,7 +195,7 @@ class PairScorer:
 
     def _states(self, prompts: Sequence[Tokens], parts: Sequence[SharedPrefix], around: Around) -> Tensor:
         rows = [row for part in parts for row in part.rows]
-        device = base_of(self.model).get_input_embeddings().weight.device
+        device = unwrapped(self.model).get_input_embeddings().weight.device
         if not parts[0].length:
             with around(rows):
                 return answer_states(self.model, pad([prompts[row] for row in rows], device))
@@ -233,7 +231,7 @@ def padded_tokens(prompts: Sequence[Tokens], parts: Sequence[SharedPrefix]) -> i
 def _keys_and_values(model: nn.Module, heads: Padded) -> Any:
     from transformers import DynamicCache
 
-    base = base_of(model)
+    base = unwrapped(model)
     cache = DynamicCache(config=base.config)
     base.base_model(input_ids=heads.ids, cache=cache, use_cache=True)
     return cache
@@ -249,7 +247,7 @@ def _repeat(cache: Any, owner: Tensor, prefixes: int) -> None:
 
 def _continued(model: nn.Module, cache: Any, starts: Tensor, prefix_mask: Tensor, tails: Padded) -> Tensor:
     positions = starts.unsqueeze(1) + torch.arange(tails.ids.shape[1], device=tails.ids.device)
-    states = base_of(model).base_model(
+    states = unwrapped(model).base_model(
         input_ids=tails.ids,
         attention_mask=torch.cat([prefix_mask, tails.mask], dim=1),
         position_ids=positions,

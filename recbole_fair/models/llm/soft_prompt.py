@@ -7,7 +7,7 @@ from embeddings and is trained in float32; what is done with the soft prompt sta
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ from torch.nn import functional
 from recbole_fair.errors import UsageError
 
 Encode = Callable[[Tensor, Tensor], Tensor]  # embeddings [B, T, d] and their mask [B, T] to states [B, T, d]
+Routing = Literal["top1", "top2", "stochastic"]
+Gradient = Literal["straight_through", "printed"]
+Div = Literal["unit", "hinge", "printed"]
 
 
 class Routed(NamedTuple):
@@ -45,11 +48,12 @@ class Router(nn.Module):
     straight_through keeps the value of Eq. 7 and takes the gradient of the softmax over all scores; printed keeps both.
     """
 
-    def __init__(self, width: int, experts: int, routing: str = "top1", gradient: str = "straight_through") -> None:
+    def __init__(
+        self, width: int, experts: int, routing: Routing = "top1", gradient: Gradient = "straight_through"
+    ) -> None:
         super().__init__()
         self.linear = nn.Linear(width, experts)
-        self.routing = _one_of("routing", routing, ("top1", "top2", "stochastic"))
-        self.gradient = _one_of("router_gradient", gradient, ("straight_through", "printed"))
+        self.routing, self.gradient = routing, gradient
 
     def forward(self, inputs: Tensor) -> Routed:
         """Route the inputs [B, G, d] of the prompts c_i."""
@@ -127,18 +131,17 @@ class MixtureOfStereotypes(nn.Module):
         experts: int = 4,
         tokens: int = 5,
         *,
-        expert: str = "low_rank",
+        expert: Literal["low_rank", "dense"] = "low_rank",
         rank: int = 9,
-        routing: str = "top1",
-        router_gradient: str = "straight_through",
-        router_input: str = "prompt_mean",
+        routing: Routing = "top1",
+        router_gradient: Gradient = "straight_through",
+        router_input: Literal["prompt_mean", "stereotype_states"] = "prompt_mean",
         reweighting: bool = True,
     ) -> None:
         super().__init__()
         if experts < 2:
             raise UsageError(f"experts={experts}: a mixture needs at least 2; for one soft prompt use prompt tuning")
-        _one_of("expert", expert, ("low_rank", "dense"))
-        self.router_input = _one_of("router_input", router_input, ("prompt_mean", "stereotype_states"))
+        self.router_input = router_input
         self.router = Router(width, experts, routing, router_gradient)
         self.reweighting = _identity(experts) if reweighting else nn.Identity()
         self.experts: LowRankExperts | DenseExperts
@@ -174,7 +177,7 @@ class MixtureOfStereotypes(nn.Module):
         drawn = torch.randint(len(table), self.shape, device=table.device)
         self.experts.start_at(table.detach()[drawn])
 
-    def diversity(self, div: str = "unit", margin: float = 1.0) -> Tensor:
+    def diversity(self, div: Div = "unit", margin: float = 1.0) -> Tensor:
         """L_div of the experts' parameters."""
         parts = [parameter.flatten(1) for parameter in self.experts.parameters()]
         return diversity_loss(torch.cat(parts, 1), div, margin)
@@ -209,13 +212,12 @@ def stereotype_states(encode: Encode, recommendation: Tensor, mask: Tensor, word
     return torch.stack(states, 1)
 
 
-def diversity_loss(experts: Tensor, div: str = "unit", margin: float = 1.0) -> Tensor:
+def diversity_loss(experts: Tensor, div: Div = "unit", margin: float = 1.0) -> Tensor:
     """L_div = - min_{i != j} |w_i - w_j|^2 (Eq. 13) over the parameters [N, M] of the experts, to be minimised.
 
     As printed it has no lower bound, and the experts grow without end. `unit` takes the distances of the parameters
     scaled to length 1, so L_div >= -4; `hinge` stops pushing at a squared distance of `margin`.
     """
-    _one_of("div", div, ("unit", "hinge", "printed"))
     vectors = functional.normalize(experts, dim=1) if div == "unit" else experts
     one, other = torch.triu_indices(len(vectors), len(vectors), 1, device=vectors.device)
     nearest = (vectors[one] - vectors[other]).square().sum(1).min()
@@ -245,9 +247,3 @@ def _identity(experts: int) -> nn.Linear:
     nn.init.eye_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
-
-
-def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> str:
-    if value not in allowed:
-        raise UsageError(f"{key}={value!r}: {', '.join(allowed[:-1])} or {allowed[-1]}")
-    return value

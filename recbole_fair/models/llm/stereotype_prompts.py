@@ -9,8 +9,6 @@ The stereotypes are those of the first of `user_groups`, the grouping that SF is
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,10 +25,7 @@ from recbole_fair.groups.variants import KINDS, carried
 from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.metrics.stereotypes import Histories, histories
 from recbole_fair.models.llm.pairs import TrainingPairs
-from recbole_fair.models.llm.prompts import Rated, Template, write
 from recbole_fair.registry import nearest
-
-_MOST_TEXTS = 5000  # a tiny tokenizer has learnt its 2,000 tokens long before
 
 
 def kinds_of(config: Any) -> tuple[str, ...]:
@@ -47,8 +42,8 @@ def attribute_of(config: Any, inputs: PromptInputs) -> Attribute:
     name = next(iter(names_of(config, "user_groups")), "")
     if name not in inputs.attributes:
         raise UsageError(
-            f"user_groups: its first grouping {name!r} is no single user field, and the stereotypes of "
-            f"{config.name} are of that one; begin with one, as in user_groups=gender"
+            f"user_groups: its first grouping {name!r} must be a single user field, as in user_groups=gender:"
+            f" {config.name}'s stereotypes are of its values"
         )
     attribute = inputs.attributes[name]
     if len(attribute.values) < 2:
@@ -102,17 +97,3 @@ def _planted(config: Any, inputs: PromptInputs, prompts: Asked) -> Asked:
         prompts.labels, prompts.users, items, prompts.values, member, share, int(config["split_seed"]), names
     )
     return replace(prompts, labels=labels, flipped=labels != prompts.labels)
-
-
-def tokenizer_texts(inputs: PromptInputs, template: Template, attributes: Mapping[str, Attribute]) -> list[str]:
-    """What a tiny tokenizer is trained on: for each item of the training part a short prompt with either answer."""
-    lines = inputs.timelines
-    items = np.unique(lines.items[lines.phases == PHASES.index("train")])
-    words = [word for one in attributes.values() for wording in one.wordings for word in wording]
-    texts = []
-    for place, item in enumerate(items[:: math.ceil(len(items) / _MOST_TEXTS)].tolist()):
-        title, target, liked = inputs.titles[item], inputs.targets[item], place % 2 == 0
-        clause = [words[place % len(words)]] if words else []
-        text = write(template, [Rated(title, liked)], target, clause).text
-        texts.append(f"{template.input}{text}{template.output} {template.yes if liked else template.no}")
-    return texts

@@ -15,6 +15,8 @@ from torch import Tensor
 from recbole_fair.errors import UsageError
 from recbole_fair.models.llm import scoring
 
+_LEAST_PROMPT = 16  # the least that max_prompt_tokens may be
+
 
 class Embedded(NamedTuple):
     """What a recommender reads: token embeddings [B, T, d] and which of them are no padding [B, T]."""
@@ -30,13 +32,13 @@ def prepend(tokens: Tensor, embeddings: Tensor, mask: Tensor) -> Embedded:
     return Embedded(torch.cat([virtual, embeddings], 1), torch.cat([present, mask], 1))
 
 
-def answer_logits(model: Any, inputs: Embedded, answers: Sequence[int]) -> Tensor:
+def logits_after(model: Any, inputs: Embedded, answers: Sequence[int]) -> Tensor:
     """The logits [B, A] of the answer tokens right after each prompt, of a causal model that `check_head` accepts."""
     if model.config.is_encoder_decoder:
         return _decoded(model, inputs, answers)
     states = states_of(model)(*inputs)
     last = states[torch.arange(len(states), device=states.device), inputs.mask.sum(1) - 1]
-    return scoring.answer_logits(model, last, answers)
+    return scoring.logits_of_states(model, last, answers)
 
 
 def _decoded(model: Any, inputs: Embedded, answers: Sequence[int]) -> Tensor:
@@ -56,13 +58,14 @@ def states_of(model: Any) -> Callable[[Tensor, Tensor], Tensor]:
     return states
 
 
-def check_room(limit: int | None, longest: int, more: int = 0) -> None:
-    """Refuse prompts that leave no room for `more` virtual or written tokens; no limit: positions are relative."""
+def check_room(limit: int | None, longest: int, more: int, key: str) -> None:
+    """Refuse prompts that leave no room for `more` tokens, which `key` sets; no limit: positions are relative."""
     if limit is not None and longest + more > limit:
-        beside = f" and {more} more beside them" if more else ""
+        beside, other = (f" and {more} more beside them", f"a smaller {key}") if more else ("", "another base_llm")
+        shorter = f"max_prompt_tokens={limit - more} or less, or " if limit - more >= _LEAST_PROMPT else ""
         raise UsageError(
             f"max_prompt_tokens={longest}: with prompts of so many tokens{beside} the model's {limit} positions are too"
-            f" few; give max_prompt_tokens={max(limit - more, 0)} or less, or fewer virtual tokens"
+            f" few; give {shorter}{other}"
         )
 
 

@@ -10,7 +10,6 @@ prompt. Papers: CL-MoE and CF-Diff (docs/methods.md says where they leave a choi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -18,12 +17,12 @@ from torch import Tensor, nn
 
 from recbole_fair import parallel
 from recbole_fair.data.inputs import inputs_of
-from recbole_fair.data.prompts import PromptInputs
 from recbole_fair.errors import UsageError
-from recbole_fair.groups.variants import NONE, OWN, Variant
+from recbole_fair.groups.variants import NONE, Variant
 from recbole_fair.language.adapters import lora
 from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.models import losses
+from recbole_fair.models.llm import tokenizer_texts
 from recbole_fair.models.llm.answering import Answering, NotTrained
 from recbole_fair.models.llm.augment import Layout, Recipe
 from recbole_fair.models.llm.base import language_folder, tiny_base
@@ -31,8 +30,8 @@ from recbole_fair.models.llm.cf_diff import combined, difference, instance_means
 from recbole_fair.models.llm.curriculum import Curriculum
 from recbole_fair.models.llm.experts import Involved, checkpoint_activations, mixture_of_experts
 from recbole_fair.models.llm.pairs import PairBatches, TrainingPairs, training_pairs
-from recbole_fair.models.llm.prompts import Rated, last_answer, read_template, select_history, write
-from recbole_fair.models.llm.scoring import PairScorer, answer_logits, answer_states, base_of, evaluating, pad
+from recbole_fair.models.llm.prompts import last_answer
+from recbole_fair.models.llm.scoring import PairScorer, answer_states, evaluating, logits_of_states, pad, unwrapped
 from recbole_fair.models.llm.virtual_tokens import check_room, position_limit
 
 
@@ -42,18 +41,19 @@ def base_of_rows(config: Any) -> dict[str, Any]:
 
 
 class YesNo(Answering):
-    """Answers pairs by softmax over the logits of two answer tokens."""
+    """Answering, trained on counterfactual copies of each sample (CF-Diff, CL-MoE)."""
 
     adapters = ("none", "frozen", "lora", "experts")
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.inference = config["inference"]
-        folder = language_folder(config, "causal", _texts(config, self.inputs), self.inputs.item_tokens)
+        texts = tokenizer_texts.of_pairs(config, self.inputs)
+        folder = language_folder(config, "causal", texts, self.inputs.item_tokens)
         self._read_texts(config, folder)
         self.language_model, self.involved = self._adapted(config, self._language(config, folder, "causal"))
-        limit = position_limit(base_of(self.language_model).config)
-        check_room(limit, int(config["max_prompt_tokens"]), int(config["cot_tokens"] or 0))
+        limit = position_limit(unwrapped(self.language_model).config)
+        check_room(limit, int(config["max_prompt_tokens"]), int(config["cot_tokens"] or 0), "cot_tokens")
         self.recipe = self._recipe(config)
         self.curriculum = (
             Curriculum(float(config["curriculum_lambda"]), float(config["curriculum_delta"]))
@@ -63,7 +63,7 @@ class YesNo(Answering):
         self.weights = {"answer_weight": float(config["answer_weight"]), "diff_weight": float(config["diff_weight"])}
         self.distance = {"distance": config["distance"], "detach_plain": bool(config["detach_plain"])}
         self.scorer = PairScorer(self.language_model, self.answers, max_tokens=int(config["score_tokens"]))
-        self._encoded: dict[int, list[list[int]]] = {}
+        self._token_ids: dict[int, list[list[int]]] = {}
 
     # --- how it is built
 
@@ -100,7 +100,7 @@ class YesNo(Answering):
     def train_loader(cls, config: Any, part: Any) -> PairBatches[TrainingPairs]:
         """Batches of training pairs; prompts are made of them in the model, which has the tokenizer."""
         pairs = training_pairs(config, inputs_of(part).prompts)  # type: ignore[arg-type]
-        return PairBatches(part, pairs, len(pairs) // int(config["train_batch_size"]), int(config["seed"]))
+        return PairBatches(part, pairs, int(config["train_batch_size"]), int(config["seed"]))
 
     # --- how it is trained
 
@@ -129,7 +129,7 @@ class YesNo(Answering):
         layout = self.recipe.layout(len(own))
         states = self._states(own, layout)
         copies, plain = states[: len(layout.sample)], states[len(layout.sample) :]
-        logits = answer_logits(self.language_model, copies, self.answers)
+        logits = logits_of_states(self.language_model, copies, self.answers)
         return [parallel.gathered(rows) for rows in ([logits, copies, plain] if layout.plain else [logits])]
 
     def _states(self, batch: TrainingPairs, layout: Layout) -> Tensor:
@@ -146,14 +146,14 @@ class YesNo(Answering):
 
     def _prompts_of(self, user: int, row: int) -> list[list[int]]:
         """The prompts of every copy of a sample, the one without attributes last; encoded once a run."""
-        if row not in self._encoded:
+        if row not in self._token_ids:
             copies = [copy for instance in self.recipe.instances for copy in instance]
             words = [self.prompts.words(user, copy.variant, copy.attributes) for copy in copies]
-            self._encoded[row] = self.prompts.training(user, row, [*words, ()])
-        return self._encoded[row]
+            self._token_ids[row] = self.prompts.training(user, row, [*words, ()])
+        return self._token_ids[row]
 
-    def write(self, pairs: TrainingPairs) -> None:
-        """Write the prompts of training pairs, unless they are written already."""
+    def encode_training(self, pairs: TrainingPairs) -> None:
+        """Encode the prompts of training pairs, each once a run."""
         for user, row in zip(pairs.users.tolist(), pairs.rows.tolist(), strict=True):
             self._prompts_of(user, row)
 
@@ -216,25 +216,7 @@ class ChainOfThought(Untrained):
                 input_ids=ids, attention_mask=mask.to(self.device), max_new_tokens=self.new_tokens, do_sample=False,
                 pad_token_id=0,
             )  # fmt: skip
-        answers = [last_answer(self.tokenizer.decode(text[longest:].tolist())) for text in texts]
+        yes, no = self.template.yes, self.template.no
+        answers = [last_answer(self.tokenizer.decode(text[longest:].tolist()), yes, no) for text in texts]
         self.unanswered += sum(answer is None for answer in answers)
         return [float(bool(answer)) for answer in answers]
-
-
-def _texts(config: Any, inputs: PromptInputs) -> Iterator[str]:
-    """What a tiny tokenizer is trained on: the base's training prompts with either answer, and what rows may add.
-
-    All of them, however few a run learns from: a row of fewer prompts then speaks its base's tokens.
-    """
-    template = read_template(config["base_template"])
-    lines = inputs.timelines
-    pairs = training_pairs(config.replaced(max_train_prompts=None), inputs)
-    for user, row in zip(pairs.users.tolist(), pairs.rows.tolist(), strict=True):
-        before = lines.before(user, row)
-        chosen = before[select_history(lines.liked[before], config["history"], int(config["history_length"]))]
-        history = [Rated(inputs.titles[lines.items[place]], bool(lines.liked[place])) for place in chosen]
-        words = [word for _, word in inputs.clause(user, OWN)]
-        prompt = write(template, history, inputs.targets[lines.items[row]], words, config["item_type"])
-        yield from (f"{prompt.text}{template.output} {answer}" for answer in ("Yes", "No"))
-    for attribute in inputs.attributes.values():
-        yield from (word for words in attribute.wordings for word in words)

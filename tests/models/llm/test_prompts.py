@@ -43,37 +43,35 @@ HOSTILE = [
 def test_the_papers_prompt_word_by_word() -> None:
     template = read_template("llm_rec")
     with_clause = write(template, HISTORY, "Toy Story", ["female", "young"], item_type="movie")
-    assert with_clause.text == (
+    assert with_clause == (
         'Given a/an female, young user\'s preference and unpreference, answer "Yes" or "No". '
         'User Preference: "Heat", "Big". User Unpreference: "Alien". '
         'Whether the user will like the target movie "Toy Story"?'
     )
-    assert write(template, [], "Toy Story").text == (
+    assert write(template, [], "Toy Story") == (
         'Given a user\'s preference and unpreference, answer "Yes" or "No". '
         "User Preference: none. User Unpreference: none. "
         'Whether the user will like the target item "Toy Story"?'
     )
 
 
-def test_the_prefix_of_a_user_is_the_same_for_all_targets() -> None:
+def test_prompts_of_a_user_begin_alike_up_to_the_target() -> None:
     for name in OURS:
-        prompts = [write(read_template(name), HISTORY, title, ["female"]) for title in ("Toy Story", "Up")]
-        assert prompts[0].prefix == prompts[1].prefix
-        assert prompts[0].rest != prompts[1].rest
-        assert "Heat" in prompts[0].prefix
-        assert "female" in prompts[0].prefix
+        one, other = (write(read_template(name), HISTORY, title, ["female"]) for title in ("Toy Story", "Up"))
+        shared, _, _ = one.partition("Toy Story")
+        assert "Heat" in shared and "female" in shared
+        assert other.startswith(f"{shared}Up")
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_every_template_differs_with_and_without_attributes_in_the_clause_alone(name: str) -> None:
     template = read_template(name)
     own, none = write(template, HISTORY, "Up", ["female"]), write(template, HISTORY, "Up")
-    assert own.rest == none.rest
-    assert own.prefix.replace(template.user.replace("{attributes}", "female"), template.user_without) == none.prefix
+    assert own.replace(template.user.replace("{attributes}", "female"), template.user_without) == none
 
 
 def test_the_rows_of_the_appendix_say_what_makes_them_different() -> None:
-    texts = {name: write(read_template(name), HISTORY, "Up").text for name in OURS}
+    texts = {name: write(read_template(name), HISTORY, "Up") for name in OURS}
     assert texts["prompt_eng_1"].startswith("Imagine a world with no bias")
     assert texts["prompt_eng_2"].startswith("Please do not think based on gender")
     assert texts["prompt_eng_3"].startswith("Assume all genders and ages equally distributed")
@@ -92,8 +90,8 @@ def test_a_title_never_alters_the_structure(title: str, chat: str | None) -> Non
         ([Rated(title, False)], title, [title or "x"]),
     ):
         harmless = write(template, [Rated("T", item.liked) for item in history], "T" if target == title else target,
-                         ["T" if word == title else word for word in words]).text  # fmt: skip
-        text = write(template, history, target, words).text
+                         ["T" if word == title else word for word in words])  # fmt: skip
+        text = write(template, history, target, words)
         assert text.count('"') == harmless.count('"')
         assert text.count("\n") == harmless.count("\n")
         (ids,) = PromptEncoder(tokenizer, template, budget=1000).encode(history, [target], [words])
@@ -127,7 +125,7 @@ def test_chat_models_get_their_own_template_and_others_plain_text() -> None:
     decode = lambda tokenizer, chat: tokenizer.decode(  # noqa: E731
         PromptEncoder(tokenizer, template, budget=1000, chat=chat).encode(HISTORY, ["Up"], [["old"]])[0]
     )
-    text = write(template, HISTORY, "Up", ["old"]).text
+    text = write(template, HISTORY, "Up", ["old"])
     assert decode(tiny_tokenizer(CHAT), "auto") == (
         f"<|im_start|>system\n{template.system}<|im_end|>\n<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n"
     )
@@ -135,8 +133,6 @@ def test_chat_models_get_their_own_template_and_others_plain_text() -> None:
     assert decode(tiny_tokenizer(CHAT), "never") == decode(tiny_tokenizer(), "auto")
     with pytest.raises(UsageError, match="no chat template"):
         PromptEncoder(tiny_tokenizer(), template, budget=1000, chat="always")
-    with pytest.raises(UsageError, match="must be auto, always or never"):
-        PromptEncoder(tiny_tokenizer(), template, budget=1000, chat="yes")
 
 
 def test_a_chat_template_without_a_system_role_gets_the_system_text_with_the_users() -> None:
@@ -182,7 +178,7 @@ def test_a_history_loses_no_more_than_its_oldest_items_need_and_the_question_not
     fitting = max(items for items in range(len(history) + 1) if longest(items) <= budget)
     assert 0 < fitting < len(history)
     for each, target in zip(ids, targets, strict=True):
-        shown = write(template, history[-fitting:], target).text
+        shown = write(template, history[-fitting:], target)
         assert tokenizer.decode(each) == f"Input: {shown} Output:"
     lost = len(history) - fitting
     assert cut == CutCount(prompts=2, shortened=2, items=2 * lost)
@@ -224,8 +220,6 @@ def test_history_is_the_latest_likes_and_dislikes_or_the_latest_of_both() -> Non
             expected = sorted(likes[::-1][:count] + dislikes[::-1][:count])
             assert select_history(liked, "likes_dislikes", count).tolist() == expected
             assert select_history(liked, "latest", count).tolist() == list(range(len(liked)))[::-1][:count][::-1]
-    with pytest.raises(UsageError, match="must be likes_dislikes or latest"):
-        select_history(np.ones(2, bool), "newest", 1)
 
 
 def test_users_bring_their_own_template(tmp_path: Path) -> None:
@@ -233,7 +227,7 @@ def test_users_bring_their_own_template(tmp_path: Path) -> None:
     path.write_text(
         'context: "{likes} | {dislikes} {{as is}}"\nquestion: "{target}?"\nempty: "-"\ntitle: "<{title}>"\n'
     )
-    assert write(read_template(str(path)), HISTORY[:1], "Up", ["x"]).text == "<Heat> | - {as is} <Up>?"
+    assert write(read_template(str(path)), HISTORY[:1], "Up", ["x"]) == "<Heat> | - {as is} <Up>?"
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ from recbole_fair.models.llm.soft_prompt import (
 )
 from recbole_fair.models.llm.virtual_tokens import (
     Embedded,
-    answer_logits,
     check_room,
+    logits_after,
     position_limit,
     prepend,
     states_of,
@@ -207,7 +207,7 @@ def test_stereotype_tokens_never_reach_the_recommender(backbone: Any) -> None:
     for asked in (words, other_words):
         soft = made(embeddings, mask, asked)
         inputs.append((soft, prepend(soft.tokens, embeddings, mask)))
-        answer_logits(model, inputs[-1][1], [5, 6])
+        logits_after(model, inputs[-1][1], [5, 6])
     (with_words, first), (without, second) = inputs
     assert not torch.equal(with_words.weights, without.weights), "else the test shows nothing"
     for seen, given in zip(read, (first, second), strict=True):
@@ -226,7 +226,7 @@ def test_answers_are_those_of_the_whole_model_prompt_by_prompt(backbone: Any) ->
     model = backbone()
     embeddings, mask, words = prompts(model)
     soft = mixture()(embeddings, mask, words).tokens
-    logits = answer_logits(model, prepend(soft, embeddings, mask), [7, 3])
+    logits = logits_after(model, prepend(soft, embeddings, mask), [7, 3])
     for b, length in enumerate(LENGTHS):
         alone = torch.cat([soft[b], embeddings[b, :length]])[None]
         start = {"decoder_input_ids": torch.tensor([[0]])} if model.config.is_encoder_decoder else {}
@@ -240,7 +240,7 @@ def test_a_bias_of_the_output_layer_is_part_of_the_answers() -> None:
     nn.init.normal_(model.lm_head.bias)
     embeddings, mask, _ = prompts(model)
     last = model(inputs_embeds=embeddings, attention_mask=mask).logits[torch.arange(BATCH), mask.sum(1) - 1]
-    torch.testing.assert_close(answer_logits(model, Embedded(embeddings, mask), [7, 3]), last[:, [7, 3]])
+    torch.testing.assert_close(logits_after(model, Embedded(embeddings, mask), [7, 3]), last[:, [7, 3]])
 
 
 @BACKBONES
@@ -255,7 +255,7 @@ def test_training_moves_the_mixture_and_leaves_the_backbone_bit_identical(backbo
     labels = torch.tensor([0, 1, 0, 1, 1])
     for _ in range(3):
         optimizer.zero_grad()
-        logits = answer_logits(model, prepend(made(embeddings, mask, words).tokens, embeddings, mask), [7, 3])
+        logits = logits_after(model, prepend(made(embeddings, mask, words).tokens, embeddings, mask), [7, 3])
         (nn.functional.cross_entropy(logits, labels) + 0.1 * made.diversity()).backward()
         optimizer.step()
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -330,28 +330,20 @@ def test_expert_shares_by_group() -> None:
     assert both.by_group() == {"F": [0.5, 0.0, 0.5]}
 
 
-@pytest.mark.parametrize(("keys", "message"), [
-    ({"expert": "sparse"}, "expert='sparse': low_rank or dense"),
-    ({"routing": "top3"}, "routing='top3': top1, top2 or stochastic"),
-    ({"router_gradient": "none"}, "router_gradient='none'"),
-    ({"router_input": "words"}, "router_input='words'"),
-    ({"experts": 1}, "experts=1: a mixture needs at least 2"),
-])  # fmt: skip
-def test_refusals(keys: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        MixtureOfStereotypes(8, **keys)
-
-
-def test_an_unknown_div_is_refused() -> None:
-    with pytest.raises(UsageError, match="div='cosine'"):
-        diversity_loss(torch.randn(2, 3), "cosine")
+def test_one_expert_is_no_mixture() -> None:
+    with pytest.raises(UsageError, match="experts=1: a mixture needs at least 2"):
+        MixtureOfStereotypes(8, experts=1)
 
 
 def test_virtual_tokens_beyond_the_model_s_positions_are_refused() -> None:
-    check_room(64, 59, 5)
-    check_room(position_limit(t5().config), 10_000, 5)
+    check_room(64, 59, 5, "virtual_tokens")
+    check_room(position_limit(t5().config), 10_000, 5, "virtual_tokens")
     with pytest.raises(UsageError, match=r"max_prompt_tokens=60: .* 5 more .* 64 positions .* max_prompt_tokens=59"):
-        check_room(position_limit(qwen2().config), 60, 5)
+        check_room(position_limit(qwen2().config), 60, 5, "virtual_tokens")
+    with pytest.raises(UsageError, match=r"positions are too few; give a smaller cot_tokens$"):
+        check_room(64, 60, 50, "cot_tokens")
+    with pytest.raises(UsageError, match=r"give max_prompt_tokens=64 or less, or another base_llm$"):
+        check_room(64, 65, 0, "cot_tokens")
 
 
 def test_the_dense_experts_hold_what_the_issue_says() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from test_yesno_rows import quick
 
 from recbole_fair import run
@@ -42,6 +43,7 @@ def test_a_result_counts_what_was_learnt_planted_and_asked(asked: Callable[..., 
     flips = sum(bool(label) != bool(lines.liked[row]) for label, row in zip(pairs.labels, pairs.rows, strict=True))
     assert result.prompts["planted_flips"] == flips > 0
     assert result.prompts["training"] == len(pairs) == 30
+    assert [len(batch) for batch in loaded.train] == [8, 8, 7, 7], "train_batch_size at most, and evenly"
     assert result.prompts["training"] + result.prompts["training_left_out"] == len(loaded.parts["train"])
     judged = len(loaded.test.labels)
     variants = len(trainer.evaluator.variants)
@@ -54,8 +56,8 @@ def test_a_result_counts_histories_that_were_cut(asked: Callable[..., Result]) -
     fitting = asked("Ins-Tuning", "whole")
     assert fitting.prompts["training_shortened"] == fitting.prompts["judged_items_cut"] == 0
     _, loaded, trainer = open_run(Path(fitting.run_dir))
-    trainer.model.write(loaded.train.pairs)
-    longest = max(len(prompt) for row in trainer.model._encoded.values() for prompt in row)
+    trainer.model.encode_training(loaded.train.pairs)
+    longest = max(len(prompt) for row in trainer.model._token_ids.values() for prompt in row)
     result = asked("Ins-Tuning", "cut", max_prompt_tokens=longest - 3)
     for part in ("training", "judged"):
         assert 0 < result.prompts[f"{part}_shortened"] <= result.prompts[f"{part}_prompts"]
@@ -65,16 +67,28 @@ def test_a_result_counts_histories_that_were_cut(asked: Callable[..., Result]) -
 def test_texts_without_an_answer_are_counted_and_count_as_no(
     asked: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(yesno, "last_answer", lambda text: None)
+    monkeypatch.setattr(yesno, "last_answer", lambda *_: None)
     result = asked("CoT", "cot", cot_tokens=1)
     assert result.prompts["unanswered"] == result.prompts["judged_prompts"] > 0
     assert result.test["yes_share"] == 0
 
 
+def test_a_text_answers_in_the_words_of_its_template() -> None:
+    model: Any = torch.nn.Identity()
+    model.generate = lambda input_ids, **_: torch.cat([input_ids, input_ids], dim=1)
+    texts = {1: "Gern gesehen, also Ja", 2: "Nein", 3: "Yes"}
+    row = SimpleNamespace(
+        language_model=model, device="cpu", new_tokens=1, unanswered=0, template=SimpleNamespace(yes="Ja", no="Nein"),
+        tokenizer=SimpleNamespace(decode=lambda tokens: texts[tokens[0]]),
+    )  # fmt: skip
+    assert yesno.ChainOfThought._written(row, [[1], [2], [3]]) == [1, 0, 0]
+    assert row.unanswered == 1
+
+
 def test_the_spread_over_wordings_is_that_of_runs_with_each_wording(asked: Callable[..., Result]) -> None:
     words = {"gender": {"F": ["woman", "Ms Smith"], "M": ["man", "Mr Smith"]}}
     more = {"planted_bias": {"gender": 0.9}, "epochs": 6, "max_train_prompts": None, "max_eval_prompts": None}
-    base = asked("YesNo-Base", "wb", attribute_words=words, learning_rate=0.003, **{**more, "epochs": 8},
+    base = asked("YesNo-Base", "wb", attribute_words=words, learning_rate=0.01, **{**more, "epochs": 8},
                  train_batch_size=32).run_dir  # fmt: skip
     results = [asked("LLM-Rec", f"w{n}", attribute_words=words, wording=n, base=base, **more) for n in (0, 1)]
     one, other = (result.test for result in results)

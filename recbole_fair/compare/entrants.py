@@ -25,6 +25,7 @@ class Entrants:
     configs: dict[str, Config] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    plans: dict[str, SearchPlan] = field(default_factory=dict)  # of those that are tuned first
 
     def job(self, model: str, seed: int) -> Job:
         """One run of a model."""
@@ -40,9 +41,16 @@ class Entrants:
         """Any of the configurations, for what all of them share."""
         return next(iter(self.configs.values()))
 
+    @property
+    def request(self) -> dict[str, dict[str, str]]:
+        """What decides a model's runs beside the seed, by model: its configuration's hash, and its search's digest."""
+        hashes = {model: config.hash("") for model, config in self.configs.items()}
+        return {"hashes": hashes, "searches": {model: plan.digest for model, plan in self.plans.items()}}
+
     def digest(self, seeds: Sequence[int]) -> str:
         """The same for a comparison that is asked for again."""
-        parts = [*(f"{model} {config.hash('')}" for model, config in self.configs.items()), *map(str, seeds)]
+        parts = [f"{model} {each}" for by_model in self.request.values() for model, each in by_model.items()]
+        parts += map(str, seeds)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
@@ -68,19 +76,18 @@ def entrants(models: tuple[str, ...], shared: Job) -> Entrants:
     return entering
 
 
-def plans_for(entering: Entrants, folder: Path, options: SearchOptions, seed: int) -> dict[str, SearchPlan]:
-    """A search for each model, on the first seed and with as many trials as every other's."""
+def plan_searches(entering: Entrants, folder: Path, options: SearchOptions, seed: int) -> None:
+    """Plan a search for each model, on the first seed and with as many trials as every other's."""
     plans = {model: _plan(job, entering.configs[model], folder, options, seed) for model, job in entering.jobs.items()}
-    searched = {model: plan for model, plan in plans.items() if plan is not None}
-    budgets = {model: plan.trials for model, plan in searched.items()}
+    entering.plans = {model: plan for model, plan in plans.items() if plan is not None}
+    budgets = {model: plan.trials for model, plan in entering.plans.items()}
     if len(set(budgets.values())) > 1:
         raise UsageError(
             f"searches={folder}: not the same number of trials for all ({budgets}); use choice, not grid_search"
         )
     entering.notes += [
-        f"{model}: its search file is empty, so it runs with its defaults" for model in set(plans) - set(searched)
+        f"{model}: its search file is empty, so it runs with its defaults" for model, plan in plans.items() if not plan
     ]
-    return searched
 
 
 def _plan(job: Job, config: Config, folder: Path, options: SearchOptions, seed: int) -> SearchPlan | None:

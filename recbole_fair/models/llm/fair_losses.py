@@ -7,6 +7,8 @@ function here.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -81,15 +83,13 @@ def ifairlrs_weights(history: IntArray, targets: IntArray, member: BoolArray) ->
     return np.where(in_targets, weight, 0.0).sum(1)
 
 
-def fairllm(neutral: Tensor, given: Tensor, measure: str = "snsr") -> Tensor:
+def fairllm(neutral: Tensor, given: Tensor, measure: Literal["snsr", "snsv"] = "snsr") -> Tensor:
     """FaiRLLM's disparity of the similarities between the answers with an attribute value and the neutral ones.
 
     neutral [B] is p(Yes) without the attribute, given [A, B] with each of its values. The similarity is the Jaccard
     coefficient of the recommended pairs, sum min(p, q) / sum max(p, q), which at p in {0, 1} is the one of two sets.
     `snsr` is the largest less the smallest similarity, `snsv` their population standard deviation.
     """
-    if measure not in ("snsr", "snsv"):
-        raise UsageError(f"fairllm={measure!r}: snsr (range of the similarities) or snsv (their standard deviation)")
     both, either = torch.minimum(given, neutral).sum(1), torch.maximum(given, neutral).sum(1)
     similarity = both / either.clamp(min=torch.finfo(either.dtype).tiny)
     return similarity.max() - similarity.min() if measure == "snsr" else _deviation(similarity)

@@ -14,7 +14,7 @@ from typing import Any
 
 from recbole_fair import storage
 from recbole_fair.compare.comparison import Comparison, Entry
-from recbole_fair.compare.models import Entrants, entrants, models_of, plans_for, seeds_of
+from recbole_fair.compare.entrants import Entrants, entrants, models_of, plan_searches, seeds_of
 from recbole_fair.errors import UsageError
 from recbole_fair.jobs import many
 from recbole_fair.jobs.job import Job
@@ -23,10 +23,10 @@ from recbole_fair.metrics.key import MetricKey
 from recbole_fair.rundir import files
 from recbole_fair.screen import Tally, duration
 from recbole_fair.settings.config import files_of
-from recbole_fair.tune import searches as tune
-from recbole_fair.tune.planning import SearchOptions, SearchPlan, room
+from recbole_fair.tune.planning import SearchOptions, room
+from recbole_fair.tune.searches import carried_out
 
-__all__ = ["Comparison", "SearchOptions", "compare"]
+__all__ = ["SearchOptions", "compare"]
 
 
 def compare(
@@ -53,23 +53,23 @@ def compare(
     shared = Job(None, dataset, tuple(files_of(config_files)), keys, str(run_dir or "runs"))
     entering, options = entrants(models_of(models), shared), options or SearchOptions()
     seeds = seeds_of(seeds, entering.config["seed"])
+    if searches:
+        plan_searches(entering, Path(searches), options, seeds[0])
     folder = Path(run_dir) if run_dir else Path("runs") / dataset / f"compare-{entering.digest(seeds)}"
-    hashes = {model: config.hash("") for model, config in entering.configs.items()}
-    _refuse_other(folder, hashes, seeds)
-    plans = plans_for(entering, Path(searches), options, seeds[0]) if searches else {}
-    chosen = _tuned(plans, entering, folder, quiet)
+    _refuse_other(folder, entering.request, seeds)
+    chosen = _tuned(entering, folder, quiet)
     entries = _entries(entering, seeds)
-    _run(entries, entering, options, quiet)
+    _run_missing(entries, entering, options, quiet)
     k = MetricKey.parse(str(entering.config["valid_metric"])).k  # an answer has none
     compared = Comparison(folder, dataset, entering.names, seeds, entries, k, entering.notes, chosen)
-    return _written(compared, hashes)
+    return _written(compared, entering.request)
 
 
-def _tuned(plans: Mapping[str, SearchPlan], entering: Entrants, folder: Path, quiet: bool) -> dict[str, dict[str, Any]]:
+def _tuned(entering: Entrants, folder: Path, quiet: bool) -> dict[str, dict[str, Any]]:
     """Search for each model and give its job the chosen values; a model without any is out."""
     chosen = {}
-    for model, plan in plans.items():
-        search = tune.carried_out(plan, folder / "search" / model, quiet)
+    for model, plan in entering.plans.items():
+        search = carried_out(plan, folder / "search" / model, quiet)
         if search.chosen is None:
             entering.refuse(model, f"its search chose nothing: {search.why}")
         else:
@@ -83,20 +83,15 @@ def _entries(entering: Entrants, seeds: Sequence[int]) -> list[Entry]:
     entries = [Entry(model, seed) for seed in seeds for model in entering.names]
     for entry in entries:
         if entry.model in entering.refused:
-            _note(entry, Outcome(error=entering.refused[entry.model]))
+            entry.error = entering.refused[entry.model]
             continue
         with suppress(UsageError):  # what stands in the way is said by the run itself
             result = entering.job(entry.model, entry.seed).finished_result()
-            _note(entry, Outcome(run_dir=result.run_dir) if result else Outcome())
+            entry.run_dir = result.run_dir if result else None
     return entries
 
 
-def _note(entry: Entry, outcome: Outcome) -> None:
-    entry.run_dir, entry.error = outcome.run_dir, outcome.error
-    entry.status = "ok" if outcome.run_dir else "failed" if outcome.error else entry.status
-
-
-def _run(entries: Sequence[Entry], entering: Entrants, options: SearchOptions, quiet: bool) -> None:
+def _run_missing(entries: Sequence[Entry], entering: Entrants, options: SearchOptions, quiet: bool) -> None:
     """Do what is missing, and note each run as it ends."""
     missing = [entry for entry in entries if entry.status == "missing"]
     tally = Tally(len(missing))
@@ -110,7 +105,7 @@ def _run(entries: Sequence[Entry], entering: Entrants, options: SearchOptions, q
         say(index, "starts")
 
     def ends(index: int, outcome: Outcome) -> None:
-        _note(missing[index], outcome)
+        missing[index].run_dir, missing[index].error = outcome.run_dir, outcome.error
         tally.ends()
         say(index, outcome.error or f"{outcome.run_dir}, {duration(outcome.seconds or 0.0)}")
 
@@ -120,22 +115,22 @@ def _run(entries: Sequence[Entry], entering: Entrants, options: SearchOptions, q
     many.run_all(jobs, room(options, entering.config), ends, starts)
 
 
-def _refuse_other(folder: Path, hashes: Mapping[str, str], seeds: Sequence[int]) -> None:
+def _refuse_other(folder: Path, request: Mapping[str, Mapping[str, str]], seeds: Sequence[int]) -> None:
     """Leave another comparison in a folder alone: one is replaced only by the same with more models or seeds."""
     path = folder / "compare.json"
     there = storage.read_json(path) if path.exists() else {}
     compared = [model for model, figures in there.get("figures", {}).items() if figures]
-    models = {model: there.get("hashes", hashes).get(model) for model in compared}
-    if models.items() <= hashes.items() and {*there.get("seeds", ())} <= {*seeds}:
+    same = all(there.get(part, own).get(model) == own.get(model) for part, own in request.items() for model in compared)
+    if same and {*compared} <= request["hashes"].keys() and {*there.get("seeds", ())} <= {*seeds}:
         return
     raise UsageError(
-        f"{path}: is a comparison of {', '.join(models)} with seeds {there['seeds']}, under other settings or with more"
-        " than is asked for; choose another run_dir, or remove it"
+        f"{path}: is a comparison of {', '.join(compared)} with seeds {there['seeds']}, under other settings or"
+        " with more than is asked for; choose another run_dir, or remove it"
     )
 
 
-def _written(compared: Comparison, hashes: Mapping[str, str]) -> Comparison:
-    storage.write_json(compared.folder / "compare.json", {**compared.described(), "hashes": hashes})
+def _written(compared: Comparison, request: Mapping[str, Any]) -> Comparison:
+    storage.write_json(compared.folder / "compare.json", {**compared.described(), **request})
     header = ["model", "metric", "mean", "sd", "seeds"]
     files.write_table(compared.folder / "compare.csv", header, compared.rows())
     return compared
