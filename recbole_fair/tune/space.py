@@ -59,12 +59,12 @@ class Domain:
         low, high, *step = self.arguments
         if self.word == "randint":
             return int(rng.integers(low, high, size=1)[0])
-        if step and step[0] != 1:
+        if step:
             low, high = np.ceil(low / step[0]) * step[0], np.floor(high / step[0]) * step[0]
         value = _power(rng, low, high) if self.word in _LOGARITHMIC else rng.uniform(low, high, size=1)[0]
         if self.word in _WHOLE:
             return int(np.floor(value))
-        return float(np.round(value / step[0]) * step[0] if step and step[0] != 1 else value)
+        return float(np.round(value / step[0]) * step[0] if step else value)
 
     def for_ray(self) -> Any:
         """The same in Ray's objects."""
@@ -118,6 +118,9 @@ def _check_interval(where: str, word: str, arguments: Sequence[Any]) -> None:
         raise UsageError(f"{where}: {word} {list(arguments)}: the step must be above 0 and fit between the bounds")
     if step and not all(isclose(bound / step[0], round(bound / step[0])) for bound in (low, high)):
         raise UsageError(f"{where}: {word} {list(arguments)}: the bounds must be multiples of the step")
+    if step == [1]:
+        integers = f"{word[1:].replace('uniform', 'randint')}: {[int(low), int(high) + 1]}"
+        raise UsageError(f"{where}: {word} {list(arguments)}: Ray Tune ignores a step of 1; write {integers}")
 
 
 def as_grid(space: Space, where: str) -> Space:
