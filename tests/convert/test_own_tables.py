@@ -267,3 +267,10 @@ def test_fifty_thousand_rows(say: Say, tmp_path: Path) -> None:
     write(tmp_path, purchases=rows)
     status, shown, _ = say("convert", "csv", "purchases.csv", *NAMED)
     assert status == 0 and "50000 rows in shop.inter, 900 rows in shop.user, 1700 rows in shop.item" in shown
+
+
+def test_a_table_whose_name_has_an_umlaut_is_a_data_set_of_that_name(say: Say, tmp_path: Path) -> None:
+    write(tmp_path, käufe=purchases())
+    status, shown, error = say("convert", "csv", "käufe.csv", "--user=customer", "--item=sku", "--time=bought_at")
+    assert (status, error.count("name=")) == (0, 0) and "--dataset=käufe" in shown
+    assert Config("MF", "käufe").folder.name == "käufe"
