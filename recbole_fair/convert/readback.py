@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,14 +70,14 @@ def through_recbole(config: Config) -> Any:
         return Dataset(config)
 
 
+@dataclass(frozen=True)
 class _Comparison:
     """One table of the source against RecBole's table of the same name."""
 
-    def __init__(self, dataset: Any, feat: Any, file: AtomicFile, by_id: bool) -> None:
-        self.dataset = dataset
-        self.feat = feat
-        self.file = file
-        self.by_id = by_id
+    dataset: Any
+    feat: Any
+    file: AtomicFile
+    by_id: bool
 
     def run(self, table: Table, places: set[int], drop: bool) -> None:
         """Compare the chosen batches; the rows of users and items are found by their id."""
