@@ -43,7 +43,7 @@ from recbole_fair.rundir.judged_again import trained_alike
 from recbole_fair.rundir.opening import about_data, about_model
 from recbole_fair.rundir.result import Result, finished
 from recbole_fair.screen import bars_wanted, duration, quietly
-from recbole_fair.settings.config import Config
+from recbole_fair.settings.config import Config, files_of
 from recbole_fair.strategies.base import Strategy
 from recbole_fair.training import checkpoint
 from recbole_fair.training.rescored import Rescored
@@ -71,7 +71,7 @@ def run(
     if dataset is not None and not isinstance(dataset, str):
         from recbole_fair.convert.frames import stored
 
-        dataset, keys = stored(dataset, keys)
+        dataset, keys = stored(dataset, keys, files_of(config_files))
     with restoring_process_state(), quietly(quiet):
         work = _Run(Config(model, dataset, config_files, keys), quiet, on_epoch)
         with rundir.locked(work.folder):

@@ -241,6 +241,9 @@ def test_data_frames_in_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     result = run("Pop", frame, **said)
     assert result.dataset.startswith("frame-") and "gap_ndcg@5[sex]" in result.test and "cv@5[tags]" in result.test
     assert run("Pop", frame, **said).run_dir == result.run_dir  # the same frames, the same data set
+    (tmp_path / "there.yaml").write_text("data_path: elsewhere")
+    assert run("Pop", frame, config_files="there.yaml", **said).test == result.test
+    assert (tmp_path / "elsewhere" / result.dataset).is_dir()
     changed = frame.iloc[1:]
     assert run("Pop", changed, **said).dataset != result.dataset
     assert run("Pop", frame, **said, name="shop").dataset == "shop"
