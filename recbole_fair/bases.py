@@ -62,12 +62,9 @@ class Request:
     keys: Mapping[str, Any]
     above: tuple[str, ...]
 
+    @cached_property
     def config(self) -> Config:
         """Its configuration; what cannot be is refused with the base's name."""
-        return self._config
-
-    @cached_property
-    def _config(self) -> Config:
         if len(self.above) > _DEEPEST:
             raise UsageError(f"bases: {' on '.join(self.above)}: no end of runs that stand on each other")
         try:
@@ -78,24 +75,21 @@ class Request:
     @cached_property
     def bases(self) -> tuple[Request | Made, ...]:
         """What it stands on itself."""
-        return bases_of(self.config(), self.above)
-
-    def digest(self) -> str:
-        """The hash that it has or will have."""
-        return self._digest
+        return bases_of(self.config, self.above)
 
     @cached_property
-    def _digest(self) -> str:
-        return digest_of(self.config(), self.bases)
+    def digest(self) -> str:
+        """The hash that it has or will have."""
+        return digest_of(self.config, self.bases)
 
     def identity(self) -> tuple[str, int]:
         """Its hash and its seed."""
-        return self.digest(), self.config()["seed"]
+        return self.digest, self.config["seed"]
 
     @property
     def folder(self) -> Path:
         """Where it lies or will lie."""
-        return rundir.folder_for(self.config(), self.digest(), ROOT)
+        return rundir.folder_for(self.config, self.digest, ROOT)
 
     def __str__(self) -> str:
         return f"base {f'{self.name}: ' if self.name else ''}{self.model} of {self.above[-1]}"
@@ -110,12 +104,12 @@ def bases_of(config: Config, above: tuple[str, ...] = ()) -> tuple[Base, ...]:
     `base` names the folder of the base "", `bases` those of others; what is not named, or `auto`, is asked for as the
     registry's row declares it.
     """
-    beneath = _beneath(config)
+    beneath = _bases_of_the_trained(config)
     declared = {**_declared(config, beneath), **dict.fromkeys(beneath, AUTO)}
     named = {**beneath, **_named(config)}
     for name in named:
         if name not in declared:
-            raise UsageError(_foreign(config, name, declared))
+            raise UsageError(_no_such_base(config, name, declared))
     return tuple(
         _made(config, name, Path(named[name])) if named.get(name, AUTO) != AUTO else _asked(config, name, row, above)
         for name, row in sorted(declared.items())
@@ -129,7 +123,9 @@ def digest_of(config: Config, bases: tuple[Base, ...]) -> str:
 
 def parents_of(config: Config, bases: tuple[Base, ...]) -> list[str]:
     """Digests of what else the figures depend on: the runs beneath, weights to judge, the text encoder."""
-    parents = [f"base {f'{base.name} ' if base.name else ''}{_under_seed(base, config['seed'])}" for base in bases]
+    parents = [
+        f"base {f'{base.name} ' if base.name else ''}{_seeded(*base.identity(), config['seed'])}" for base in bases
+    ]
     if config["load"]:
         parents.append(f"weights {_weights(Path(config['load']), config['seed'])}")
     if config["item_encoder"]:
@@ -142,10 +138,6 @@ def parents_of(config: Config, bases: tuple[Base, ...]) -> list[str]:
 def folder_of(config: Config, root: Path = ROOT) -> Path:
     """Where below `root` a run of this configuration belongs; nothing that it stands on is made."""
     return rundir.folder_for(config, digest_of(config, bases_of(config)), root)
-
-
-def _under_seed(base: Base, seed: int) -> str:
-    return _seeded(*base.identity(), seed)
 
 
 def _seeded(digest: str, own: int, seed: int) -> str:
@@ -161,8 +153,8 @@ def _weights(source: Path, seed: int) -> str:
     return str(storage.read_json(source / "model.json").get("sha256"))
 
 
-def _beneath(config: Config) -> Mapping[str, str]:
-    """By name, the folders that a trained model stands on: of a strategy that works upon it, where it is named."""
+def _bases_of_the_trained(config: Config) -> Mapping[str, str]:
+    """By name, the folders that the run `base` stands on, where a strategy works upon that finished run."""
     named = config.choice.stands_on_itself and config["base"] not in (None, AUTO)
     return Result.read(Path(config["base"])).bases if named and finished(Path(config["base"])) else {}
 
@@ -196,7 +188,7 @@ def _named(config: Config) -> dict[str, str]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _foreign(config: Config, name: str, declared: Mapping[str, Any]) -> str:
+def _no_such_base(config: Config, name: str, declared: Mapping[str, Any]) -> str:
     key = f"bases: {name}" if name else f"base={config['base']}"
     names = ", ".join(other or "base" for other in declared)
     other = f"no such run.{nearest(name, declared)} It has {names}" if declared else "no other run; drop it"
@@ -215,12 +207,12 @@ def _made(config: Config, name: str, folder: Path) -> Made:
 
 def _asked(config: Config, name: str, wanted: str | Mapping[str, Any], above: tuple[str, ...]) -> Request:
     """The run that a row's declaration stands for, with what it takes over from the run above it."""
-    label, given = (*above, config.name), config.external_config_dict
+    label, values = (*above, config.name), config.external_config_dict
     if wanted == ITSELF:
         own = yamls.packaged(f"strategy/{config.choice.strategies[-1].name}.yaml")
-        taken = {key: value for key, value in given.items() if key not in own and keys.handed_down(key) is not False}
+        taken = {key: value for key, value in values.items() if key not in own and keys.handed_down(key) is not False}
         bases = {"bases": config["bases"]} if config["bases"] else {}
         return Request(name, config.choice.base_name, config["dataset"], {**taken, **bases}, label)
-    taken = {key: value for key, value in given.items() if keys.handed_down(key)}
+    taken = {key: value for key, value in values.items() if keys.handed_down(key)}
     more = {"model": wanted} if isinstance(wanted, str) else dict(wanted)
     return Request(name, str(more.pop("model")), config["dataset"], {**taken, **more}, label)

@@ -43,7 +43,7 @@ from recbole_fair.rundir.history import read_history
 from recbole_fair.rundir.judged_again import trained_alike
 from recbole_fair.rundir.result import Result, finished
 from recbole_fair.screen import bars_wanted, duration, quietly
-from recbole_fair.settings.config import Config
+from recbole_fair.settings.config import Config, files_of
 from recbole_fair.strategies.base import Strategy
 from recbole_fair.training import checkpoint
 from recbole_fair.training.rescored import Rescored
@@ -71,7 +71,7 @@ def run(
     if dataset is not None and not isinstance(dataset, str):
         from recbole_fair.convert.frames import stored
 
-        dataset, keys = stored(dataset, keys)
+        dataset, keys = stored(dataset, keys, files_of(config_files))
     with restoring_process_state(), quietly(quiet):
         work = _Run(Config(model, dataset, config_files, keys), quiet, on_epoch)
         with rundir.locked(work.folder):
@@ -132,8 +132,8 @@ def open_run(folder: Path) -> tuple[Config, Data, FairTrainer]:
 
 def _reopened(folder: Path, base: str | None, others: Mapping[str, str]) -> _Run:
     """The run whose config.yaml lies in a folder, on these bases."""
-    given = {"base": base, "bases": others or None, "run_dir": str(folder)}
-    return _Run(Config(config_files=[folder / "config.yaml"], overrides=given), quiet=True, on_epoch=None)
+    where = {"base": base, "bases": others or None, "run_dir": str(folder)}
+    return _Run(Config(config_files=[folder / "config.yaml"], overrides=where), quiet=True, on_epoch=None)
 
 
 def train_along() -> None:
@@ -209,6 +209,7 @@ class _Run:
         self.fingerprint = identity.fingerprint(config.folder, config["dataset"])
         self.bases, self.quiet = bases.bases_of(config), quiet
         self.digest = bases.digest_of(config, self.bases)
+        self.stored = {"model": config.name, "data": self.fingerprint}  # what weights that fit say of themselves
         self.folder = rundir.folder_for(config, self.digest)
         self.bars = bars_wanted() and bool(config["show_progress"])
         strategy = config.choice.strategy.name if config.choice.strategy else None
@@ -248,7 +249,7 @@ class _Run:
             )
 
     def _make_bases(self) -> None:
-        """Train what this run stands on and is not there yet."""
+        """Train those of this run's bases that are not finished."""
         for base in self.bases:
             if isinstance(base, bases.Request) and not finished(base.folder):
                 logger.info("%s is made first, in %s", base, base.folder)
@@ -379,7 +380,7 @@ class _Run:
         with logs.host_warnings_silenced():
             loaded, trainer = self.prepare()
             trainer.eval_collector.data_collect(loaded.train)
-            trainer.load_best(self.folder, {"model": self.config.name, "data": self.fingerprint})
+            trainer.load_best(self.folder, self.stored)
             trainer.model.eval()
         return loaded, trainer
 
@@ -426,8 +427,7 @@ class _Run:
         strategy = self._strategy(loaded)
         if strategy:
             strategy.prepare(model)
-        about = {"model": config.name, "config_hash": self.digest, "seed": config["seed"],
-                 "data": self.fingerprint}  # fmt: skip
+        about = {**self.stored, "config_hash": self.digest, "seed": config["seed"]}
         config["checkpoint_dir"] = str(self.folder)
         trainer = trainer_for(config, model, folder=self.folder, about=about, strategy=strategy)
         items, users = self.groups
@@ -451,16 +451,20 @@ class _Run:
         self.result.warnings += strategy.notes()
         return strategy
 
-    def _train(self, trainer: FairTrainer, loaded: Data) -> dict[str, Any]:
+    def _train(self, trainer: FairTrainer, loaded: Data) -> None:
         """Train from the beginning, from a resume point, or not at all; end with the best weights loaded."""
         if self.config["load"]:
             trainer.eval_collector.data_collect(loaded.train)
-            expected = {"model": self.config.name, "data": self.fingerprint}
-            return trainer.load_best(Path(self.config["load"]), expected)
-        if trainer.strategy is not None and trainer.strategy.after_training:
-            return self._fit(trainer.strategy, trainer, loaded)
-        if (former := self._trained_alike()) is not None:
-            return self._take_over(former, trainer, loaded)
+            trainer.load_best(Path(self.config["load"]), self.stored)
+        elif trainer.strategy is not None and trainer.strategy.after_training:
+            self._fit(trainer.strategy, trainer, loaded)
+        elif (former := self._trained_alike()) is not None:
+            self._take_over(former, trainer, loaded)
+        else:
+            self._train_by_epochs(trainer, loaded)
+
+    def _train_by_epochs(self, trainer: FairTrainer, loaded: Data) -> None:
+        """Train from the first epoch or from a resume point on."""
         start = perf_counter()
         if self.config["resume"] and (trainer.resume(loaded.train) or self._resume_other(trainer, loaded)):
             logger.info("resumed after epoch %d", trainer.start_epoch)
@@ -470,10 +474,8 @@ class _Run:
             "resumed_from": trainer.resumed_from and str(trainer.resumed_from),
         }):  # fmt: skip
             trainer.fit(loaded.train, loaded.valid, saved=True, show_progress=self.bars)
-        about = self._best(trainer)
-        took, judged = duration(perf_counter() - start), int(about["epoch"]) + 1
+        took, judged = duration(perf_counter() - start), int(self._load_best(trainer)["epoch"]) + 1
         _say([f"trained in {took} to epoch {len(trainer.train_loss_dict)}; the weights of epoch {judged} are judged"])
-        return about
 
     def _resume_other(self, trainer: FairTrainer, loaded: Data) -> bool:
         """Go on from an unfinished run that differs in `epochs` alone; where none does, say what it differs in."""
@@ -489,8 +491,8 @@ class _Run:
         logger.info("goes on from %s, which differs in epochs", neighbour)
         return True
 
-    def _best(self, trainer: FairTrainer) -> dict[str, Any]:
-        """The weights that are judged, and what their strategy has to say of them."""
+    def _load_best(self, trainer: FairTrainer) -> dict[str, Any]:
+        """Load the weights that are judged, and note what their strategy has to say of them; what is stored of them."""
         about = trainer.load_best()
         if trainer.strategy is not None:
             self.result.warnings += trainer.strategy.notes_after()
@@ -503,28 +505,28 @@ class _Run:
         parents = bases.parents_of(self.config, self.bases)
         return trained_alike(self.folder, self.config, self.fingerprint, parents)
 
-    def _take_over(self, former: Path, trainer: FairTrainer, loaded: Data) -> dict[str, Any]:
-        """The weights and the history of a run that was trained alike."""
+    def _take_over(self, former: Path, trainer: FairTrainer, loaded: Data) -> None:
+        """Take the weights and the history of a run that was trained alike."""
         logger.info("trained already, in %s: its weights are judged anew", former)
         trainer.eval_collector.data_collect(loaded.train)
-        about = trainer.load_best(former, {"model": self.config.name, "data": self.fingerprint})
+        about = trainer.load_best(former, self.stored)
         trainer.history = read_history(former)
         trainer._save_checkpoint(about["epoch"])
-        return self._best(trainer)
+        self._load_best(trainer)
 
-    def _fit(self, strategy: Strategy, trainer: FairTrainer, loaded: Data) -> dict[str, Any]:
-        """Instead of training: the base's weights, offsets by validation, and the way as frontier.csv."""
+    def _fit(self, strategy: Strategy, trainer: FairTrainer, loaded: Data) -> None:
+        """Instead of training: load the base's weights, let the strategy choose a setting, and write frontier.csv."""
         assert self.result.base is not None
         trainer.eval_collector.data_collect(loaded.train)
         # Whatever the base has changed is stored here too, BiFair's item vectors among it.
         trainer.initial_buffers = {name: value.detach().clone() for name, value in trainer.model.named_buffers()}
-        trainer.load_best(Path(self.result.base), {"model": self.config.choice.base_name, "data": self.fingerprint})
+        trainer.load_best(Path(self.result.base), {**self.stored, "model": self.config.choice.base_name})
         parts = {"valid": loaded.valid, "test": loaded.test}
         with torch.no_grad():
             rows = strategy.fit(trainer.model, lambda part: Rescored(self.config, trainer, parts[part], strategy))
         files.write_table(self.folder / "frontier.csv", rows[0], rows[1:])
         trainer._save_checkpoint(0)
-        return self._best(trainer)
+        self._load_best(trainer)
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

@@ -107,7 +107,7 @@ def test_the_hash_of_a_request_is_the_hash_of_the_run_it_becomes(toy: Toy) -> No
     assert isinstance(request, Request)
     result = runner.run(**toy("Child", epochs=1))
     assert result.base == str(request.folder)
-    assert Result.read(request.folder).config_hash == request.digest()
+    assert Result.read(request.folder).config_hash == request.digest
     assert result.config_hash == bases.digest_of(child, (request,))
     assert result.config_hash == bases.digest_of(child, (Made("", request.folder),)), "found or named, it is the same"
 
@@ -120,8 +120,8 @@ def test_several_bases_have_names_and_each_its_own_run(toy_root: Path) -> None:
     assert isinstance(age, Request)
     (beneath,) = age.bases
     assert (beneath.model, str(beneath)) == ("MF", "base MF of Child")
-    assert age.config()["epochs"] == 3 and age.config()["learning_rate"] != 0.1, "of another model, so not its rate"
-    assert bases.parents_of(pair, (age, gender)) == [f"base age {age.digest()}", "base gender 0123456789ab"]
+    assert age.config["epochs"] == 3 and age.config["learning_rate"] != 0.1, "of another model, so not its rate"
+    assert bases.parents_of(pair, (age, gender)) == [f"base age {age.digest}", "base gender 0123456789ab"]
 
 
 def test_a_function_declares_bases_from_the_configuration(toy_root: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_function_declares_bases_from_the_configuration(toy_root: Path) -> Non
     assert isinstance(age, Request) and isinstance(gender, Request)
     assert (age.keys["sensitive_attribute"], gender.keys["sensitive_attribute"]) == (["age"], ["gender"])
     assert age.keys["learning_rate"] == 0.25
-    assert age.digest() != gender.digest()
+    assert age.digest != gender.digest
 
 
 def test_a_run_that_stands_on_several_makes_each_once_and_opens_again(toy: Toy, tmp_path: Path) -> None:

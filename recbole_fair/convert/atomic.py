@@ -31,19 +31,19 @@ _UNSAFE = r'[\t\r\n"\x00]'
 MAX_FIELD = csv.field_size_limit() - 2
 
 
-def meant(value: str) -> str:
+def as_read(value: str) -> str:
     """A value as RecBole will hand it out."""
     return value.replace("\0", "\ufffd")
 
 
-def element(value: str) -> str:
+def word_as_read(value: str) -> str:
     """An element of a token_seq as RecBole will hand it out."""
-    return meant(value).replace(" ", NO_BREAK_SPACE)
+    return as_read(value).replace(" ", NO_BREAK_SPACE)
 
 
 def _field(value: str) -> str:
     """The text of a field, quoted where it must be."""
-    value = meant(value)
+    value = as_read(value)
     if not any(sign in value for sign in '\t\r\n"'):
         return value
     return '"' + value.replace('"', '""') + '"'
@@ -57,7 +57,9 @@ def fields(column: pa.Array, kind: Kind) -> pa.Array:
         return pc.fill_null(pc.cast(column, pa.string()), "")
     if kind == "token_seq":
         lists = column.to_pylist()  # of words; a missing one and an empty one are both an empty field
-        column = pa.array([" ".join(element(word) for word in words or () if word) for words in lists], pa.string())
+        column = pa.array(
+            [" ".join(word_as_read(word) for word in words or () if word) for words in lists], pa.string()
+        )
     column = pc.fill_null(column, "")
     unsafe = pc.match_substring_regex(column, _UNSAFE)
     if not pc.any(unsafe).as_py():

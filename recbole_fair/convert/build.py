@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from recbole_fair import storage
 from recbole_fair.convert import filters, manifest, readback, starter
 from recbole_fair.convert.atomic import AtomicFile
 from recbole_fair.convert.folder import staged
@@ -61,7 +62,7 @@ def convert(request: Request) -> dict[str, Any]:
         facts = manifest.describe(source, request.options, raw, ledger, index, files)
         if filtered:
             facts["filters"] = filtered.account
-        manifest.write(folder, facts)
+        storage.write_json(folder / manifest.NAME, facts)
         if source.own:
             starter.write(folder)
         logger.info("reading back and comparing, which takes about as long as writing or a few times longer")

@@ -55,6 +55,16 @@ class _DataSet:
     sides: Mapping[str, _Side]
     settings: Mapping[str, Any]
 
+    def rated(self, side: str) -> pa.StringArray:
+        """The ids of a side that have interactions."""
+        return (self.index.users if side == "user" else self.index.items).names()
+
+    def listed(self, side: str) -> int:
+        """How many of these have a row in the table of their side."""
+        columns = self.sides[side].columns
+        ids = columns[f"{side}_id"].combine_chunks() if columns else pa.array([], pa.string())
+        return pc.sum(pc.is_in(self.rated(side), ids)).as_py() or 0
+
     def values(self, field: str, key: str, kind: str) -> Values:
         """Raw values of a field, after the padding row that groups expect."""
         side = self.sides[kind]
@@ -75,7 +85,7 @@ def check(name: str, out: Path) -> str:
 
 def _read(name: str, out: Path) -> _DataSet:
     folder = data_folder(name, out)
-    inter = read_header(folder / f"{name}.inter")
+    inter = _header(folder / f"{name}.inter", "user_id", "item_id")
     index, rows = Index(), 0
     for part in read_parts(folder / f"{name}.inter", ["user_id", "item_id"]):
         index.add(with_distinct(part.select(["user_id", "item_id"])))
@@ -86,10 +96,18 @@ def _read(name: str, out: Path) -> _DataSet:
     return _DataSet(name, folder, out, index, rows, inter, sides, settings)
 
 
+def _header(path: Path, *ids: str) -> dict[str, Kind]:
+    """The fields of a file, among which its ids must be."""
+    kinds = read_header(path)
+    if absent := next((name for name in ids if name not in kinds), None):
+        raise UsageError(f"{path}, line 1: has no field {absent}; it has {', '.join(kinds)}. Rename the field of ids")
+    return kinds
+
+
 def _side(path: Path) -> _Side:
     if not path.is_file():
         return _Side(path, {}, {})
-    kinds = read_header(path)
+    kinds = _header(path, f"{path.suffix[1:]}_id")
     table = pa.Table.from_batches(read_parts(path), pa.schema([(name, pa.string()) for name in kinds]))
     return _Side(path, kinds, {name: table[name] for name in kinds})
 
@@ -99,8 +117,7 @@ def _sizes(data: _DataSet) -> Iterator[str]:
     density = data.rows / (users * items) if users and items else 0.0
     yield f"{data.folder}: {users} users, {items} items, {data.rows} interactions, density {density:.6f}"
     for suffix, side in data.sides.items():
-        rated = users if suffix == "user" else items
-        yield f"  .{suffix}: {len(side)} rows, {rated} of them with interactions"
+        yield f"  .{suffix}: {len(side)} rows, {data.listed(suffix)} of them with interactions"
     duplicates = data.index.duplicates()
     yield f"  duplicates: {duplicates['pairs']} pairs come again, in {duplicates['rows']} rows"
 
@@ -150,12 +167,8 @@ def _absent_columns(data: _DataSet) -> Iterator[str]:
 
 
 def _absent_rows(data: _DataSet) -> Iterator[str]:
-    for suffix, rated in (("user", data.index.users), ("item", data.index.items)):
-        side = data.sides[suffix]
-        if not side.columns:
-            continue
-        listed = pc.is_in(rated.names(), side.columns[f"{suffix}_id"].combine_chunks())
-        if absent := len(listed) - (pc.sum(listed).as_py() or 0):
+    for suffix, side in data.sides.items():
+        if side.columns and (absent := len(data.rated(suffix)) - data.listed(suffix)):
             yield f"{absent} rated ids have no row in {side.path.name}: RecBole drops their interactions"
 
 

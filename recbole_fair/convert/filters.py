@@ -55,6 +55,10 @@ def read_rules(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: rm_dup_inter={rules['rm_dup_inter']!r}; expected first or last")
     if not isinstance(rules.get("val_interval", {}), dict):
         raise UsageError(f'{path}: val_interval maps a field to an interval, as in `rating: "[3,inf)"`')
+    intervals = {key: text for key, text in rules.items() if key.endswith("_inter_num_interval")}
+    intervals |= {f"val_interval.{field}": text for field, text in rules.get("val_interval", {}).items()}
+    for key, text in intervals.items():
+        within(np.empty(0), text, f"{path}: {key}")  # refused before the first pass over the data
     return rules
 
 

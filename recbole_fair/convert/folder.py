@@ -14,7 +14,7 @@ from recbole_fair import storage
 from recbole_fair.convert import manifest
 from recbole_fair.errors import UsageError
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+_NAME = re.compile(r"\w[\w.+-]*")  # as settings/config.py takes it
 
 
 def target(out: Path, name: str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,17 +14,19 @@ from recbole_fair.convert import build
 from recbole_fair.convert.sources import csv_options
 from recbole_fair.convert.sources.catalogue import OWN_WORDS
 from recbole_fair.errors import UsageError
+from recbole_fair.settings import yamls
 from recbole_fair.storage import open_regular
 
 _DIGITS = 8
 _TABLES = ("interactions", "users", "items")
 
 
-def stored(frame: Any, keys: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def stored(frame: Any, keys: Mapping[str, Any], config_files: Sequence[str] = ()) -> tuple[str, dict[str, Any]]:
     """Convert a DataFrame of interactions; the data set's name, and the keys that are not about the frames.
 
     `user`, `item`, `rating` and `time` name columns, `users` and `items` are DataFrames or CSV files, `name` is the
-    data set's: by default one made of its content, so the same frames are converted once.
+    data set's: by default one made of its content, so the same frames are converted once. It lies in `data_path`,
+    which a configuration file may name too.
     """
     about_frames = {word: keys[word] for word in (*OWN_WORDS, "name") if word in keys}
     rest = {key: value for key, value in keys.items() if key not in about_frames}
@@ -34,7 +36,8 @@ def stored(frame: Any, keys: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
             if word in options and not isinstance(options[word], (str, Path)):
                 options[word] = _written(options[word], Path(temporary) / f"{word}.csv", options)
         name = str(options.pop("name", None) or f"frame-{_digest(options)}")
-        out = Path(rest.get("data_path") or "dataset_atomic")
+        named = [yamls.read_mapping(Path(file)).get("data_path") for file in config_files]  # the last one counts
+        out = Path(str(next(filter(None, [rest.get("data_path"), *reversed(named)]), "dataset_atomic")))
         try:
             if "name" in about_frames or not (out / name).is_dir():
                 build.convert(build.Request("csv", Path(temporary), out, name, options))

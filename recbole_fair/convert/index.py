@@ -20,23 +20,23 @@ class IdMap:
     """Ids, numbered by first appearance; arrow hashes many batches at once, so that its cost a row stays the same."""
 
     def __init__(self) -> None:
-        self._known = pa.DictionaryArray.from_arrays(pa.array([], pa.int32()), pa.array([], pa.string()))
+        self._numbered = pa.DictionaryArray.from_arrays(pa.array([], pa.int32()), pa.array([], pa.string()))
         self._codes: list[Codes] = []
-        self._waiting: list[pa.DictionaryArray] = []
+        self._unnumbered: list[pa.DictionaryArray] = []
 
     def __len__(self) -> int:
         return len(self.names())
 
     def add(self, column: pa.DictionaryArray) -> None:
         """Number the ids of a batch."""
-        self._waiting.append(column)
-        if sum(len(batch.dictionary) for batch in self._waiting) > max(_WAITING, len(self._known.dictionary)):
+        self._unnumbered.append(column)
+        if sum(len(batch.dictionary) for batch in self._unnumbered) > max(_WAITING, len(self._numbered.dictionary)):
             self._merge()
 
     def names(self) -> pa.StringArray:
         """The ids by their number."""
         self._merge()
-        return self._known.dictionary
+        return self._numbered.dictionary
 
     def codes(self) -> Codes:
         """The number of every id that was added, in order."""
@@ -46,10 +46,10 @@ class IdMap:
 
     def _merge(self) -> None:
         """Number what waits, behind what is known: arrow's common dictionary keeps the order of first appearance."""
-        if self._waiting:
-            self._known, *batches = pa.chunked_array([self._known, *self._waiting]).unify_dictionaries().chunks
+        if self._unnumbered:
+            self._numbered, *batches = pa.chunked_array([self._numbered, *self._unnumbered]).unify_dictionaries().chunks
             self._codes += [batch.indices.to_numpy() for batch in batches]
-            self._waiting = []
+            self._unnumbered = []
 
 
 class Index:

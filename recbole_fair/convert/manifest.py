@@ -52,11 +52,6 @@ def describe(
     }
 
 
-def write(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Put the manifest beside the files that it describes."""
-    storage.write_json(folder / NAME, facts)
-
-
 def _written(file: AtomicFile) -> dict[str, Any]:
     missing = {name: rows for name, rows in file.missing.items() if rows}
     size, digest = file.path.stat().st_size, storage.file_digest(file.path)

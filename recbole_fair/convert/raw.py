@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 import pyarrow as pa
 
+from recbole_fair import storage
 from recbole_fair.convert.ledger import BadLineError, Ledger
 from recbole_fair.convert.tables import Kind, Row, Table, batches
 from recbole_fair.errors import UsageError
@@ -19,7 +18,6 @@ from recbole_fair.errors import UsageError
 BLOCK_BYTES = 4 << 20
 # No published line is near this; without a bound a file without line ends would be read into memory whole.
 MAX_LINE_BYTES = 16 << 20
-_UNREADABLE = (OSError, EOFError, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -59,27 +57,20 @@ class RawFile:
 
     def describe(self) -> dict[str, object]:
         """Name, size and sha256 of the file as it lies there."""
-        try:
-            with self.path.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            return {"name": self.path.name, "size": self.path.stat().st_size, "sha256": digest}
-        except OSError as error:
-            raise self._unreadable(error) from error
+        digest = storage.file_digest(self.path)
+        return {"name": self.path.name, "size": self.path.stat().st_size, "sha256": digest}
 
     def _parts(self) -> Iterator[bytes]:
+        packed = self.path.suffix == ".gz"
         try:
-            with self._open() as stream:
+            with gzip.open(self.path) if packed else self.path.open("rb") as stream:
                 while part := stream.read(BLOCK_BYTES):
                     yield part
-        except _UNREADABLE as error:
-            raise self._unreadable(error) from error
-
-    def _open(self) -> IO[bytes]:
-        return gzip.open(self.path) if self.path.suffix == ".gz" else self.path.open("rb")  # type: ignore[return-value]
-
-    def _unreadable(self, error: Exception) -> UsageError:
-        kind = "a whole gzip file" if self.path.suffix == ".gz" else "a readable file"
-        return UsageError(f"{self.path}: cannot be read to its end ({error}); expected {kind}: get it again")
+        except (OSError, EOFError, zlib.error) as error:
+            kind = "a whole gzip file" if packed else "a readable file"
+            raise UsageError(
+                f"{self.path}: cannot be read to its end ({error}); expected {kind}: get it again"
+            ) from error
 
 
 def _unix(block: bytes) -> bytes:
@@ -159,28 +150,21 @@ def accepted(
     A block with a bad line is halved until that line stands alone, so what is accepted does not depend on the
     neighbours, and the fast parser is the only judge.
     """
+
+    def halved(first: int, block: bytes) -> Iterator[pa.RecordBatch]:
+        try:
+            yield parse(block)
+            return
+        except BadLineError as error:
+            if block.count(b"\n") == 1:
+                ledger.reject(file.path, first, error, expected, block[:-1].decode("ascii", "backslashreplace"))
+                return
+        cut = block.rfind(b"\n", 0, len(block) // 2) + 1 or block.find(b"\n") + 1
+        yield from halved(first, block[:cut])
+        yield from halved(first + block.count(b"\n", 0, cut), block[cut:])
+
     for first, lines, block in file.blocks():
         ledger.count(file.path, lines)
-        parts = list(_halved(file, first, block, parse, expected, ledger))
+        parts = list(halved(first, block))
         if parts:
             yield parts[0] if len(parts) == 1 else pa.Table.from_batches(parts).combine_chunks().to_batches()[0]
-
-
-def _halved(
-    file: RawFile,
-    first: int,
-    block: bytes,
-    parse: Callable[[bytes], pa.RecordBatch],
-    expected: str,
-    ledger: Ledger,
-) -> Iterator[pa.RecordBatch]:
-    try:
-        yield parse(block)
-        return
-    except BadLineError as error:
-        if block.count(b"\n") == 1:
-            ledger.reject(file.path, first, error, expected, block[:-1].decode("ascii", "backslashreplace"))
-            return
-    cut = block.rfind(b"\n", 0, len(block) // 2) + 1 or block.find(b"\n") + 1
-    yield from _halved(file, first, block[:cut], parse, expected, ledger)
-    yield from _halved(file, first + block.count(b"\n", 0, cut), block[cut:], parse, expected, ledger)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recbole_fair.convert.atomic import AtomicFile, element, header, meant, read_parts
+from recbole_fair.convert.atomic import AtomicFile, as_read, header, read_parts, word_as_read
 from recbole_fair.convert.ledger import Ledger
 from recbole_fair.convert.tables import Table, Tables
 from recbole_fair.errors import UsageError
@@ -69,14 +70,14 @@ def through_recbole(config: Config) -> Any:
         return Dataset(config)
 
 
+@dataclass(frozen=True)
 class _Comparison:
     """One table of the source against RecBole's table of the same name."""
 
-    def __init__(self, dataset: Any, feat: Any, file: AtomicFile, by_id: bool) -> None:
-        self.dataset = dataset
-        self.feat = feat
-        self.file = file
-        self.by_id = by_id
+    dataset: Any
+    feat: Any
+    file: AtomicFile
+    by_id: bool
 
     def run(self, table: Table, places: set[int], drop: bool) -> None:
         """Compare the chosen batches; the rows of users and items are found by their id."""
@@ -96,7 +97,7 @@ class _Comparison:
         if not self.by_id:
             return np.arange(done, done + len(part))
         ids = self.dataset.field2token_id[part.schema.names[0]]
-        return np.array([ids.get(meant(name), -1) for name in part[0].to_pylist()], np.int64)
+        return np.array([ids.get(as_read(name), -1) for name in part[0].to_pylist()], np.int64)
 
     def _column(self, name: str, kind: str, wanted: pa.Array, rows: npt.NDArray[np.int64], first: int) -> None:
         read = self.feat[name].to_numpy()[rows]
@@ -114,11 +115,11 @@ class _Comparison:
         ids = self.dataset.field2token_id[name]
         if kind == "token_seq":
             return np.array([
-                list(got) == [ids.get(element(word), -1) for word in words or () if word]
+                list(got) == [ids.get(word_as_read(word), -1) for word in words or () if word]
                 for got, words in zip(read, wanted.to_pylist(), strict=True)
             ])  # fmt: skip
         encoded = pc.fill_null(wanted, "").dictionary_encode()
-        numbers = [ids.get(meant(value), -1) if value else 0 for value in encoded.dictionary.to_pylist()]
+        numbers = [ids.get(as_read(value), -1) if value else 0 for value in encoded.dictionary.to_pylist()]
         return np.array(numbers, np.int64)[encoded.indices.to_numpy()] == read
 
 

@@ -91,7 +91,7 @@ def _ranges(column: pa.ChunkedArray, numbers: np.ndarray[Any, Any]) -> dict[str,
     """Three intervals that hold about as many rows each."""
     rows = np.array([float(word) for word in column.to_pylist() if word not in MISSING_NUMBERS])
     cuts = np.unique(np.quantile(rows, [place / _BINS for place in range(1, _BINS)], method="nearest"))
-    cuts = [f"{cut:g}" for cut in cuts if cut > numbers.min()]
+    cuts = [f"{cut:.15g}" for cut in cuts if cut > numbers.min()]  # as they stand in the file
     if not cuts:
         return {}
     edges = ["-inf", *cuts, "inf"]

@@ -137,7 +137,8 @@ def by_value(
     entry_of = np.fromiter((places.setdefault(entry, len(places)) for entry in values), np.int64, len(values))
     known = [[value for value in entry if value not in ignored][: 1 if multi == "first" else None] for entry in places]
     names = tuple(names) or tuple(sorted({value for entry in known for value in entry}, key=_natural))
-    membership = np.array([[name in entry for name in names] for entry in known], dtype=bool).reshape(-1, len(names))
+    rows = [[name in entry for name in names] for entry in known]
+    membership = np.array(rows, dtype=bool).reshape(len(known), len(names))
     return Groups(kind, field, names, membership[entry_of])
 
 

@@ -56,15 +56,19 @@ def share_of(
 ) -> Share:
     """Divide the nodes among `runs`: as many at once as there are cores (and GPUs) for, each with all it can have."""
     gpus = _gpus_each(nodes, gpus_per_trial)
-    cores = sum(node.cpus for node in nodes)
-    wanted = min(runs, max_concurrent or cores)
+    able = [node for node in nodes if node.gpus >= gpus]
+    wanted = min(runs, max_concurrent or sum(node.cpus for node in able))
     if gpus:
-        wanted = min(wanted, sum(int(node.gpus / gpus + 1e-9) for node in nodes))
-    if wanted > cores:
-        return Share(cores / wanted, gpus, wanted)
-    widest = max(node.cpus for node in nodes)
-    fitting = [cpus for cpus in range(1, widest + 1) if sum(node.cpus // cpus for node in nodes) >= wanted]
-    return Share(max(fitting), gpus, wanted)
+        wanted = min(wanted, sum(int(node.gpus / gpus + 1e-9) for node in able))
+    sizes = (*range(max(node.cpus for node in able), 0, -1), *(1 / runs_a_core for runs_a_core in range(2, wanted + 1)))
+    cpus = next(size for size in sizes if sum(_fitting(node, size, gpus) for node in able) >= wanted)
+    return Share(cpus, gpus, wanted)
+
+
+def _fitting(node: Node, cpus: float, gpus: float) -> int:
+    """How many runs of this size work on a node at once; neither its cores nor its GPUs are given away twice."""
+    by_cores = int(node.cpus / cpus + 1e-9)
+    return min(by_cores, int(node.gpus / gpus + 1e-9)) if gpus else by_cores
 
 
 def _gpus_each(nodes: Sequence[Node], wanted: float | None) -> float:
@@ -130,7 +134,10 @@ def _knock(address: str) -> None:
 
 def _nodes(ray: Any) -> list[Node]:
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [Node(int(has["CPU"]), has.get("GPU", 0.0)) for has in machines if has.get("CPU", 0) >= 1]
+    nodes = [Node(int(has["CPU"]), has.get("GPU", 0.0)) for has in machines if has.get("CPU", 0) >= 1]
+    if not nodes:
+        raise UsageError("ray_address: no machine of the cluster has a core; start one with `ray start --num-cpus=N`")
+    return nodes
 
 
 @contextmanager

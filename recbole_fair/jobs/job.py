@@ -9,17 +9,16 @@ from copy import deepcopy
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from recbole_fair import bases, runner
+from recbole_fair.bases import Base, Request
 from recbole_fair.errors import BusyError, TrainingError, UsageError
-from recbole_fair.rundir.folder import drop_resume_point
+from recbole_fair.rundir.folder import drop_resume_point, folder_for
 from recbole_fair.rundir.result import Result, finished
 from recbole_fair.settings import yamls
-
-if TYPE_CHECKING:
-    from recbole_fair.bases import Base, Request
-    from recbole_fair.settings.config import Config
-    from recbole_fair.training.trainer import EpochCallback
+from recbole_fair.settings.config import Config
+from recbole_fair.training.trainer import EpochCallback
 
 Answer = TypeVar("Answer")
 _POLL = 1.0  # seconds between two looks at a folder that another process works on
@@ -59,35 +58,25 @@ class Job:
     @cached_property
     def config(self) -> Config:
         """The configuration that the run will have; refuses what cannot be run."""
-        from recbole_fair import runner
-        from recbole_fair.settings.config import Config
-
         with runner.restoring_process_state():
             return Config(self.model, self.dataset, self.config_files, self.keys)
 
     @cached_property
     def bases(self) -> tuple[Base, ...]:
         """What the run stands on, whether it is made or not."""
-        from recbole_fair import bases
-
         return bases.bases_of(self.config)
 
     def folder(self) -> Path:
         """The folder that this job's hash and seed name."""
-        from recbole_fair import bases
-        from recbole_fair.rundir import folder
-
-        return folder.folder_for(self.config, bases.digest_of(self.config, self.bases), Path(self.root))
+        return folder_for(self.config, bases.digest_of(self.config, self.bases), Path(self.root))
 
     def run(self, folder: Path, on_epoch: EpochCallback | None = None) -> Result:
-        """Do the job, go on where a killed process left it, or read what is finished."""
-        from recbole_fair import runner
-
+        """Train in this folder, go on where a killed process left it, or read what is finished."""
         keys = {**self.keys, "run_dir": str(folder), "resume": True}
         return runner.run(self.model, self.dataset, config_files=self.config_files, on_epoch=on_epoch, **keys)
 
     def finished_result(self) -> Result | None:
-        """What a finished run of this job says."""
+        """The result if the run is finished; a resume point that a kill left beside it is removed."""
         folder = self.folder()
         drop_resume_point(folder)
         return Result.read(folder) if finished(folder) else None
@@ -98,7 +87,7 @@ class Job:
 
 
 def retry_while_busy(action: Callable[[], Answer]) -> Answer:
-    """Wait for another process that works on the same run, or on one that it stands on; then find it done."""
+    """The action's answer; it is tried again while another process works on its run or on one that this stands on."""
     while True:
         try:
             return action()

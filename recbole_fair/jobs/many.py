@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any
 
 from recbole_fair.errors import UsageError
-from recbole_fair.jobs import cluster, first
+from recbole_fair.jobs import cluster, prerequisites
 from recbole_fair.jobs.cluster import LOST_WORKERS, Node, Share, settle
 from recbole_fair.jobs.job import Job, reason
 
@@ -41,8 +41,8 @@ class Room:
     gpus_per_trial: float | None = None
     ray_address: str | None = None
 
-    def for_one(self, runs: int) -> bool:
-        """Whether runs are done one after another; this process then does them, and Ray is not needed."""
+    def one_at_a_time(self, runs: int) -> bool:
+        """Whether only one run fits at a time: this process then does them all, without Ray."""
         return self.ray_address is None and 1 in (runs, self.max_concurrent, os.cpu_count())
 
     def share(self, nodes: Sequence[Node], runs: int) -> Share:
@@ -52,14 +52,14 @@ class Room:
 
 @dataclass
 class Obstacles:
-    """Why some jobs cannot be done: bases by their folders, encoders by their settings."""
+    """Why bases (by folder) and item vectors (by the encoder's settings) could not be made."""
 
     bases: dict[Path, str] = field(default_factory=dict)
     encoders: dict[str, str] = field(default_factory=dict)
 
     def before(self, job: Job) -> str | None:
         """Why this job cannot be done; None where nothing is in its way."""
-        return self.encoders.get(first.encoding_of(job)) or first.obstacle(job, self.bases)
+        return self.encoders.get(prerequisites.encoding_of(job)) or prerequisites.obstacle(job, self.bases)
 
     def refuse_all(self) -> None:
         """Refuse with the first of them, if there is any."""
@@ -78,18 +78,18 @@ def run_all(jobs: Sequence[Job], room: Room, ends: Ends, starts: Starts = _unnot
     """
     if not jobs:
         return
-    if room.for_one(len(jobs)):
-        _upon(make_bases(first.layers(jobs), sequentially, Obstacles()), jobs, sequentially, starts, ends)
+    if room.one_at_a_time(len(jobs)):
+        _upon(make_bases(prerequisites.layers(jobs), sequentially, Obstacles()), jobs, sequentially, starts, ends)
         return
     with cluster.started(room.ray_address) as nodes:
         work = with_ray(nodes, room)
-        _upon(prepare(first.layers(jobs), jobs, nodes, room), jobs, work, starts, ends)
+        _upon(prepare(prerequisites.layers(jobs), jobs, nodes, room), jobs, work, starts, ends)
 
 
 def prepare(layers: Sequence[Sequence[Job]], jobs: Sequence[Job], nodes: Sequence[Node], room: Room) -> Obstacles:
     """Through Ray: the item vectors that these jobs and their bases read, and then the bases, layer by layer."""
     everyone = [*(job for layer in layers for job in layer), *jobs]
-    obstacles = Obstacles(encoders=first.encode(everyone, room.share(nodes, 1)))
+    obstacles = Obstacles(encoders=prerequisites.encode(everyone, room.share(nodes, 1)))
     return make_bases(layers, with_ray(nodes, room), obstacles)
 
 
@@ -106,7 +106,7 @@ def make_bases(layers: Sequence[Sequence[Job]], work: Work, obstacles: Obstacles
 
 
 def _upon(obstacles: Obstacles, jobs: Sequence[Job], work: Work, starts: Starts, ends: Ends) -> None:
-    """Do the jobs that nothing stands before; the others end with the reason."""
+    """Do the jobs that have no obstacle; the others end at once, with the reason."""
     ready = []
     for index, job in enumerate(jobs):
         if why := obstacles.before(job):

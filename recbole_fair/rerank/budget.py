@@ -22,17 +22,16 @@ class Trial:
 def trials(method: Method, candidates: Candidates, liked: IntArray) -> list[Trial]:
     """Every strength of the method's grid; liked [U] counts the validation items of each user, listed or not."""
     assert candidates.relevant is not None
-    found = []
-    for strength in method.strengths:
-        places = method.choose(candidates, strength)
-        hit = np.take_along_axis(candidates.relevant, places, axis=1)
-        found.append(Trial(strength, ndcg(hit, liked)))
-    return found
+    lists = ((strength, method.choose(candidates, strength)) for strength in method.strengths)
+    return [
+        Trial(strength, ndcg(np.take_along_axis(candidates.relevant, places, axis=1), liked))
+        for strength, places in lists
+    ]
 
 
-def strongest(found: Sequence[Trial], budget: float) -> Trial:
-    """The trial of the largest strength whose NDCG is at least `budget` of that without re-ranking, the first."""
-    return max((one for one in found if one.ndcg >= budget * found[0].ndcg), key=lambda one: one.strength)
+def strongest(tried: Sequence[Trial], budget: float) -> Trial:
+    """The trial of the largest strength with at least `budget` times the NDCG of the first, which changes nothing."""
+    return max((one for one in tried if one.ndcg >= budget * tried[0].ndcg), key=lambda one: one.strength)
 
 
 def ndcg(hit: BoolArray, liked: IntArray) -> float:

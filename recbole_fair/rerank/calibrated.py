@@ -25,7 +25,7 @@ def calibrated(candidates: Candidates, strength: float) -> IntArray:
     holding *= strength
 
     def choose(rows: slice) -> IntArray:
-        values, patterns = (1 - strength) * candidates.scaled(rows), candidates.patterns(rows)
+        values, patterns = candidates.scaled(rows, 1 - strength), candidates.patterns(rows)
         users, listed = np.arange(len(values)), np.zeros((len(values), share.shape[1]))
         cells = patterns + users[:, None] * len(share)  # of the table [u, P]
         chosen = np.empty((len(values), candidates.k), dtype=np.int64)

@@ -50,12 +50,13 @@ class Candidates:
         """[u, C] the pattern of each candidate."""
         return self._patterns[1][self.items[rows]]
 
-    def scaled(self, rows: slice) -> FloatArray:
-        """[u, C] of (s - min) / (max - min) by user; -inf stays."""
+    def scaled(self, rows: slice, weight: float = 1.0) -> FloatArray:
+        """[u, C] of weight * (s - min) / (max - min) by user; -inf stays, whatever the weight."""
         scores = self.scores[rows]
         low = np.where(np.isfinite(scores), scores, np.inf).min(axis=1, keepdims=True)
         span = scores.max(axis=1, keepdims=True) - low
-        return np.asarray((scores - low) / np.where(span > 0, span, 1.0))
+        scaled = (scores - low) / np.where(span > 0, span, 1.0)
+        return np.asarray(np.multiply(scaled, weight, out=scaled, where=np.isfinite(scaled)))
 
     def chunks(self, size: int = _ROWS) -> Iterator[slice]:
         """All users, so many at a time."""

@@ -28,8 +28,8 @@ def fa_ir(candidates: Candidates, strength: float) -> IntArray:
         free, users = np.ones_like(protected), np.arange(len(protected))
         held, chosen = np.zeros(len(protected), dtype=int), np.empty((len(protected), candidates.k), dtype=np.int64)
         for place, minimum in enumerate(required):
-            due = free & protected & (held < minimum)[:, None]
-            chosen[:, place] = np.where(due.any(axis=1), due.argmax(axis=1), free.argmax(axis=1))
+            needed = free & protected & (held < minimum)[:, None]
+            chosen[:, place] = np.where(needed.any(axis=1), needed.argmax(axis=1), free.argmax(axis=1))
             free[users, chosen[:, place]] = False
             held += protected[users, chosen[:, place]]
         return chosen
@@ -58,7 +58,7 @@ def failing(required: IntArray, p: float) -> float:
 
 
 def adjusted(k: int, p: float, alpha: float) -> float:
-    """alpha_c."""
+    """alpha_c: the largest level at which a fair list of length k fails with probability alpha at most."""
     low, high = 0.0, alpha
     if failing(minimum_protected(k, p, alpha), p) <= alpha:
         return alpha

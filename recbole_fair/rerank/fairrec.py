@@ -19,8 +19,8 @@ _ROWS = 1 << 12  # users whose picks are looked at together
 
 def fairrec(candidates: Candidates, strength: float) -> IntArray:
     """[U, K] chosen places, in the order of the lists."""
-    users, here = len(candidates.items), candidates.due > 0
-    lacking = np.where(here, int(strength * users * candidates.k / here.sum()), 0)
+    users, reachable = len(candidates.items), candidates.due > 0
+    lacking = np.where(reachable, int(strength * users * candidates.k / reachable.sum()), 0)
     taken = np.zeros(candidates.items.shape, dtype=bool)
     for _ in range(candidates.k):
         if not _round(candidates, lacking, taken):

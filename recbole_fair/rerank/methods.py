@@ -53,7 +53,7 @@ METHODS: Mapping[str, Method] = MappingProxyType({
     "FA-IR": Method(fa_ir, _SHARES, 0.3, "p, the share of protected items that a fair list has", (), 0.99),
     "P-MMF": Method(pmmf, _WEIGHTS, 0.1, "lambda, the weight of the worst-off group's exposure"),
     "FairRec": Method(fairrec, (*_SHARES, 1.0), 0.5, "alpha, the guaranteed share of an equal part", (), 1.0),
-    "TaxRank": Method(taxrank, (*_WEIGHTS, 10.0), 0.5, "t, the tax rate"),
+    "TaxRank": Method(taxrank, (*_WEIGHTS, 10.0), 0.5, "t, the tax rate", most=50.0),  # (1e-6)^-t must be a number
     "Calibrated": Method(calibrated, _SHARES, 0.5, "lambda, the weight of calibration", ("scores", "profile"), 1.0),
     "MMR": Method(mmr, _SHARES, 0.3, "lambda, the weight of variety", most=1.0),
 })  # fmt: skip

@@ -16,17 +16,17 @@ from recbole_fair.rerank.candidates import Candidates, FloatArray, IntArray, bes
 
 def minmax(candidates: Candidates, strength: float) -> IntArray:
     """[U, K] chosen places."""
-    given, chosen = np.zeros(len(candidates.due)), []
+    exposure, chosen = np.zeros(len(candidates.due)), []
     for rows in candidates.chunks(max(1, len(candidates.items) // 1000)):
-        penalty = candidates.share @ _ahead_of_worst(given, candidates)  # [P]
+        penalty = candidates.share @ _ahead_of_worst(exposure, candidates)  # [P]
         places = best(candidates.scaled(rows) - strength * penalty[candidates.patterns(rows)], candidates.k)
-        given += candidates.exposure(places, rows)
+        exposure += candidates.exposure(places, rows)
         chosen.append(places)
     return np.concatenate(chosen)
 
 
-def _ahead_of_worst(given: FloatArray, candidates: Candidates) -> FloatArray:
+def _ahead_of_worst(exposure: FloatArray, candidates: Candidates) -> FloatArray:
     """[G] of e_g - min_h e_h; 0 for groups that nothing is due."""
     due = candidates.due * len(candidates.items) * candidates.k
-    shown = np.divide(given, due, out=np.full_like(due, np.inf), where=due > 0)
+    shown = np.divide(exposure, due, out=np.full_like(due, np.inf), where=due > 0)
     return np.where(due > 0, shown - shown.min(), 0.0)

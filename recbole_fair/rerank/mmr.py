@@ -20,7 +20,7 @@ def mmr(candidates: Candidates, strength: float) -> IntArray:
     similar = strength * (unit @ unit.T)  # [P, P]
 
     def choose(rows: slice) -> IntArray:
-        values, patterns = (1 - strength) * candidates.scaled(rows), candidates.patterns(rows)
+        values, patterns = candidates.scaled(rows, 1 - strength), candidates.patterns(rows)
         users, nearest = np.arange(len(values)), np.zeros_like(values)
         chosen = np.empty((len(values), candidates.k), dtype=np.int64)
         for place in range(candidates.k):

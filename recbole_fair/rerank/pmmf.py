@@ -22,16 +22,16 @@ _NEAR = 1e-9
 
 def pmmf(candidates: Candidates, strength: float) -> IntArray:
     """[U, K] chosen places."""
-    here = candidates.due > 0
-    due = candidates.due[here]
-    kept, highest = np.empty((0, candidates.k), dtype=np.int64), -np.inf
+    reachable = candidates.due > 0
+    due = candidates.due[reachable]
+    chosen, highest = np.empty((0, candidates.k), dtype=np.int64), -np.inf
     price, lowest, slope = strength * due, np.inf, np.zeros(len(due))  # the lowest bound so far, where, and its slope
     trial, length = price, 1.0
     for _ in range(_STEPS):
-        places, accuracy = _lists(candidates, candidates.share[:, here] @ (trial / due))
-        shown = candidates.exposure(places)[here] / places.size / due
+        places, accuracy = _lists(candidates, candidates.share[:, reachable] @ (trial / due))
+        shown = candidates.exposure(places)[reachable] / places.size / due
         if (value := accuracy + strength * float(shown.min())) > highest:
-            kept, highest = places, value
+            chosen, highest = places, value
         if (bound := accuracy + float(trial @ shown)) < lowest:  # the dual: no lists are worth more
             price, lowest, slope, length = trial, bound, shown, 1.5 * length
         else:
@@ -40,7 +40,7 @@ def pmmf(candidates: Candidates, strength: float) -> IntArray:
         if lowest - highest < _NEAR or tilt == 0:
             break
         trial = onto_simplex(price - length * (lowest - highest) / tilt * slope, strength)
-    return kept
+    return chosen
 
 
 def _lists(candidates: Candidates, raised: FloatArray) -> tuple[IntArray, float]:

@@ -24,17 +24,17 @@ _LEAST = 1e-6  # of v / gamma: the slope of a group without a place is infinite
 
 def taxrank(candidates: Candidates, strength: float) -> IntArray:
     """[U, K] chosen places."""
-    here = candidates.due > 0
-    due = candidates.due[here]
-    kept, highest, mean = np.empty((0, candidates.k), dtype=np.int64), -np.inf, np.empty(0)
+    reachable = candidates.due > 0
+    due = candidates.due[reachable]
+    chosen, highest, mean = np.empty((0, candidates.k), dtype=np.int64), -np.inf, np.empty(0)
     slope = np.ones(len(due))
     for step in range(_STEPS):
-        places, worth = _lists(candidates, slope, here)
+        places, worth = _lists(candidates, slope, reachable)
         if (value := welfare(worth, due, strength)) > highest:
-            kept, highest = places, value
+            chosen, highest = places, value
         mean = worth if step == 0 else mean + 2 / (step + 2) * (worth - mean)
         slope = np.maximum(mean / due, _LEAST) ** -strength
-    return kept
+    return chosen
 
 
 def welfare(worth: FloatArray, due: FloatArray, rate: float) -> float:
@@ -43,9 +43,9 @@ def welfare(worth: FloatArray, due: FloatArray, rate: float) -> float:
     return float(due @ (np.log(relative) if rate == 1 else relative ** (1 - rate) / (1 - rate)))
 
 
-def _lists(candidates: Candidates, slope: FloatArray, here: BoolArray) -> tuple[IntArray, FloatArray]:
+def _lists(candidates: Candidates, slope: FloatArray, reachable: BoolArray) -> tuple[IntArray, FloatArray]:
     """The best lists under these slopes, and v [G]."""
-    share = candidates.share[:, here]
+    share = candidates.share[:, reachable]
     factor = np.where(share.any(axis=1), share @ (slope / slope.mean()), 1.0)  # [P]
     chosen, worth = [], np.zeros(len(slope))
     for rows in candidates.chunks():

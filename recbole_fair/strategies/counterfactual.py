@@ -9,7 +9,7 @@ so that one model serves any choice; what is judged is K = all of `sensitive_att
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -118,7 +118,7 @@ class Counterfactual(Strategy):
 
     def __init__(self, view: TrainingView) -> None:
         super().__init__(view)
-        self.classes: Mapping[str, Tensor] = view.attributes  # [U] each, -1 unknown
+        self.classes = {name: classes.to(self.device) for name, classes in view.attributes.items()}  # [U], -1 unknown
         if not self.classes:
             raise UsageError(f"{self.label}: name what is to be hidden, for example sensitive_attribute=gender")
         self.weight, self.steps = float(self.config["adversary_weight"]), int(self.config["adversary_steps"])
@@ -126,15 +126,13 @@ class Counterfactual(Strategy):
     def prepare(self, model: nn.Module) -> None:
         """Put the filters in, so that the model's optimiser and checkpoints have them."""
         self.filters, self.checked = filter_users(model, tuple(self.classes), str(model.USER_ID)), False
-        first = next(self.filters.parameters())
-        self.employ(first.shape[1], first.device)
+        self.make_adversaries(next(self.filters.parameters()).shape[1])
 
-    def employ(self, width: int, device: torch.device) -> None:
+    def make_adversaries(self, width: int) -> None:
         """One adversary an attribute, for states of this width."""
         rate = float(self.config["adversary_learning_rate"])
-        self.classes = {name: classes.to(device) for name, classes in self.classes.items()}
         self.adversaries = {
-            name: Adversary(width, int(classes.max()) + 1, learning_rate=rate, device=device)
+            name: Adversary(width, int(classes.max()) + 1, learning_rate=rate, device=self.device)
             for name, classes in self.classes.items()
         }
 

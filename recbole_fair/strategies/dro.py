@@ -36,7 +36,7 @@ class DRORec(GroupStrategy):
     def __init__(self, view: TrainingView) -> None:
         super().__init__(view)
         self.step = float(self.config["group_step"])
-        self.running = RunningMean(len(self.names), float(self.config["loss_smoothing"]), self.config["device"])  # R~
+        self.running = RunningMean(len(self.names), float(self.config["loss_smoothing"]), self.device)  # R~
         self.log_weights = torch.zeros_like(self.running.values)  # [G]
 
     def objective(self, samples: Tensor, membership: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ class DRORec(GroupStrategy):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take `state_dict` back."""
         self.running.load(state["running"])
-        self.log_weights = state["log_weights"].to(self.config["device"])
+        self.log_weights = state["log_weights"].to(self.device)
 
 
 class PopDRO(DRORec):
@@ -101,10 +101,9 @@ class PopDRO(DRORec):
         self.trend = float(self.config["trend_strength"]) if self.periods > 1 else 0.0
         period = periods_of(view, self.periods)  # [N]
         expected = expected_popularity(view.items, period, len(view.groups.item), self.FORESIGHT)
-        device = self.config["device"]
-        self.emphasis = (1 + expected).pow(float(self.config["popularity_strength"])).to(device)  # [I]
-        self.period_of = PairPeriods(view.users, view.items, period, len(view.groups.item), device)
-        self.recency = torch.softmax((torch.arange(self.periods) - self.periods).exp(), 0).to(device)  # [E] b_t
+        self.emphasis = (1 + expected).pow(float(self.config["popularity_strength"])).to(self.device)  # [I]
+        self.period_of = PairPeriods(view.users, view.items, period, len(view.groups.item), self.device)
+        self.recency = torch.softmax((torch.arange(self.periods) - self.periods).exp(), 0).to(self.device)  # [E] b_t
 
     def membership(self, samples: Samples) -> Tensor:
         """Memberships times the emphasis of the item: within a group, a popular item counts for more."""
@@ -171,7 +170,7 @@ class PairPeriods:
     A pair that occurs several times has its latest period.
     """
 
-    def __init__(self, users: Tensor, items: Tensor, period: Tensor, size: int, device: Any) -> None:
+    def __init__(self, users: Tensor, items: Tensor, period: Tensor, size: int, device: torch.device) -> None:
         self.size = size
         pairs, place = torch.unique(users * size + items, return_inverse=True)  # sorted
         latest = torch.zeros_like(pairs).scatter_reduce(0, place, period, "amax")

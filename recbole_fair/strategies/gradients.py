@@ -94,10 +94,10 @@ def angle(one: Sequence[Tensor], other: Sequence[Tensor]) -> float:
 
 
 def refuse_too_many_groups(
-    groups: int, gradient: Sequence[Tensor], device: torch.device | str, remedy: str, *, each: int = 1, beside: int = 0
+    groups: int, gradient: Sequence[Tensor], device: torch.device, remedy: str, *, each: int = 1, beside: int = 0
 ) -> None:
     """Refuse to keep `each` gradients of every group, and some beside, shaped as `gradient`; say how many fit."""
-    size, room = sum(part.numel() * part.element_size() for part in gradient), usable_memory(torch.device(device))
+    size, room = sum(part.numel() * part.element_size() for part in gradient), usable_memory(device)
     if (each * groups + beside) * size > room:
         raise UsageError(
             f"fair_group: {groups} groups with {each} x {size / 1e9:.2f} GB of gradients each do not fit in"

@@ -38,31 +38,31 @@ class ITFR(GroupStrategy):
         super().__init__(view)
         self.radius, self.step = float(self.config["sharpness_radius"]), float(self.config["group_step"])
         self.power = float(self.config["loss_power"])
-        groups, device = len(self.names), self.config["device"]
-        self.weights = torch.full((groups,), 1.0 / groups, device=device)  # [G]
-        self.former_losses = torch.zeros(groups, device=device)  # [G] mean L' of the epoch before
+        groups = len(self.names)
+        self.weights = torch.full((groups,), 1.0 / groups, device=self.device)  # [G]
+        self.former_losses = torch.zeros(groups, device=self.device)  # [G] mean L' of the epoch before
         self.losses, self.sizes = torch.zeros_like(self.former_losses), torch.zeros_like(self.former_losses)
 
     def prepare(self, model: nn.Module) -> None:
         """Take over the loss, and make room for each group's gradients."""
         super().prepare(model)
-        refuse_too_many_groups(len(self.names), self.parameters, self.config["device"], "Choose coarser groups", each=4)
+        refuse_too_many_groups(len(self.names), self.parameters, self.device, "Choose coarser groups", each=4)
         width = sum(parameter.numel() for parameter in self.parameters)
-        self.gradients = torch.zeros(len(self.names), width, device=self.config["device"])  # [G, P] sum of this epoch
+        self.gradients = torch.zeros(len(self.names), width, device=self.device)  # [G, P] sum of this epoch
         self.former_gradients: Tensor | None = None  # [G, P] sum of the epoch before
 
     def backward(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """All passes of one batch, over the same draws; gradients are left for the host's optimiser."""
-        before = _generators(self.config["device"])
+        before = _generators(self.device)
         logged = super().backward(model, batch)  # what is no group's; `objective` takes the groups' own gradients
-        after = _generators(self.config["device"])
+        after = _generators(self.device)
         present = self.present.nonzero().flatten().tolist()
         sharp = torch.zeros_like(self.ascent)  # [G, P]
         sharp_losses = torch.zeros_like(self.weights)
         for group in present:
-            _restore(before, self.config["device"])
+            _restore(before, self.device)
             sharp_losses[group], sharp[group] = self.at_worst_point(model, batch, group)
-        _restore(after, self.config["device"])
+        _restore(after, self.device)
         self.update(sharp_losses, sharp)
         weights = weights_among(self.weights.log(), self.present)
         self.add_to_gradients(self.share * weights @ sharp)
@@ -138,19 +138,17 @@ class ITFR(GroupStrategy):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take `state_dict` back."""
-        device = self.config["device"]
-        self.weights, self.former_losses = state["weights"].to(device), state["former_losses"].to(device)
+        self.weights, self.former_losses = state["weights"].to(self.device), state["former_losses"].to(self.device)
         former = state["former_gradients"]
-        self.former_gradients = None if former is None else former.to(device)
+        self.former_gradients = None if former is None else former.to(self.device)
 
 
-def _generators(device: Any) -> list[Tensor]:
+def _generators(device: torch.device) -> list[Tensor]:
     """States of the generators that a model draws dropout and negatives from."""
-    device = torch.device(device)
     return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
 
 
-def _restore(states: list[Tensor], device: Any) -> None:
+def _restore(states: list[Tensor], device: torch.device) -> None:
     torch.set_rng_state(states[0])
     if len(states) > 1:
         torch.cuda.set_rng_state(states[1], device)

@@ -50,7 +50,7 @@ class MultiFR(GroupStrategy):
         """Take over the loss; refuse more objectives than have room for a gradient each."""
         super().prepare(model)
         groups = len(self.names) if self.each else 1
-        refuse_too_many_groups(groups, self.parameters, self.config["device"], "Choose coarser groups", beside=1)
+        refuse_too_many_groups(groups, self.parameters, self.device, "Choose coarser groups", beside=1)
 
     def objective(self, samples: Tensor, membership: Tensor) -> Tensor:
         """The weighted sum of the tasks; the gradient of the scaled tasks is the point of smallest norm."""

@@ -42,7 +42,7 @@ class Offset(AfterTraining):
 
     def prepare(self, model: Any) -> None:
         """Give the model a buffer of item offsets, which its scores take in; it is stored with the weights."""
-        model.register_buffer("item_offset", torch.zeros(len(self.membership), device=self.config["device"]))
+        model.register_buffer("item_offset", torch.zeros(len(self.membership), device=self.device))
         _shift(model, "full_sort_predict", lambda scores, _: scores.view(-1, len(self.membership)) + model.item_offset)
         _shift(model, "predict", lambda scores, batch: scores + model.item_offset[batch[model.ITEM_ID]])
 

@@ -31,7 +31,7 @@ class Rerank(AfterTraining):
         """Give the model a buffer for the strength, which is stored with the weights."""
         self.method = METHODS[self.config.choice.strategies[-1].name]
         self.model = model
-        model.register_buffer("rerank_strength", torch.zeros((), dtype=torch.float64, device=self.config["device"]))
+        model.register_buffer("rerank_strength", torch.zeros((), dtype=torch.float64, device=self.device))
 
     def settings(self) -> list[str]:
         """The name of the one number."""

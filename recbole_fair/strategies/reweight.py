@@ -36,7 +36,7 @@ class Reweight(GroupStrategy):
 
     def __init__(self, view: TrainingView) -> None:
         super().__init__(view)
-        self.weight = inverse_frequency(view.group_counts).to(self.config["device"])  # [G]
+        self.weight = inverse_frequency(view.group_counts).to(self.device)  # [G]
 
     def objective(self, samples: Tensor, membership: Tensor) -> Tensor:
         """Mean of the weighed samples."""

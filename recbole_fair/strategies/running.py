@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -18,7 +16,7 @@ class RunningMean:
     tensor([3., 1.])
     """
 
-    def __init__(self, groups: int, share: float, device: Any) -> None:
+    def __init__(self, groups: int, share: float, device: torch.device | str) -> None:
         self.share = share  # a
         self.values = torch.full((groups,), torch.nan, device=device)  # [G]
 

@@ -26,7 +26,7 @@ class Selective(Counterfactual):
         assert self.view.base is not None  # bases.py asks for one
         load_frozen(model, self.view.base)
         make_selective(model, int(self.config["prefix_length"]), int(self.config["adapter_width"]))
-        self.employ(int(self.config["hidden_size"]), self.device)
+        self.make_adversaries(int(self.config["hidden_size"]))
 
     def backward(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """L of all attributes; then their adversaries take their steps on the same states."""

@@ -14,7 +14,7 @@ from recbole_fair.errors import UsageError
 from recbole_fair.jobs.job import Job
 from recbole_fair.jobs.many import Room
 from recbole_fair.settings import figures, keys, yamls
-from recbole_fair.settings.config import Config
+from recbole_fair.settings.config import Config, merge
 from recbole_fair.tune import algorithms, objectives, space
 from recbole_fair.tune.objectives import Limit, Objectives
 from recbole_fair.tune.space import Space
@@ -185,8 +185,6 @@ def _digest(config: Config, domains: Space, algorithm: str) -> str:
 
 def as_property_file(plan: SearchPlan, values: Mapping[str, Any]) -> str:
     """A property file that names the chosen run: `recbole-fair --config_files=best.yaml`."""
-    from recbole_fair.settings.config import merge
-
     merged: dict[str, Any] = {}
     for file in plan.job.config_files:
         merge(merged, yamls.read_mapping(Path(file)))

@@ -1,4 +1,4 @@
-"""What is known of a search's trials, kept in tune.json from the first trial on."""
+"""The trials of a search, one row each, written into tune.json from the first trial on."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Record:
         self.tally = Tally(total)
 
     def remember(self, rows: list[Trial]) -> None:
-        """Rows of an earlier process, until the same trials are asked for again: a second kill must not lose them."""
+        """Take in the rows of an earlier process, which a second kill must not lose; a trial replaces its own."""
         self.trials = {row.number: row for row in rows}
 
     def starts(self, number: int, values: Mapping[str, Any]) -> None:
@@ -59,8 +59,8 @@ class Record:
         self.tally.starts()
         self._say(self.trials[number], "starts")
 
-    def has(self, number: int, values: Mapping[str, Any], **facts: Any) -> None:
-        """A trial need not start: it is finished from before, and no measure of how long the others take."""
+    def enter(self, number: int, values: Mapping[str, Any], **facts: Any) -> None:
+        """Enter a trial that was finished before this search began; the tally of what is to be done has one less."""
         self.trials[number] = Trial(number, dict(values), **facts)
         self.tally.total -= 1
         self.write()
@@ -80,17 +80,17 @@ class Record:
             print(f"trial {row.number}: {what}  {settings} ({self.tally})", file=sys.stderr, flush=True)
 
     def complete(self, trials: int) -> bool:
-        """Whether every trial is known to have ended well, with all figures that are wanted, and still lies there.
+        """Whether all trials have ended well, with a figure for every objective, and their run directories still exist.
 
         One that a scheduler stopped has ended only for a search with a scheduler.
         """
         schedules = self.about.get("scheduler") != "none"
-        ended = [row for row in self.rows if (schedules and row.status == "stopped") or self._there(row)]
+        ended = [row for row in self.rows if (schedules and row.status == "stopped") or self._finished(row)]
         return len(ended) == len(self.rows) == trials
 
-    def _there(self, row: Trial) -> bool:
-        wanted = all(row.valid.get(metric) is not None for metric in self.objectives)
-        return row.status == "ok" and wanted and finished(Path(str(row.run_dir)))
+    def _finished(self, row: Trial) -> bool:
+        measured = all(row.valid.get(metric) is not None for metric in self.objectives)
+        return row.status == "ok" and measured and finished(Path(str(row.run_dir)))
 
     def outcome(self, row: Trial) -> str:
         """The objectives' figures, or why there are none."""

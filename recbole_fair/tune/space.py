@@ -59,12 +59,12 @@ class Domain:
         low, high, *step = self.arguments
         if self.word == "randint":
             return int(rng.integers(low, high, size=1)[0])
-        if step and step[0] != 1:
+        if step:
             low, high = np.ceil(low / step[0]) * step[0], np.floor(high / step[0]) * step[0]
         value = _power(rng, low, high) if self.word in _LOGARITHMIC else rng.uniform(low, high, size=1)[0]
         if self.word in _WHOLE:
             return int(np.floor(value))
-        return float(np.round(value / step[0]) * step[0] if step and step[0] != 1 else value)
+        return float(np.round(value / step[0]) * step[0] if step else value)
 
     def for_ray(self) -> Any:
         """The same in Ray's objects."""
@@ -114,10 +114,19 @@ def _check_interval(where: str, word: str, arguments: Sequence[Any]) -> None:
         raise UsageError(f"{where}: {word} {list(arguments)}: the lower bound must be below the upper one")
     if word in _LOGARITHMIC and low <= 0:
         raise UsageError(f"{where}: {word} {list(arguments)}: a logarithm needs a lower bound above 0")
-    if step and not 0 < step[0] <= high - low:
-        raise UsageError(f"{where}: {word} {list(arguments)}: the step must be above 0 and fit between the bounds")
-    if step and not all(isclose(bound / step[0], round(bound / step[0])) for bound in (low, high)):
-        raise UsageError(f"{where}: {word} {list(arguments)}: the bounds must be multiples of the step")
+    if step:
+        _check_step(f"{where}: {word} {list(arguments)}", word, low, high, step[0])
+
+
+def _check_step(where: str, word: str, low: float, high: float, step: float) -> None:
+    """A step leads from one bound to the other, and is not 1, which Ray Tune takes for none."""
+    if not 0 < step <= high - low:
+        raise UsageError(f"{where}: the step must be above 0 and fit between the bounds")
+    if not all(isclose(bound / step, round(bound / step)) for bound in (low, high)):
+        raise UsageError(f"{where}: the bounds must be multiples of the step")
+    if step == 1:
+        integers = f"{word[1:].replace('uniform', 'randint')}: {[int(low), int(high) + 1]}"
+        raise UsageError(f"{where}: Ray Tune ignores a step of 1; write {integers}")
 
 
 def as_grid(space: Space, where: str) -> Space:

@@ -20,7 +20,9 @@ def run_trials(plan: SearchPlan, record: Record) -> None:
     """Run all trials that are not finished; the record holds what became of them."""
     values = plan.drawn()
     jobs = [plan.job.over(each) for each in values]
-    missing = [number for number, job in enumerate(jobs) if not _read(plan, record, number, values[number], job)]
+    missing = [
+        number for number, job in enumerate(jobs) if not _enter_finished(plan, record, number, values[number], job)
+    ]
 
     def starts(index: int) -> None:
         record.starts(missing[index], values[missing[index]])
@@ -31,12 +33,12 @@ def run_trials(plan: SearchPlan, record: Record) -> None:
     many.run_all([jobs[number] for number in missing], plan.room, ends, starts)
 
 
-def _read(plan: SearchPlan, record: Record, number: int, values: dict[str, Any], job: Job) -> bool:
-    """Enter a finished run without a worker; False where there is none, or it cannot even be named."""
+def _enter_finished(plan: SearchPlan, record: Record, number: int, values: dict[str, Any], job: Job) -> bool:
+    """Enter a trial's run if it is finished; False if it is not, or if its configuration is refused."""
     with suppress(UsageError):
         if (result := job.finished_result()) is not None:
             seconds = record.trials[number].seconds if number in record.trials else None
-            record.has(number, values, **_facts(plan, Outcome(run_dir=result.run_dir)), seconds=seconds)
+            record.enter(number, values, **_facts(plan, Outcome(run_dir=result.run_dir)), seconds=seconds)
             return True
     return False
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_fair.jobs import first, many
+from recbole_fair.jobs import many, prerequisites
 from recbole_fair.jobs.cluster import LOST_WORKERS, Node, Share
 from recbole_fair.jobs.rays import FailureConfig, RunConfig, tune
 from recbole_fair.tune import algorithms
@@ -53,7 +53,7 @@ class Watcher(tune.Callback):
 
 def run_trials(plan: SearchPlan, nodes: Sequence[Node], record: Record) -> None:
     """Make what all trials need, and run them; the record holds what became of them."""
-    layers = first.shared(plan.job, plan.probes())
+    layers = prerequisites.shared(plan.job, plan.probes())
     many.prepare(layers, plan.encoders(), nodes, plan.room).refuse_all()
     _tune(plan, plan.room.share(nodes, plan.trials), record)
 

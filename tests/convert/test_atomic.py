@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pandas._libs.parsers import STR_NA_VALUES as NA_WORDS
 
-from recbole_fair.convert.atomic import AtomicFile, element, meant, read_header, read_parts
+from recbole_fair.convert.atomic import AtomicFile, as_read, read_header, read_parts, word_as_read
 from recbole_fair.convert.tables import batch
 from recbole_fair.errors import UsageError
 
@@ -51,7 +51,7 @@ def test_hard_titles_come_back_exactly_but_for_the_stated_mapping() -> None:
 
 
 texts = st.text(min_size=1, max_size=20) | st.sampled_from(HARD)
-ids = st.lists(st.text(min_size=1, max_size=8).filter(str.strip), min_size=1, max_size=4, unique_by=meant)
+ids = st.lists(st.text(min_size=1, max_size=8).filter(str.strip), min_size=1, max_size=4, unique_by=as_read)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
@@ -60,16 +60,16 @@ ids = st.lists(st.text(min_size=1, max_size=8).filter(str.strip), min_size=1, ma
 def test_any_text_round_trips(users: list[str], items: list[tuple[str, list[str]]]) -> None:
     titles, words = [title for title, _ in items], [found for _, found in items]
     read = read_back(users, titles, words)
-    assert sorted(read["user"]["user_id"]) == sorted(map(meant, users))
-    assert read["inter"]["user_id"] == [meant(user) for _ in titles for user in users]
-    assert read["item"]["title"] == [meant(title) for title in titles]
-    assert read["item"]["words"] == [[element(word) for word in found] for found in words]
+    assert sorted(read["user"]["user_id"]) == sorted(map(as_read, users))
+    assert read["inter"]["user_id"] == [as_read(user) for _ in titles for user in users]
+    assert read["item"]["title"] == [as_read(title) for title in titles]
+    assert read["item"]["words"] == [[word_as_read(word) for word in found] for found in words]
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=6) | st.sampled_from(sorted(NA_WORDS)), st.text(max_size=6) | st.sampled_from(sorted(NA_WORDS)))
 def test_two_values_never_fall_together(one: str, other: str) -> None:
-    assert "\0" in one + other or "\ufffd" in one + other or (meant(one) == meant(other)) == (one == other)
+    assert "\0" in one + other or "\ufffd" in one + other or (as_read(one) == as_read(other)) == (one == other)
 
 
 @settings(max_examples=60, deadline=None)
@@ -80,7 +80,7 @@ def test_our_own_reader_agrees(titles: list[str]) -> None:
         write(Path(folder), "t", "item", columns, [(str(place), title) for place, title in enumerate(titles)])
         path = Path(folder) / "t.item"
         assert read_header(path) == columns
-        assert [title for part in read_parts(path) for title in part["title"].to_pylist()] == list(map(meant, titles))
+        assert [title for part in read_parts(path) for title in part["title"].to_pylist()] == list(map(as_read, titles))
 
 
 def test_numbers_keep_their_value(tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def test_a_read_back_that_differs_fails_loudly(
 ) -> None:
     """A writer that loses a blank, or a reader that changes its mind, is caught before anything is published."""
     raw = mini.ml_1m(tmp_path / "raw")
-    monkeypatch.setattr(readback, "meant", lambda value: value.replace("2", "3"))
+    monkeypatch.setattr(readback, "as_read", lambda value: value.replace("2", "3"))
     for mode in ("full", "sample"):
         with pytest.raises(UsageError, match=r"RecBole does not read back .* fault of the converter"):
             convert("ml-1m", raw, verify=mode)

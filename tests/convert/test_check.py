@@ -28,6 +28,7 @@ def test_a_good_data_set(convert: Callable[..., Path], tmp_path: Path, capsys: p
     assert f"{len(users)} users, {len(items)} items, 400 interactions" in report
     assert f"density {400 / len(users) / len(items):.6f}" in report
     assert f"in {surplus} rows" in report
+    assert f".user: 30 rows, {len(users)} of them with interactions" in report
     assert "user groups by gender: F 15, M 15; in no group: 0" in report
     assert re.search(r"user groups by age: [^;]*\b0\b", report)  # a bin that nobody is in is a group of a run too
     assert "nothing that would go wrong was found" in report
@@ -85,6 +86,31 @@ def test_files_that_are_not_atomic(content: str, tmp_path: Path) -> None:
         check("bad", tmp_path)
     with pytest.raises(UsageError, match="no folder"):
         check("absent", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("inter", "user", "says"),
+    [
+        (
+            "uid:token\titem_id:token\n",
+            "user_id:token\n",
+            r"own\.inter, line 1: has no field user_id; it has uid, item_id",
+        ),
+        ("user_id:token\titem_id:token\n", "uid:token\n", r"own\.user, line 1: has no field user_id; it has uid"),
+    ],
+)
+def test_a_table_without_its_ids_is_refused(inter: str, user: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/own.inter").write_text(inter + "1\t2\n")
+    (tmp_path / "own/own.user").write_text(user + "1\n")
+    with pytest.raises(UsageError, match=says):
+        check("own", tmp_path)
+
+
+def test_rows_with_interactions_are_rows_of_the_table(convert: Callable[..., Path], tmp_path: Path) -> None:
+    path = convert("ml-1m", mini.ml_1m(tmp_path / "raw")) / "ml-1m.user"
+    path.write_text("\n".join(path.read_text("utf-8").splitlines()[:3]) + "\n", "utf-8")
+    assert re.search(r"\.user: 2 rows, [0-2] of them with interactions", check("ml-1m", tmp_path / "out"))
 
 
 def test_help_names_every_source() -> None:

@@ -45,6 +45,11 @@ def test_two_tables(convert: Callable[..., Path], tmp_path: Path) -> None:
             "ids are tokens",
         ),
         ("inter: {file: stars.csv, columns: {user_id: Reader, item_id: {column: Book, kind: word}}}", "kind"),
+        ("inter: {file: stars.csv, columns: {user_id: Reader, item_id: {column: Book, kind: [word]}}}", "kind"),
+        (
+            "inter: {file: stars.csv, columns: {user_id: Reader, item_id: {column: Book, split: ''}}}",
+            "split is empty",
+        ),
         ("inter: {file: none.csv, columns: {user_id: Reader, item_id: Book}}", "no such file"),
         ("inter: 3", "expected file and columns"),
     ],

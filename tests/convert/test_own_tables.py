@@ -79,13 +79,15 @@ def test_three_tables_in_one_command(separator: str, say: Say, tmp_path: Path) -
     assert status == 0 and "gap_ndcg@5[age]" in shown and "cv@5[price]" in shown
 
 
-def test_proposed_bins_hold_everyone_once(say: Say, tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", [18, 10_000_018])
+def test_proposed_bins_hold_everyone_once(first: int, say: Say, tmp_path: Path) -> None:
     from recbole_fair.groups.bins import within
 
-    write(tmp_path, purchases=purchases(), customers=customers())
+    people = customers().assign(age=lambda rows: [age if age == "NA" else first - 18 + age for age in rows["age"]])
+    write(tmp_path, purchases=purchases(), customers=people)
     say("convert", "csv", "purchases.csv", *NAMED, "--users=customers.csv")
     bins = yaml.safe_load((tmp_path / "dataset_atomic/shop/shop.yaml").read_text())["group_bins"]["age"]
-    ages = [str(age) for age in customers()["age"] if age != "NA"]
+    ages = [str(age) for age in people["age"] if age != "NA"]
     held = {name: [age for age in ages if within(interval, name)(age)] for name, interval in bins.items()}
     assert sorted(age for members in held.values() for age in members) == sorted(ages)
     assert len(held) == 3 and all(6 <= len(members) <= 10 for members in held.values())
@@ -188,6 +190,8 @@ REFUSED = {
     "convert csv purchases.csv --usr=customer --item=sku": "Did you mean 'user'",
     "convert csv latin.csv --user=customer --item=sku": "perhaps it is encoding latin-1",
     "convert csv twice.csv --user=a --item=b": "several columns 'a'",
+    "convert csv wide.csv --user=a --item=b": "wide.csv, line 1: field larger than field limit",
+    "convert csv purchases.csv --user=customer --item=sku --time=bought_at --time_format=%d%d": "part of a time once",
 }
 
 
@@ -196,6 +200,7 @@ def test_refusals_name_the_file_or_option(typed: str, say: Say, tmp_path: Path) 
     write(tmp_path, purchases=purchases(), products=products())
     (tmp_path / "latin.csv").write_bytes("customer,sku\nKöln,1\n".encode("latin-1") * 1)
     (tmp_path / "twice.csv").write_text("a,b,a\n1,2,3\n")
+    (tmp_path / "wide.csv").write_text(f"{'a' * 200_000}\n1\n")
     status, _, error = say(*typed.split())
     (refusal,) = (line for line in error.splitlines() if not line.startswith("writing "))  # the stage it came to
     assert status == 2 and REFUSED[typed] in refusal
@@ -236,6 +241,9 @@ def test_data_frames_in_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     result = run("Pop", frame, **said)
     assert result.dataset.startswith("frame-") and "gap_ndcg@5[sex]" in result.test and "cv@5[tags]" in result.test
     assert run("Pop", frame, **said).run_dir == result.run_dir  # the same frames, the same data set
+    (tmp_path / "there.yaml").write_text("data_path: elsewhere")
+    assert run("Pop", frame, config_files="there.yaml", **said).test == result.test
+    assert (tmp_path / "elsewhere" / result.dataset).is_dir()
     changed = frame.iloc[1:]
     assert run("Pop", changed, **said).dataset != result.dataset
     assert run("Pop", frame, **said, name="shop").dataset == "shop"
@@ -262,3 +270,10 @@ def test_fifty_thousand_rows(say: Say, tmp_path: Path) -> None:
     write(tmp_path, purchases=rows)
     status, shown, _ = say("convert", "csv", "purchases.csv", *NAMED)
     assert status == 0 and "50000 rows in shop.inter, 900 rows in shop.user, 1700 rows in shop.item" in shown
+
+
+def test_a_table_whose_name_has_an_umlaut_is_a_data_set_of_that_name(say: Say, tmp_path: Path) -> None:
+    write(tmp_path, käufe=purchases())
+    status, shown, error = say("convert", "csv", "käufe.csv", "--user=customer", "--item=sku", "--time=bought_at")
+    assert (status, error.count("name=")) == (0, 0) and "--dataset=käufe" in shown
+    assert Config("MF", "käufe").folder.name == "käufe"

@@ -10,7 +10,7 @@ import pytest
 
 from recbole_fair import registry
 from recbole_fair.errors import TrainingError, UsageError
-from recbole_fair.jobs import first, many
+from recbole_fair.jobs import many, prerequisites
 from recbole_fair.jobs.job import Job
 from recbole_fair.jobs.many import Outcome, Room
 from recbole_fair.rundir.result import Result, finished
@@ -78,10 +78,10 @@ def test_bases_of_bases_come_first_and_each_distinct_one_once(
 ) -> None:
     counter = counted(monkeypatch)
     jobs = [job("Grandchild", toy_options, seed=seed) for seed in (1, 2)] + [job("Child", toy_options, seed=1)]
-    assert [[each.config.name for each in layer] for layer in first.layers(jobs)] == [["MF"] * 2, ["Child"] * 2]
+    assert [[each.config.name for each in layer] for layer in prerequisites.layers(jobs)] == [["MF"] * 2, ["Child"] * 2]
     assert all(outcome.run_dir for outcome in done(jobs))
     assert counter.made == ["MF", "MF", "Child", "Child", "Grandchild", "Grandchild", "Child"]
-    assert first.layers(jobs) == [], "all are there now"
+    assert prerequisites.layers(jobs) == [], "all are there now"
     done(jobs)
     assert len(counter.made) == 7, "and none is made again"
 
@@ -112,8 +112,8 @@ def test_bases_are_shared_only_where_no_searched_key_is_theirs(toy_options: dict
     child = job("Child", toy_options)
     own = [child.over({"learning_rate": rate}) for rate in (0.1, 0.2)]
     handed_down = [child.over({"epochs": epochs}) for epochs in (1, 7)]
-    assert len(first.shared(child, own)) == 1
-    assert first.shared(child, [*own, *handed_down]) == []
+    assert len(prerequisites.shared(child, own)) == 1
+    assert prerequisites.shared(child, [*own, *handed_down]) == []
 
 
 def test_a_job_reads_its_configuration_once_and_travels_without_it(
@@ -138,9 +138,9 @@ def test_ray_is_left_out_where_there_is_room_for_one(
     room: Room, runs: int, alone: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 8)
-    assert room.for_one(runs) is alone
+    assert room.one_at_a_time(runs) is alone
     monkeypatch.setattr("os.cpu_count", lambda: 1)
-    assert room.for_one(runs) is (room.ray_address is None)
+    assert room.one_at_a_time(runs) is (room.ray_address is None)
 
 
 def test_obstacles_can_end_everything() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_fair.errors import UsageError
+from recbole_fair.jobs import cluster
 from recbole_fair.jobs.cluster import Node, Share, share_of, started
 
 
@@ -33,6 +36,27 @@ def test_gpus(gpus: float, each: float | None, at_once: int) -> None:
     share = share_of([Node(16, gpus)], 100, None, each)
     assert share.at_once == at_once
     assert share.gpus == (1.0 if each is None else each)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "runs", "expected"),
+    [
+        ([Node(64), Node(4, 1)], 1, Share(4, 1, 1)),
+        ([Node(4, 2), Node(16, 1)], 3, Share(2, 1, 3)),
+        ([Node(16), Node(1, 4)], 9, Share(1, 1, 1)),
+        ([Node(16, 1), Node(1, 4)], 9, Share(0.25, 1, 5)),
+    ],
+)
+def test_a_run_gets_no_more_cores_than_the_machine_with_its_gpu_has(
+    nodes: list[Node], runs: int, expected: Share
+) -> None:
+    assert share_of(nodes, runs) == expected
+
+
+def test_a_cluster_whose_machines_offer_no_core_is_refused() -> None:
+    ray = SimpleNamespace(nodes=lambda: [{"Alive": True, "Resources": {"GPU": 1.0}}, {"Alive": False}])
+    with pytest.raises(UsageError, match="ray_address"):
+        cluster._nodes(ray)
 
 
 @pytest.mark.parametrize("wrong", [3, 1.5])

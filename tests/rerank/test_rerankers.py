@@ -79,10 +79,10 @@ def due(lists: Candidates) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("strength", [0.0, 0.1, 0.9])
+@pytest.mark.parametrize("strength", [0.0, 0.1, 0.9, math.inf])
 def test_a_list_holds_k_different_candidates(name: str, strength: float) -> None:
     given = lists(1, 40, 20, 6, groups=4, several=15)
-    places = METHODS[name].choose(given, strength)
+    places = METHODS[name].choose(given, min(strength, METHODS[name].most, 1e4))
     assert places.shape == (40, 6)
     assert all(len(set(row)) == 6 and min(row) >= 0 and max(row) < 20 for row in places.tolist())
 
@@ -94,13 +94,14 @@ def test_without_strength_lists_stay_as_they_are(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_an_empty_place_is_taken_only_where_nothing_else_is_left(name: str) -> None:
+@pytest.mark.parametrize("strength", [0.5, math.inf])
+def test_an_empty_place_is_taken_only_where_nothing_else_is_left(name: str, strength: float) -> None:
     full = lists(3, 20, 10, 4, groups=3)
     items, scores = full.items.copy(), full.scores.copy()
     items[:, 4:], scores[:, 4:] = 0, -np.inf
     items[0, 3], scores[0, 3] = 0, -np.inf
     short = Candidates(items, scores, 4, full.membership, None, full.user_groups, full.profile, full.relevant)
-    places = METHODS[name].choose(short, 0.5)
+    places = METHODS[name].choose(short, min(strength, METHODS[name].most, 1e4))
     assert (np.sort(places[1:], axis=1) == np.arange(4)).all()
     assert set(places[0]) >= {0, 1, 2}
 
@@ -122,6 +123,8 @@ def test_a_strength_without_a_meaning_is_refused() -> None:
         METHODS["FA-IR"].check(1.5)
     with pytest.raises(UsageError, match="from 0"):
         METHODS["MinMax"].check(-1.0)
+    with pytest.raises(UsageError, match=r"--strength=60: t, the tax rate, from 0 to 50"):
+        METHODS["TaxRank"].check(60)
     with pytest.raises(UsageError, match="--strength=nan"):
         METHODS["MinMax"].check(math.nan)
 
@@ -382,6 +385,12 @@ def test_welfare_by_hand() -> None:
     worth, shares = np.array([0.2, 0.3]), np.array([0.4, 0.6])
     assert welfare(worth, shares, 0.0) == pytest.approx(0.5)
     assert welfare(worth, shares, 1.0) == pytest.approx(math.log(0.5))
+
+
+def test_the_highest_tax_rate_still_tells_lists_apart_where_a_group_has_no_place() -> None:
+    unshown = welfare(np.array([0.0, 0.5]), np.array([0.4, 0.6]), METHODS["TaxRank"].most)
+    assert math.isfinite(unshown)
+    assert unshown < welfare(np.array([0.1, 0.4]), np.array([0.4, 0.6]), METHODS["TaxRank"].most)
 
 
 # --- Calibrated

@@ -18,7 +18,7 @@ from searching import RATES, planted
 
 from recbole_fair import cli
 from recbole_fair.errors import BusyError, UsageError
-from recbole_fair.jobs import cluster, first
+from recbole_fair.jobs import cluster, prerequisites
 from recbole_fair.jobs.job import Job
 from recbole_fair.rundir import folder
 from recbole_fair.tune import planning, searches, through_ray
@@ -219,10 +219,10 @@ def test_items_are_encoded_before_the_trials_start(toy_options: dict[str, Any], 
     options = {**toy_options, "cache_dir": str(cache), "negatives": 8}
     space = {"item_encoder": {"choice": ["tfidf-svd", "random"]}, "learning_rate": {"uniform": [0.01, 0.1]}}
     plan = planning.planned(Job("AlphaRec", "toy", (), options, str(tmp_path)), space, SearchOptions(num_samples=1))
-    assert first.encode(plan.encoders(), cluster.Share(1, 0, 1)) == {}
+    assert prerequisites.encode(plan.encoders(), cluster.Share(1, 0, 1)) == {}
     assert len(list(cache.glob("item-vectors-*.safetensors"))) == 2
     wrong = planning.planned(Job("AlphaRec", "toy", (), {**options, "item_text": "titel"}), RATES, SearchOptions())
-    (refusal,) = first.encode([*wrong.encoders(), *plan.encoders()], cluster.Share(1, 0, 1)).values()
+    (refusal,) = prerequisites.encode([*wrong.encoders(), *plan.encoders()], cluster.Share(1, 0, 1)).values()
     assert "Did you mean 'title'" in refusal
 
 

@@ -50,6 +50,8 @@ def job(options: dict[str, Any], model: str = "MF", **more: Any) -> Job:
         ({"quniform": [0, 1, 2]}, "the step"),
         ({"quniform": [0.1, 1, 0.25]}, "multiples of the step"),
         ({"quniform": [0, 1, 0.3]}, "multiples of the step"),
+        ({"quniform": [0, 10, 1]}, r"ignores a step of 1; write randint: \[0, 11\]"),
+        ({"qloguniform": [1, 10, 1.0]}, r"ignores a step of 1; write lograndint: \[1, 11\]"),
     ],
 )
 def test_refused_domains(domain: Any, expected: str) -> None:
@@ -143,7 +145,7 @@ def test_draws_are_those_of_ray_tune_from_the_same_seed(samples: int) -> None:
             "z": {"uniform": [0.5, 2]}, "b": {"loguniform": [1e-4, 1e-1]}, "grid b": {"grid_search": [1, 2, 3]},
             "c": {"quniform": [0.3, 0.9, 0.1]}, "d": {"randint": [2, 70]}, "grid a": {"grid_search": ["x", None]},
             "e": {"lograndint": [1, 1000]}, "f": {"choice": ["a", None, 3, {"g": 1}]},
-            "h": {"qloguniform": [0.1, 10, 0.1]}, "i": {"quniform": [1, 9, 1]},
+            "h": {"qloguniform": [0.1, 10, 0.1]}, "i": {"quniform": [2, 8, 2]},
         },
         "x",
     )  # fmt: skip

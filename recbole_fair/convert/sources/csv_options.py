@@ -95,17 +95,27 @@ def encoding_of(name: str, where: str) -> str:
     return name
 
 
+def separator_of(text: str, named: str) -> str:
+    """What stands between the fields of a line, by a word where it cannot be typed, or a refusal that names the key."""
+    separator = {"\\t": "\t", "tab": "\t"}.get(text, text)
+    if len(separator) != 1 or separator in '\r\n"':
+        raise UsageError(f"{named}={text}: expected one character, as in ';', or tab")
+    return separator
+
+
 def _opened(path: Any, options: Mapping[str, Any]) -> _File:
     path, encoding = Path(path), encoding_of(str(options.get("encoding", "utf-8")), "convert csv")
     if not path.is_file():
         raise UsageError(f"{path}: no such file")
     _, line = next(RawFile(path).lines())
     first = line.decode(encoding, "surrogateescape").removeprefix("\ufeff")
-    separator = str(options.get("separator") or max(_SEPARATORS, key=first.count))
-    separator = {"\\t": "\t", "tab": "\t"}.get(separator, separator)
-    if len(separator) != 1 or separator in '\r\n"':
-        raise UsageError(f"--separator={separator}: expected one character, as in ';'")
-    return _File(path, separator, encoding, tuple(next(csv.reader([first], delimiter=separator), ())))
+    separator = separator_of(str(options.get("separator") or max(_SEPARATORS, key=first.count)), "--separator")
+    try:
+        return _File(path, separator, encoding, tuple(next(csv.reader([first], delimiter=separator), ())))
+    except csv.Error as error:
+        raise UsageError(
+            f"{path}, line 1: {error}; expected the names of columns, {separator!r} between them"
+        ) from error
 
 
 def _of_interactions(file: _File, options: Mapping[str, Any]) -> dict[str, Any]:

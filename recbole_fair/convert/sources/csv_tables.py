@@ -97,13 +97,11 @@ def _table(values: Any, suffix: str, where: str, file: Callable[[str, str], RawF
 def _mapped(values: Any, suffix: str, where: str, file: Callable[[str, str], RawFile]) -> _Mapped:
     if not isinstance(values, dict) or not {"file", "columns"} <= set(values) <= _TABLE_KEYS:
         raise UsageError(f"{where}: expected file and columns, and perhaps {sorted(_TABLE_KEYS - {'file', 'columns'})}")
-    separator, header, encoding = str(values.get("separator", ",")), bool(values.get("header", True)), "utf-8"
-    if len(separator) != 1 or separator in '\r\n"':
-        raise UsageError(f"{where}: separator={separator!r}; expected one character, as in ';'")
-    columns, first = values["columns"], _IDS[suffix]
+    separator = csv_options.separator_of(str(values.get("separator", ",")), f"{where}: separator")
+    header, columns, first = bool(values.get("header", True)), values["columns"], _IDS[suffix]
     if not isinstance(columns, dict) or tuple(columns)[: len(first)] != first:
         raise UsageError(f"{where}: columns must begin with {' and '.join(first)}")
-    encoding = csv_options.encoding_of(str(values.get("encoding", encoding)), where)
+    encoding = csv_options.encoding_of(str(values.get("encoding", "utf-8")), where)
     needed = {*first, *(_NUMBERS if suffix == "inter" else ())}
     described = {str(name): _column(str(name), value, header, where, needed) for name, value in columns.items()}
     return _Mapped(file(str(values["file"]), encoding), separator, header, described)
@@ -111,7 +109,7 @@ def _mapped(values: Any, suffix: str, where: str, file: Callable[[str, str], Raw
 
 def _column(name: str, value: Any, header: bool, where: str, needed: set[str]) -> _Column:
     described = value if isinstance(value, dict) else {"column": value}
-    kind = described.get("kind", _NUMBERS.get(name, "token"))
+    kind = str(described.get("kind", _NUMBERS.get(name, "token")))
     source = described.get("column")
     if not _NAME.fullmatch(name) or kind not in _ATOMIC or not set(described) <= _COLUMN_KEYS:
         raise UsageError(
@@ -124,6 +122,8 @@ def _column(name: str, value: Any, header: bool, where: str, needed: set[str]) -
         raise UsageError(f"{where}.{name}: column={source!r}; expected {place}")
     assert isinstance(source, (str, int))
     split, pattern = str(described.get("split", " ")), str(described.get("format", ""))
+    if not split:
+        raise UsageError(f"{where}.{name}: split is empty; expected what stands between the words, as in '|'")
     return _Column(source, kind, split, pattern, name in needed)
 
 
@@ -235,6 +235,10 @@ class _Reader:
 def _moment(text: str, column: _Column, parse: Callable[[], datetime]) -> float:
     try:
         moment = parse()
+    except re.error as error:  # strptime makes a pattern of the format
+        raise UsageError(
+            f"time_format={column.format!r}: {error}; name each part of a time once (%m is the month, %M the minute)"
+        ) from error
     except ValueError as error:
         expected = f"a time of the form {column.format}" if column.format else _TIMES + _other_forms(text)
         raise BadLineError(f"{column.source} is no date or time", text, expected) from error

@@ -75,7 +75,7 @@ def _ratings(people: RawFile, scores: RawFile, ledger: Ledger) -> Iterator[Row]:
     for number, line in scores.lines():
         ledger.count(scores.path)
         try:
-            yield from _given(users, number, scores.text(line))
+            yield from _scores_of(users, number, scores.text(line))
         except BadLineError as error:
             expected = f"{_KINDS} scores -1 or 0 to 4, separated by blanks, for the person of that line"
             ledger.reject(scores.path, number, error, expected, line.decode("ascii", "backslashreplace"))
@@ -94,7 +94,7 @@ def _ids(people: RawFile) -> list[str | None]:
     return ids
 
 
-def _given(users: list[str | None], number: int, line: str) -> list[Row]:
+def _scores_of(users: list[str | None], number: int, line: str) -> list[Row]:
     scores = fields_of(line, " ", _KINDS)
     if not set(scores) <= _SCORES.keys():
         raise BadLineError("a score other than -1 and 0 to 4")

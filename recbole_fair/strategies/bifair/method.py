@@ -40,7 +40,7 @@ class BiFair(GroupStrategy):
     def __init__(self, view: TrainingView) -> None:
         super().__init__(view)
         config = self.config
-        self.running = RunningMean(len(self.names), float(config["loss_smoothing"]), config["device"])
+        self.running = RunningMean(len(self.names), float(config["loss_smoothing"]), self.device)
         self.shares = str(config["shares"])  # auto until the first epoch has shown which
         self.balance = self.chosen_balance()
         self.xi = float(config["learning_rate"] if config["xi"] is None else config["xi"])
@@ -74,7 +74,7 @@ class BiFair(GroupStrategy):
             nodes = len(groups.user) + len(groups.item)
             targets = [torch.empty(nodes, int(config["embedding_size"]), device="meta")]
         remedy = "Set weights=entropy, which needs no gradient per group, or choose coarser groups"
-        refuse_too_many_groups(len(self.names), targets, config["device"], remedy, beside=1)
+        refuse_too_many_groups(len(self.names), targets, self.device, remedy, beside=1)
 
     def backward(self, model: Any, batch: Batch) -> dict[str, Tensor]:
         """The inner gradient into theta, to be stepped by the model's optimiser; the outer step on Z at once."""

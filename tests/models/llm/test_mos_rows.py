@@ -341,8 +341,8 @@ def test_a_base_is_asked_for_with_all_that_its_prompts_depend_on(toy: Keys) -> N
     assert isinstance(request, bases.Request)
     assert request.model == "MoS-Base"
     wanted = {**given, **{key: KEYS[key] for key in ("likes", "sf_z", "max_train_prompts", "tiny_width")}}
-    assert {key: request.config()[key] for key in wanted} == wanted
-    assert request.config()["adapter"] == "none"
+    assert {key: request.config[key] for key in wanted} == wanted
+    assert request.config["adapter"] == "none"
 
 
 def test_a_pre_trained_language_model_needs_no_base(toy: Keys, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What many jobs need, made once before any of them wants it: item vectors, and the runs that they stand on."""
+"""What many jobs need and is made once, before any of them starts: item vectors, and the runs that they stand on."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _encode(job: Job, share: Share) -> str | None:
 
 
 def layers(jobs: Iterable[Job]) -> list[list[Job]]:
-    """The missing runs that these jobs stand on, each once; a layer stands on nothing but those before it."""
+    """The unfinished runs that these jobs stand on, each once; a layer stands on nothing but those before it."""
     heights: dict[Path, tuple[int, Job]] = {}
     for job in jobs:
         with suppress(UsageError):  # a job that cannot be says so itself
@@ -67,7 +67,7 @@ def layers(jobs: Iterable[Job]) -> list[list[Job]]:
 
 
 def _height(bases: Sequence[Base], heights: dict[Path, tuple[int, Job]]) -> int:
-    """How many missing runs lie one on the other beneath; all of them are entered with their own height."""
+    """The longest chain of unfinished runs among these bases and theirs; enters each in `heights` with its own."""
     highest = 0
     for base in bases:
         if isinstance(base, Request) and not finished(base.folder):
@@ -86,7 +86,7 @@ def obstacle(job: Job, failures: Mapping[Path, str]) -> str | None:
 
 
 def shared(job: Job, variants: Iterable[Job]) -> list[list[Job]]:
-    """The missing bases of a job, where all of its variants stand on the same ones."""
+    """The layers of a job's unfinished bases, where all of its variants stand on the same ones; else none."""
     own = {base.folder for base in job.bases}
     same = all({base.folder for base in variant.bases} == own for variant in variants)
     return layers([job]) if same else []
