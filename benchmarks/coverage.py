@@ -1,15 +1,19 @@
 """How often a 95 % interval holds the truth: users are simulated, so the truth is known in closed form.
 
     python benchmarks/coverage.py [--repetitions=2000] [--users=400] [--samples=400]
+    python benchmarks/coverage.py --population=RUN_DIR/users.csv
 
 A user has a gender (30 % / 70 %), one of five age groups and about 12 test items of six genres, and finds each with
 probability ability * gender factor * age factor * genre factor, ability ~ Beta(1.2, 1.2). Each repetition draws new
 users; two runs that are compared judge the same users. The three worlds put the groups at the boundary (all equal),
-near it and far from it. Prints rows for docs/benchmarks.md.
+near it and far from it. With `--population` the users of a finished run are the population, drawn from with
+replacement, and the truth is the mean of all of them: for figures that no formula simulates, and their real skewness.
+Prints rows for docs/benchmarks.md.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -17,6 +21,8 @@ from time import process_time
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
+from scipy import stats
 
 from recbole_fair.metrics import bootstrap
 from recbole_fair.metrics.formulas import FloatArray, Terms
@@ -96,10 +102,15 @@ def draw(worlds: tuple[World, ...], users: int, generator: np.random.Generator) 
         yield Terms(np.hstack([recall * member, hits / np.maximum(relevant, 1)]), denominator)
 
 
+def resampled_figures(run: Terms, samples: int, seed: int) -> FloatArray:
+    """The columns of every sample of users, [S, C]."""
+    drawn = bootstrap.counts(len(run.numerator), samples, seed)
+    return np.concatenate([run.resampled(counts.astype(float)) for counts in drawn])
+
+
 def resampled(run: Terms, samples: int, seed: int) -> FloatArray:
     """What is judged of every sample of users, [S, 8]."""
-    drawn = bootstrap.counts(len(run.numerator), samples, seed)
-    return figures(np.concatenate([run.resampled(counts) for counts in drawn]))
+    return figures(resampled_figures(run, samples, seed))
 
 
 @dataclass(frozen=True)
@@ -179,6 +190,31 @@ def print_pairs(repetitions: int, users: int, samples: int) -> None:
             print(f"| {worlds[0].name} | {worlds[1].name} | {name} | {found.truth[place]:.4f} | {cells} |", flush=True)
 
 
+def figures_of_users(path: str) -> tuple[list[str], Terms]:
+    """The figures of a run's users.csv that are means over its users, or ratios of sums over them."""
+    table = pd.read_csv(path)
+    means = [name for name in table if re.match(r"[a-z_]+@", name)]
+    ratios = [name for name in table if name.startswith("above[")]
+    below = table[[name.replace("above[", "below[") for name in ratios]].to_numpy()
+    terms = Terms(table[means + ratios].to_numpy(), np.hstack([np.ones((len(table), len(means))), below]))
+    return means + [name.removeprefix("above[").partition("|")[0] for name in ratios], terms
+
+
+def print_population(path: str, repetitions: int, users: int, samples: int) -> None:
+    names, everyone = figures_of_users(path)
+    held = np.zeros(len(names))
+    for seed in range(repetitions):
+        sample = everyone.of(np.random.default_rng([7, seed]).integers(len(everyone.numerator), size=users))
+        low, high = bootstrap.percentile_interval(resampled_figures(sample, samples, seed))
+        held += (low <= everyone.value()) & (everyone.value() <= high)
+    print("| figure | of all | skewness of users | percentile interval holds it |")
+    print("| --- | --- | --- | --- |")
+    for name, true, skewness, share in zip(
+        names, everyone.value(), stats.skew(everyone.numerator), held / repetitions, strict=True
+    ):
+        print(f"| {name} | {true:.4f} | {skewness:.1f} | {share:.1%} |")
+
+
 def main() -> None:
     given = dict(word.removeprefix("--").split("=") for word in sys.argv[1:])
     repetitions, users, samples = (
@@ -186,9 +222,12 @@ def main() -> None:
     )
     start = process_time()
     print(f"{repetitions} repetitions of {users} users, {samples} samples each\n")
-    print_single(repetitions, users, samples)
-    print()
-    print_pairs(repetitions, users, samples)
+    if "population" in given:
+        print_population(given["population"], repetitions, users, samples)
+    else:
+        print_single(repetitions, users, samples)
+        print()
+        print_pairs(repetitions, users, samples)
     print(f"\n{process_time() - start:.0f} s of processor time")
 
 
