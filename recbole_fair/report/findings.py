@@ -69,7 +69,7 @@ def _answer(block: Block, first: Row, best: Row, key: str) -> str:
     if block.reference is None or block.reference.label != first.label:
         return ""
     answers = [verdict(test) for test in block.tests if (test.label, test.key) == (best.label, key)]
-    return f" ({answers[0]})" if answers else ""
+    return f" ({answers[0].replace(' (', ': ').replace(')', '')})" if answers else ""
 
 
 def _figure(block: Block, row: Row, key: str) -> str:
@@ -96,4 +96,6 @@ def _gap(row: Row, grouping: Grouping, accuracy: str) -> str:
     cell = row.cells.get(key)
     if cell is None or cell.value is None or cell.low is None or cell.high is None or math.isnan(cell.low):
         return ""
-    return f", gap {number(cell.value)} {interval(cell.low, cell.high)}: {'sure' if cell.low > 0 else 'not sure'}"
+    digits = decimals([row], key)
+    ends = interval(cell.low, cell.high, digits)
+    return f", gap {number(cell.value, digits)} {ends}: {'sure' if cell.low > 0 else 'not sure'}"

@@ -206,7 +206,8 @@ def _head(report: Report) -> Iterator[str]:
     for key in report.all_keys:
         order = "descending" if directions.best(key) == math.inf else "ascending"
         yield element(
-            "th", text("abbr", key, title=directions.meaning(key) or None) + text("small", directions.wish(key)),
+            "th", element("abbr", in_html(key).replace("[", "<wbr>["), title=directions.meaning(key) or None)
+            + text("small", directions.wish(key)),
             scope="col", data_metric=key, data_first=order,
             hidden=key not in report.keys, aria_sort=order if report.keys[:1] == (key,) else None,
         )  # fmt: skip
