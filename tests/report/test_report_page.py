@@ -14,7 +14,7 @@ import pytest
 
 from recbole_fair.report.charts.canvas import COLOURS, label, short
 
-VOID = {"meta", "link", "input", "br"}
+VOID = {"meta", "link", "input", "br", "wbr"}
 
 
 class Page(HTMLParser):

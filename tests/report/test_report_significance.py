@@ -15,7 +15,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from recbole_fair.errors import UsageError
-from recbole_fair.metrics.bootstrap import holm, percentile_interval, weights
+from recbole_fair.metrics.bootstrap import counts, holm, percentile_interval
 from recbole_fair.metrics.power import detectable
 from recbole_fair.report.assemble import Options, Report, assemble
 from recbole_fair.report.statistics.by_group import Grouping, group_figures, groupings, metric_of
@@ -164,7 +164,7 @@ def two(root: Path, first: tuple[float, float], second: tuple[float, float], *ke
 def test_the_interval_of_single_seeds_is_over_users_and_says_nothing_more(tmp_path: Path) -> None:
     (test,) = two(tmp_path, (0.5, 0.1), (0.9, 0.8), seeds=1).blocks[0].tests
     differences = np.subtract(*(column(tmp_path / name, RECALL) for name in ("New1", "Base1")))
-    draws = np.concatenate(list(weights(USERS, 1000, SEED))) @ differences / USERS
+    draws = np.concatenate(list(counts(USERS, 1000, SEED))) @ differences / USERS
     assert test.difference == pytest.approx(differences.mean())
     assert (test.low, test.high) == pytest.approx(np.array(percentile_interval(draws)))
     assert test.detectable == pytest.approx(float(detectable(draws.std(), freedom=USERS - 1)))
@@ -325,7 +325,7 @@ def test_group_figures_and_their_intervals(tmp_path: Path) -> None:
     women = np.array([float(place % 3 == 0) for place in range(USERS)])
     order = np.argsort([f"u{place}" for place in range(USERS)])
     values = column(tmp_path / "a", RECALL)
-    drawn = np.concatenate(list(weights(USERS, SAMPLES, SEED)))
+    drawn = np.concatenate(list(counts(USERS, SAMPLES, SEED)))
     expected = percentile_interval((drawn @ (values * women[order])) / (drawn @ women[order]))
     assert (user["F"].low, user["F"].high) == pytest.approx(np.array(expected))
     assert user["F"].value == pytest.approx(values[women[order] > 0].mean())
