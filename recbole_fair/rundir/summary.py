@@ -67,9 +67,9 @@ def _figures(result: Result, k: int | None) -> list[str]:
 
 def _of_lists(metric: Metric | None) -> bool:
     """Whether a figure of everyone says what lists are like, not how good they are."""
-    return isinstance(metric, OfEachUser) or (
-        metric is not None and not metric.answers and metric.figures[0].prompt == AGAIN
-    )
+    if metric is None or metric.answers:
+        return False
+    return isinstance(metric, OfEachUser) or any(read.prompt == AGAIN for read in metric.figures[:1])  # a probe reads none
 
 
 def _level(result: Result) -> str:

@@ -62,6 +62,11 @@ def test_figures_stand_in_blocks_with_the_better_side() -> None:
     assert lines[heads[1] + 1].split()[:3] == ["cv@20[genre]", "↓", ".4600"]
 
 
+def test_what_a_probe_found_stands_among_the_figures() -> None:
+    shown = result(test={"ndcg@20": 0.2, "attr_auc[gender]": 0.625}).table()
+    assert "attr_auc[gender]" in shown and ".625" in shown
+
+
 def test_a_group_too_small_to_be_printed_is_named() -> None:
     groups = rows("user", "gender", "ndcg@20", F=(2, 2, None), M=(670, 670, 0.07))
     assert "gender, ndcg@20: M .0700 (670 users), F - (2 users)" in result(group_rows=groups).table()
