@@ -69,7 +69,8 @@ def _of_lists(metric: Metric | None) -> bool:
     """Whether a figure of everyone says what lists are like, not how good they are."""
     if metric is None or metric.answers:
         return False
-    return isinstance(metric, OfEachUser) or any(read.prompt == AGAIN for read in metric.figures[:1])  # a probe reads none
+    first = metric.figures[:1]  # what a probe finds reads none
+    return isinstance(metric, OfEachUser) or any(read.prompt == AGAIN for read in first)
 
 
 def _level(result: Result) -> str:
