@@ -25,7 +25,8 @@ def findings(block: Block, keys: Sequence[str]) -> list[str]:
         return []
     fairness = [key for key in keys if MetricKey.parse(key).grouping and directions.best(key) is not None]
     if sum(bool(row.finished) for row in block.rows) == 1:
-        figures = [f"{key} {_figure(block, first, key)}" for key in (accuracy, *fairness) if first.cells[key].value]
+        measured = (key for key in (accuracy, *fairness) if first.cells[key].value is not None)
+        figures = [f"{key} {_figure(block, first, key)}" for key in measured]
         return [f"{first.label} alone: {', '.join(figures)}.", *_no_better_than_pop(block), *served(first, accuracy)]
     return [
         f"Highest {accuracy}: {first.label}, {_figure(block, first, accuracy)}.",

@@ -85,7 +85,7 @@ def ranked(rows: Sequence[Row], keys: Sequence[str]) -> list[Row]:
     A row below the accuracy floor is not marked: a list that helps nobody is easily equal. Nor is a row alone.
     """
     marked = _below_floor(rows, keys)
-    for key in keys if len(rows) > 1 else ():
+    for key in keys if sum(bool(row.finished) for row in rows) > 1 else ():
         marked = _marked(marked, key)
     return sorted(
         marked, key=lambda row: (not row.finished, row.collapsed, *(_cost(row, key) for key in keys[:1]), row.label)

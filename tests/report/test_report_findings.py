@@ -45,11 +45,13 @@ def test_a_gap_whose_interval_reaches_zero_says_so(tmp_path: Path) -> None:
 
 
 def test_one_row_alone_is_best_in_nothing(tmp_path: Path) -> None:
-    plant(tmp_path / "a", "MF", test={"recall@5": 0.4, "cv@5[pop]": 0.8, "gap_recall@5[gender]": 0.01})
+    plant(tmp_path / "a", "MF", test={"recall@5": 0.4, "cv@5[pop]": 0.8, "gap_recall@5[gender]": 0.0})
+    plant(tmp_path / "b", "Late", status="failed", error="no", test={}, data={})
     block = block_of(tmp_path)
     sentence, *served = findings(block, KEYS)
     assert all("as MF serves it" in one for one in served)
     assert sentence.startswith("MF alone: recall@5 0.4000") and "cv@5[pop] 0.8000" in sentence
+    assert "gap_recall@5[gender] 0.0000" in sentence, "a figure of 0 is a figure"
     assert not any(cell.mark for cell in block.rows[0].cells.values())
 
 

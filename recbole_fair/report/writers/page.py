@@ -243,8 +243,8 @@ def _facts(row: Row) -> Iterator[str]:
     yield element("td", drawn, data_label=next(labels))
     memory = row.memory()
     for value, digits in ((row.seconds(), 1), (None if memory is None else memory / 1e6, 0)):
-        told = "" if value is None else repr(value)
-        yield text("td", number(value, digits), data_value=told, data_label=next(labels))
+        exact = "" if value is None else repr(value)
+        yield text("td", number(value, digits), data_value=exact, data_label=next(labels))
 
 
 def tests(block: Block, place: int) -> str:
