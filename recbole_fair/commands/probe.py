@@ -30,13 +30,15 @@ def main(arguments: Arguments) -> int:
     from recbole_fair import verbs
     from recbole_fair.probe.findings import HEADER
     from recbole_fair.rundir import files
+    from recbole_fair.rundir.folder import locked
 
     folder = Path(arguments.words[0])
     config, probed = verbs.probed(folder, given)
     print("\n".join(map(visible, probed.table.split("\n"))))
     # probe.tsv is the run's own, where the run was told to probe; result.json states its figures
     path = folder / ("probe-command.tsv" if config["probe"] else "probe.tsv")
-    files.write_table(path, HEADER, probed.rows, "\t")
+    with locked(folder):  # which removes what a killed probe left
+        files.write_table(path, HEADER, probed.rows, "\t")
     print(visible(f"held-out probabilities: {path}"))
     return 0
 

@@ -18,7 +18,7 @@ _BLEND = 0.01  # a, as in the paper
 
 
 def calibrated(candidates: Candidates, strength: float) -> IntArray:
-    """[U, K] chosen places, in the order in which they were added."""
+    """[U, K] chosen places."""
     profile, share = candidates.profile, candidates.share
     assert profile is not None
     sizes, holding = _by_size(share)
@@ -34,7 +34,7 @@ def calibrated(candidates: Candidates, strength: float) -> IntArray:
             chosen[:, place] = (values + gain.take(cells)).argmax(axis=1)
             values[users, chosen[:, place]] = -np.inf
             listed += share[patterns[users, chosen[:, place]]]
-        return chosen
+        return np.sort(chosen, axis=1)
 
     return candidates.by_user(choose)
 

@@ -109,8 +109,11 @@ class Candidates:
 
 
 def best(values: FloatArray, k: int) -> IntArray:
-    """[u, k] places of the largest values, ties in the order of the list."""
-    return np.argsort(-values, axis=1, kind="stable")[:, :k]
+    """[u, k] places of the k largest values, ties to the earlier place; in the order of the list.
+
+    What is chosen is a set: its items stay in the order that the system gave them, the most accurate one at hand.
+    """
+    return np.sort(np.argsort(-values, axis=1, kind="stable")[:, :k], axis=1)
 
 
 def profiles(rows: IntArray, items: IntArray, row_count: int, membership: BoolArray) -> FloatArray:

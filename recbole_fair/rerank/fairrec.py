@@ -18,7 +18,7 @@ _ROWS = 1 << 12  # users whose picks are looked at together
 
 
 def fairrec(candidates: Candidates, strength: float) -> IntArray:
-    """[U, K] chosen places, in the order of the lists."""
+    """[U, K] chosen places."""
     users, reachable = len(candidates.items), candidates.due > 0
     lacking = np.where(reachable, int(strength * users * candidates.k / reachable.sum()), 0)
     taken = np.zeros(candidates.items.shape, dtype=bool)
@@ -27,7 +27,7 @@ def fairrec(candidates: Candidates, strength: float) -> IntArray:
             break
     rank = -np.arange(candidates.items.shape[1])  # phase 2: chosen ones first, then by place
     width = candidates.items.shape[1]
-    return np.sort(best(taken * float(width) + rank, candidates.k), axis=1)
+    return best(taken * float(width) + rank, candidates.k)
 
 
 def _round(candidates: Candidates, lacking: IntArray, taken: BoolArray) -> bool:

@@ -27,6 +27,8 @@ _WEIGHTS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 class Method:
     """A re-ranker: `choose(candidates, strength)` answers the places [U, K] of the new lists; strength 0 changes none.
 
+    FA-IR and MMR say which item comes before which; the others choose sets, listed in the order of the candidates.
+
     `needs` are names of what it cannot do without: scores (ranks do not suffice), profile, user_groups, relevant.
     """
 

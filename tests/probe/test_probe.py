@@ -448,6 +448,15 @@ def test_the_auc_can_be_recomputed_from_probe_tsv(
     assert f"gender        logistic (chosen)  {np.mean(aucs):.4f}" in capsys.readouterr().out
 
 
+def test_the_command_removes_what_a_killed_probe_left(opened: Callable[..., Any]) -> None:
+    folder = opened("MF")[0]
+    leftover = folder / "probe.tsv.1.partial"
+    leftover.mkdir()
+    (leftover / "probe.tsv").write_text("half")
+    assert command(folder, "--sensitive_attribute=gender", "--probe_repeats=1") == 0
+    assert not leftover.exists()
+
+
 def test_the_command_refuses_what_it_cannot_probe(
     opened: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
