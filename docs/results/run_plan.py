@@ -2,13 +2,13 @@
 
     python docs/results/run_plan.py PLAN [--runs=runs/results] [--only=MODEL,MODEL] [--tables=NAME,NAME] [--write]
 
-Resumable: finished runs are not repeated, a killed one goes on. `--write` only writes the tables. A row with
-`strengths` is one run a value on the first seed; the best of these on validation, as many as `shortlist` says, run
-with the other seeds too, and the validation means of all seeds choose one.
-`seeds: 1` of a row is the first seed only. A row `after` another is fitted to that row's runs. A row that `stands_on`
-another has that row's run of the same seed as its base. A Blend `blends` the runs of several rows of the same seed, or
-the runs `of_seeds` of one row. A row with `table` shows runs of that other table and runs nothing; a `hidden` one is
-run and not shown.
+Resumable: finished runs are not repeated, a killed one goes on. `--write` only writes the tables. With `--tables` the
+other tables stay on the page as they are. A row with `strengths` is one run a value on the first seed; the best of
+these on validation, as many as `shortlist` says, run with the other seeds too, and the validation means of all seeds
+choose one. `seeds: 1` of a row is the first seed only. A row `after` another is fitted to that row's runs. A row that
+`stands_on` another has that row's run of the same seed as its base. A Blend `blends` the runs of several rows of the
+same seed, or the runs `of_seeds` of one row. A row with `table` shows runs of that other table and runs nothing; a
+`hidden` one is run and not shown.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import csv
 import itertools
 import math
+import re
 import statistics
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -290,12 +291,25 @@ def main() -> None:
     if unknown := options.keys() - {"runs", "only", "tables", "write"}:
         sys.exit(f"--{min(unknown)}: unknown; there are --runs, --only, --tables, --write")
     runs, plan = Path(options.get("runs", "runs/results")), yamls.read_mapping(HERE / f"{sys.argv[1]}.yaml")
+    only, tables = (set(options.get(name, "").split(",")) - {""} for name in ("only", "tables"))
+    if unknown := tables - {table["name"] for table in plan["tables"]}:
+        sys.exit(f"--tables={min(unknown)}: {sys.argv[1]}.yaml has no such table")
     if "write" not in options:
-        _run_all(plan, runs, *(set(options.get(name, "").split(",")) - {""} for name in ("only", "tables")))
-    parts = [part for table in plan["tables"] for part in section(table, runs)]
+        _run_all(plan, runs, only, tables)
+    page = HERE / f"{sys.argv[1]}.md"
+    standing = sections_of(page) if tables and page.exists() else {}
+    parts: list[str] = []
+    for table in plan["tables"]:
+        stays = table["title"] in standing and table["name"] not in tables
+        parts += [standing[table["title"]]] if stays else section(table, runs)
     metrics = dict.fromkeys(metric for table in plan["tables"] for metric in table["metrics"])
-    page = [f"# {plan['title']}", plan["preface"], CAPTION, *glossary(metrics), *parts]
-    (HERE / f"{sys.argv[1]}.md").write_text("\n\n".join(page) + "\n")
+    page.write_text("\n\n".join([f"# {plan['title']}", plan["preface"], CAPTION, *glossary(metrics), *parts]) + "\n")
+
+
+def sections_of(page: Path) -> dict[str, str]:
+    """What stands on a page, by the titles of its tables."""
+    sections = re.split(r"^## ", page.read_text(), flags=re.MULTILINE)[1:]
+    return {text.partition("\n")[0]: f"## {text.strip()}" for text in sections}
 
 
 def _run_all(plan: Mapping[str, Any], runs: Path, only: set[str], tables: set[str]) -> None:
