@@ -32,22 +32,39 @@ def load(run_dir: str | Path) -> Result:
 
 
 def audit(
-    recommendations: str | Path,
-    interactions: str | Path,
-    run_dir: str | Path,
+    recommendations: str | Path | None = None,
+    interactions: str | Path | None = None,
+    run_dir: str | Path | None = None,
     *,
+    variants: Mapping[str, str | Path] | None = None,
     users: str | Path | None = None,
     items: str | Path | None = None,
     system: str | None = None,
     dataset: str = "audit",
     **options: Any,
 ) -> Result:
-    """Judge lists that any system made; `options` are the keys of `recbole-fair audit --help`."""
+    """Judge lists that any system made; `options` are the keys of `recbole-fair audit --help`.
+
+    In place of recommendations and interactions, `variants` are a language model's lists by prompt, as in
+    {"none": F, "gender:F": F, "gender:M": F, "again": F}: how far they differ is judged.
+    """
+    if run_dir is None:
+        raise UsageError("audit: give run_dir=DIR, where the results go")
+    folder, sides = Path(run_dir), [None if side is None else Path(side) for side in (users, items)]
+    if variants is not None:
+        from recbole_fair.audit.stability import audit_variants
+
+        if not recommendations is interactions is items is None:
+            raise UsageError("variants: are compared with each other; leave recommendations, interactions, items out")
+        by_prompt = {name: Path(file) for name, file in variants.items()}
+        called = system or next(iter(by_prompt.values()), folder).stem
+        return audit_variants(by_prompt, folder, called, dataset, options, sides[0])
+    if recommendations is None or interactions is None:
+        raise UsageError("audit: give recommendations=FILE and interactions=FILE, or variants={'none': FILE, ...}")
     from recbole_fair.audit import judge
 
-    listed, met = Path(recommendations), Path(interactions)
-    sides = (None if side is None else Path(side) for side in (users, items))
-    return judge.audit(judge.Files(listed, met, *sides), Path(run_dir), system or listed.stem, dataset, options)
+    listed = Path(recommendations)
+    return judge.audit(judge.Files(listed, Path(interactions), *sides), folder, system or listed.stem, dataset, options)
 
 
 def report(

@@ -41,6 +41,7 @@ from recbole_fair.settings.digest import config_hash
 logger = logging.getLogger(__name__)
 
 _NONE, _AGAIN = "none", "again"
+_PROMPT = rf"{_NONE}|{_AGAIN}|[^:=]+:.+"
 _FORM = "none=FILE,ATTRIBUTE:VALUE=FILE,ATTRIBUTE:VALUE=FILE, and again=FILE for none asked a second time"
 _KEYS = ("topk", "metrics", "interval", "bootstrap", "interval_method", "group_bins", "unknown_values")
 _LISTED = ("user_id", "item_id", "rank")
@@ -56,7 +57,7 @@ def parsed(texts: Sequence[str]) -> dict[str, Path]:
     """
     files: dict[str, Path] = {}
     for part in (part for text in texts for part in re.split(r",(?=[^,=]+=)", text)):
-        if not (form := re.fullmatch(rf"({_NONE}|{_AGAIN}|[^:=]+:.+)=(.+)", part)):
+        if not (form := re.fullmatch(rf"({_PROMPT})=(.+)", part)):
             raise UsageError(f"--variants {part}: expected {_FORM}")
         name, path = form.groups()
         if name in files:
@@ -81,6 +82,8 @@ def audit_variants(
 
 
 def _refuse_incomplete(files: FileOf) -> None:
+    if strange := next((name for name in files if not re.fullmatch(_PROMPT, name)), None):
+        raise UsageError(f"--variants {strange}: is no prompt; expected {_FORM}")
     if _NONE not in files:
         raise UsageError("--variants: lists are compared with those without an attribute; give none=FILE")
     if not files.keys() - {_NONE, _AGAIN}:

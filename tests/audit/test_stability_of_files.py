@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -218,3 +220,28 @@ def test_lists_alone_are_not_audited_for_stability(files: Files, tmp_path: Path)
         UsageError, match="Jaccard compares lists under several prompts; give their files by --variants"
     ):
         recbole_fair.audit(files["none"], met, tmp_path / "out", metrics=["Jaccard"])
+
+
+def test_variants_from_python_are_those_of_the_command(files: Files, tmp_path: Path) -> None:
+    command = ["audit", "--variants", typed(files), f"--run_dir={tmp_path / 'typed'}", "--topk=6", "--quiet"]
+    assert cli.main(command) == 0
+    called = recbole_fair.audit(variants=files, run_dir=tmp_path / "called", topk=[6])
+    typed_in = recbole_fair.load(tmp_path / "typed")
+    assert (called.test, called.interval, called.model) == (typed_in.test, typed_in.interval, typed_in.model)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"variants": {"none": "none.tsv", "F": "f.tsv"}}, "--variants F: is no prompt; expected none=FILE"),
+        ({"variants": {}}, "give none=FILE"),
+        ({"variants": {"none": "none.tsv"}, "items": "items.tsv"}, "leave recommendations, interactions, items out"),
+        ({"recommendations": "lists.tsv"}, "give recommendations=FILE and interactions=FILE, or variants="),
+    ],
+)
+def test_half_an_audit_from_python_is_refused(given: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        recbole_fair.audit(**given, run_dir=tmp_path / "out")
+    with pytest.raises(UsageError, match="give run_dir=DIR"):
+        recbole_fair.audit(**given)
+    assert not (tmp_path / "out").exists()
