@@ -38,7 +38,7 @@ def timed(work: Callable[[], object]) -> float:
 def converter(source: str, raw: Path, folder: Path, **options: str) -> float:
     """Seconds to write a data set, without the read-back."""
     with tempfile.TemporaryDirectory(dir=folder) as out, mock.patch.object(readback, "verify"):
-        return timed(lambda: build.convert(build.Request(source, raw, Path(out), "set", options)))
+        return timed(lambda: build.convert(build.Conversion(source, raw, Path(out), "set", options)))
 
 
 def with_pandas(tabs: Path, folder: Path) -> float:
@@ -84,7 +84,7 @@ def films(raw: Path, pairs: int) -> None:
             ours, theirs = (statistics.median(column) for column in zip(*measured, strict=True))
             ratio = statistics.median(b / a for a, b in measured)
             print(f"ml-1m: converter {ours:.2f} s, {title} {theirs:.2f} s: {ratio:.1f} x")
-        whole = timed(lambda: build.convert(build.Request("ml-1m", raw, folder / "out", "ml-1m")))
+        whole = timed(lambda: build.convert(build.Conversion("ml-1m", raw, folder / "out", "ml-1m")))
         print(f"ml-1m: with the full read-back through RecBole {whole:.1f} s")
 
 
@@ -115,7 +115,7 @@ def make_amazon(raw: Path, rows: int, order: str) -> None:
 def alone(raw: Path, mode: str) -> None:
     """In a process of its own: seconds, seconds of processor time and peak memory of one conversion."""
     with tempfile.TemporaryDirectory(dir=raw.parent) as name:
-        request = build.Request("amazon-books", raw, Path(name), "set", {"category": "Books"}, verify="sample")
+        request = build.Conversion("amazon-books", raw, Path(name), "set", {"category": "Books"}, verify="sample")
         unread = mock.patch.object(readback, "verify") if mode == "write" else contextlib.nullcontext()
         with unread:
             before = time.process_time()

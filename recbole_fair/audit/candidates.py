@@ -12,7 +12,7 @@ import pyarrow.csv as arrow_csv
 from pyarrow import parquet
 
 from recbole_fair import storage
-from recbole_fair.audit.judge import Tables
+from recbole_fair.audit.judge import AuditTables
 from recbole_fair.audit.lists import hits
 from recbole_fair.errors import UsageError
 from recbole_fair.groups import named
@@ -27,7 +27,7 @@ COLUMNS = ("user_id", "item_id", "rank", "score")
 class ScoredLists:
     """The lists of a file, best first, as [U, C]: by rank where there is one, else by score."""
 
-    def __init__(self, tables: Tables, k: int, scored: bool) -> None:
+    def __init__(self, tables: AuditTables, k: int, scored: bool) -> None:
         self.tables, self.where = tables, tables.listed.path
         self.scored = "score" in tables.listed.columns.column_names
         if scored and not self.scored:
@@ -114,7 +114,7 @@ class ScoredLists:
         return np.unique(rows * item_num + items), item_num
 
 
-def item_groups(tables: Tables, options: Mapping[str, Any], lists: ScoredLists) -> Groups:
+def item_groups(tables: AuditTables, options: Mapping[str, Any], lists: ScoredLists) -> Groups:
     """The grouping `fair_group`; every listed item must be in a group."""
     if not options["fair_group"]:
         raise UsageError("rerank: give --fair_group=FIELD, the item groups between which lists are to be fair")

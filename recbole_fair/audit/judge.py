@@ -30,7 +30,7 @@ from recbole_fair.data.identity import PHASES, split_digest
 from recbole_fair.errors import StorageError, UsageError
 from recbole_fair.groups import named
 from recbole_fair.groups.membership import Groups, Values
-from recbole_fair.metrics.asked import Asked, Judged, of_table
+from recbole_fair.metrics.asked import Asked, JudgedLists, of_table
 from recbole_fair.metrics.declared import by_host_name
 from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.metrics.intervals import Resampling, resampling
@@ -84,7 +84,7 @@ def digest_of(by_role: Mapping[str, bytes]) -> str:
     return hashlib.sha256(b"".join(role.encode() + digest for role, digest in by_role.items())).hexdigest()[:16]
 
 
-class Tables:
+class AuditTables:
     """The four tables with ids numbered from 1, as groups and lists want them."""
 
     def __init__(self, files: Files, listed: Sequence[str] = ("user_id", "item_id", "rank")) -> None:
@@ -119,7 +119,7 @@ class Tables:
         found = {name: part == place for place, name in enumerate(PHASES)}
         return {name: Pairs(everything.users[rows], everything.items[rows]) for name, rows in found.items()}
 
-    # --- what groups are made from (groups.named.Catalogue)
+    # --- what groups are made from (groups.named.GroupSource)
 
     def names(self, kind: str) -> npt.NDArray[np.str_]:
         """Raw ids; place 0 is nobody."""
@@ -186,7 +186,7 @@ def _fill(files: Files, options: dict[str, Any], result: Result) -> None:
     start = perf_counter()
     machine.describe(result, "cpu")
     logger.info("reading %s", ", ".join(str(path) for path in astuple(files) if path is not None))
-    tables = Tables(files)
+    tables = AuditTables(files)
     _check_bins(options, tables)
     items, users = named.reported(options, tables)
     asked = Asked(options, [by_host_name()[name.lower()] for name in options["metrics"]], items, users)
@@ -216,7 +216,7 @@ def fill_figures(
     reporting.write_groups(Path(result.run_dir), result.group_rows)
 
 
-def _check_bins(options: Mapping[str, Any], tables: Tables) -> None:
+def _check_bins(options: Mapping[str, Any], tables: AuditTables) -> None:
     """Refuse bins of a field that neither table has."""
     fields = [name for side in tables.sides.values() if side is not None for name in side.columns.column_names]
     for field in options["group_bins"] or {}:
@@ -261,7 +261,9 @@ def _refuse_other(folder: Path, digest: str) -> None:
         raise UsageError(f"{folder}: holds the result of other files or settings; choose another run_dir")
 
 
-def _beside_test_items(tables: Tables, options: Mapping[str, Any], items: list[Groups], result: Result) -> Judged:
+def _beside_test_items(
+    tables: AuditTables, options: Mapping[str, Any], items: list[Groups], result: Result
+) -> JudgedLists:
     """The lists beside the test items."""
     test, met = tables.parts["test"], tables.met
     assert met is not None
@@ -290,7 +292,7 @@ def _warn(found: lists.Lists, k: int, result: Result) -> None:
         result.warnings.append(f"{found.foreign} users have lists but no test item, and are not judged")
 
 
-def _check_items(tables: Tables, listed: Pairs, result: Result) -> None:
+def _check_items(tables: AuditTables, listed: Pairs, result: Result) -> None:
     """Listed items that neither the interactions nor the items table name: no list of such items can be right."""
     known = np.zeros(len(tables.ids["item"]) + 1, dtype=bool)
     for part in tables.parts.values():
@@ -307,7 +309,7 @@ def _check_items(tables: Tables, listed: Pairs, result: Result) -> None:
         )
 
 
-def _masked(tables: Tables, users: npt.NDArray[np.int64], items: list[Groups]) -> IntArray:
+def _masked(tables: AuditTables, users: npt.NDArray[np.int64], items: list[Groups]) -> IntArray:
     """[U, G] of items that a run would not list for a user: met before the test part and not in it, by group."""
     item_num = len(tables.ids["item"]) + 1
     pairs = {name: part.users * item_num + part.items for name, part in tables.parts.items()}
@@ -318,7 +320,7 @@ def _masked(tables: Tables, users: npt.NDArray[np.int64], items: list[Groups]) -
     return lists.count_by_group(rows, of_judged_users % item_num, len(users), member)
 
 
-def _facts(tables: Tables, files: Files) -> dict[str, Any]:
+def _facts(tables: AuditTables, files: Files) -> dict[str, Any]:
     parts = {name: (pairs.users, pairs.items) for name, pairs in tables.parts.items()}
     return {
         "fingerprint": files.data,

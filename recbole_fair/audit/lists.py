@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
-from recbole_fair.metrics.asked import Judged
+from recbole_fair.metrics.asked import JudgedLists
 from recbole_fair.metrics.formulas import BoolArray, IntArray
 
 _ROWS = 1 << 16  # users at a time where an array [U, K, G] would be held
@@ -65,7 +65,7 @@ def _repeats(table: IntArray) -> BoolArray:
 
 def beside_test(
     lists: Lists, test: Pairs, item_groups: Sequence[Groups], topk: Sequence[int], masked: Mapping[str, IntArray]
-) -> Judged:
+) -> JudgedLists:
     """What would have been collected while a model made these lists; `masked` is added to what is counted by group."""
     users, item_num = lists.users, 1 + max(int(lists.items.max(initial=0)), int(test.items.max()))
     row = np.searchsorted(users, test.users)
@@ -76,7 +76,7 @@ def beside_test(
         member = np.concatenate([groups.membership for groups in item_groups], axis=1)  # [I, G]
         counts["hits"] = _group_hits(lists.items, hit, member, topk)
         counts["relevant"] = count_by_group(known // item_num, known % item_num, len(users), member)
-    return Judged(
+    return JudgedLists(
         users=users,
         lists=lists.items,
         scores=np.where(lists.items > 0, 0.0, -np.inf),

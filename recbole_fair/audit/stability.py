@@ -148,7 +148,7 @@ def _values(files: FileOf) -> dict[str, list[str]]:
 
 def _refuse_unknown(files: FileOf, users: Path, options: Mapping[str, Any]) -> None:
     """Refuse an attribute that is no field of the users' table, and a value that is none of its groups."""
-    tables = judge.Tables(judge.Files(files[_NONE], None, users), _LISTED)
+    tables = judge.AuditTables(judge.Files(files[_NONE], None, users), _LISTED)
     for attribute, wanted in _values(files).items():
         names = named.user_groups(options, tables, attribute, "variants").names
         if strange := next((value for value in wanted if value not in names), None):

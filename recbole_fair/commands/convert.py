@@ -85,7 +85,7 @@ def _convert(arguments: Arguments) -> int:
     if raw is None and not (source.own and "mapping" not in arguments.options):
         raise UsageError(f"convert {source.name}: give --raw DIR, the folder with {'; '.join(source.files)}")
     default = re.sub(r"[^\w.+-]+", "_", file.name.partition(".")[0]) if file else source.name
-    request = build.Request(
+    request = build.Conversion(
         source=source.name,
         raw=raw or Path(),
         out=_path(arguments, "out") or Path("dataset_atomic"),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from recbole_fair.audit.candidates import COLUMNS, ScoredLists, candidates, item_groups, write_lists
-from recbole_fair.audit.judge import Files, Tables
+from recbole_fair.audit.judge import AuditTables, Files
 from recbole_fair.commands.arguments import Arguments
 from recbole_fair.errors import UsageError
 from recbole_fair.groups import named
@@ -54,7 +54,7 @@ def main(arguments: Arguments) -> int:
     if out.resolve() in {path.resolve() for path in files.values()}:
         raise UsageError(f"--out={out}: is one of the files that are read; choose another")
     options = _options(arguments)
-    tables = Tables(Files(files["recommendations"], files.get("interactions"), files.get("users"), files["items"]),
+    tables = AuditTables(Files(files["recommendations"], files.get("interactions"), files.get("users"), files["items"]),
                     COLUMNS)  # fmt: skip
     lists = ScoredLists(tables, k, "scores" in method.needs)
     groups = item_groups(tables, options, lists) if method.groups else None

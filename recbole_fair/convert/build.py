@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Request:
+class Conversion:
     """What `recbole-fair convert` was asked for; `options` are those of the source's reader."""
 
     source: str
@@ -44,7 +44,7 @@ class Request:
     verify: str = "full"
 
 
-def convert(request: Request) -> dict[str, Any]:
+def convert(request: Conversion) -> dict[str, Any]:
     """Write OUT/NAME and return its manifest; on any refusal OUT is as it was."""
     source = catalogue.find(request.source)
     if not request.raw.is_dir():

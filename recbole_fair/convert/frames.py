@@ -40,7 +40,7 @@ def stored(frame: Any, keys: Mapping[str, Any], config_files: Sequence[str] = ()
         out = Path(str(next(filter(None, [rest.get("data_path"), *reversed(named)]), "dataset_atomic")))
         try:
             if "name" in about_frames or not (out / name).is_dir():
-                build.convert(build.Request("csv", Path(temporary), out, name, options))
+                build.convert(build.Conversion("csv", Path(temporary), out, name, options))
         except UsageError as error:
             raise UsageError(_as_typed(str(error), Path(temporary))) from error
     return name, rest

@@ -14,7 +14,7 @@ from recbole_fair.errors import TrainingError
 from recbole_fair.groups.membership import Groups
 from recbole_fair.groups.variants import NONE, Variant
 from recbole_fair.host import Collector, Dataset, DataStruct, Evaluator
-from recbole_fair.metrics.asked import Asked, Judged, of_table
+from recbole_fair.metrics.asked import Asked, JudgedLists, of_table
 from recbole_fair.metrics.declared import variants
 from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.metrics.metric import AGAIN, GIVEN, Metric
@@ -197,7 +197,7 @@ class KeepingEvaluator(Evaluator):
         found = judged.get("rec.topk").numpy()
         counted = [name for name in ("hits", "relevant", "masked") if f"groups.{name}" in judged]
         return self.asked.table(
-            Judged(
+            JudgedLists(
                 users=judged.get("data.user").numpy(),
                 lists=judged.get("rec.items").numpy(),
                 scores=judged.get("rec.scores").numpy(),

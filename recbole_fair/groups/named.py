@@ -29,7 +29,7 @@ class Fields(Protocol):
         """Raw values of a field of all users or items; `key` is the setting that asked for it."""
 
 
-class Catalogue(Fields, Protocol):
+class GroupSource(Fields, Protocol):
     """What all groups are made from: a run's data, or the tables of an audit."""
 
     def names(self, kind: str) -> npt.NDArray[np.str_]:
@@ -39,7 +39,7 @@ class Catalogue(Fields, Protocol):
         """Users and items of the training interactions; `wish` is the setting that needs them."""
 
 
-def item_groups(config: Mapping[str, Any], data: Catalogue, name: str, key: str = "item_groups") -> Groups:
+def item_groups(config: Mapping[str, Any], data: GroupSource, name: str, key: str = "item_groups") -> Groups:
     """pop, tail3 or cold, of which training interactions decide; genre (the data's genre_field) or any item field."""
     if name in OF_ITEMS:
         names = data.names("item")
@@ -63,7 +63,7 @@ def _head_and_tail(shares: Any) -> tuple[float, float]:
     return float(numbers[0]), float(numbers[1])
 
 
-def user_groups(config: Mapping[str, Any], data: Catalogue, name: str, key: str = "user_groups") -> Groups:
+def user_groups(config: Mapping[str, Any], data: GroupSource, name: str, key: str = "user_groups") -> Groups:
     """A user field, activity or mainstream, or a product of several such as gender*age."""
     parts = [
         _taste(data, part, key) if part in OF_USERS else field_groups(config, data, "user", part, part, key)
@@ -72,7 +72,7 @@ def user_groups(config: Mapping[str, Any], data: Catalogue, name: str, key: str 
     return parts[0] if len(parts) == 1 else membership.product(parts)
 
 
-def _taste(data: Catalogue, name: str, key: str) -> Groups:
+def _taste(data: GroupSource, name: str, key: str) -> Groups:
     """Thirds of users by their training interactions, how many (activity) or of how popular items (mainstream)."""
     users, items = data.trained(f"{key}={name}")
     counts = np.bincount(users, minlength=len(data.names("user"))).astype(float)
@@ -93,7 +93,7 @@ def field_groups(config: Mapping[str, Any], data: Fields, kind: str, name: str, 
     return membership.by_value(kind, name, values, multi=multi, unknown=unknown, names=names)
 
 
-def reported(config: Mapping[str, Any], data: Catalogue) -> tuple[list[Groups], list[Groups]]:
+def reported(config: Mapping[str, Any], data: GroupSource) -> tuple[list[Groups], list[Groups]]:
     """The item and user groupings that a run reports."""
     items = [item_groups(config, data, name) for name in names_of(config, "item_groups")]
     users = [user_groups(config, data, name) for name in names_of(config, "user_groups")]
@@ -128,16 +128,16 @@ def names_of(config: Mapping[str, Any], key: str) -> list[str]:
     return names
 
 
-def sensitive_groups(config: Mapping[str, Any], data: Catalogue) -> list[Groups]:
+def sensitive_groups(config: Mapping[str, Any], data: GroupSource) -> list[Groups]:
     """One user grouping for each `sensitive_attribute`; refuses one that the data lacks."""
     return [user_groups(config, data, name, "sensitive_attribute") for name in names_of(config, "sensitive_attribute")]
 
 
-def _probed_besides(config: Mapping[str, Any], data: Catalogue, named: set[str]) -> list[Groups]:
+def _probed_besides(config: Mapping[str, Any], data: GroupSource, named: set[str]) -> list[Groups]:
     """Attributes that are probed but not named among user_groups: who recomputes an AUC needs the classes."""
     return [groups for groups in probed_groups(config, data) if groups.field not in named]
 
 
-def probed_groups(config: Mapping[str, Any], data: Catalogue) -> list[Groups]:
+def probed_groups(config: Mapping[str, Any], data: GroupSource) -> list[Groups]:
     """One user grouping for each attribute of `probe`."""
     return [user_groups(config, data, name, "probe") for name in dict.fromkeys(names_of(config, "probe"))]

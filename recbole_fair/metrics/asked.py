@@ -26,7 +26,7 @@ from recbole_fair.metrics.stability import SIMILARITIES, PromptedLists
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedLists:
     """Lists of judged users beside their held-out items."""
 
     users: IntArray  # [U]
@@ -82,7 +82,7 @@ class Asked:
         figures = dict.fromkeys(figure for measure in measures for figure in measure.blocks)
         return tuple(figure for figure in figures if figure.name.partition("@")[0] in lost)
 
-    def table(self, judged: Judged) -> RankingTable:
+    def table(self, judged: JudgedLists) -> RankingTable:
         """One row a user."""
         counts = _by_grouping(judged.counts, self.item_groups)
         own = dict(self._of_each_user(judged, counts.get("relevant", {})))
@@ -104,7 +104,7 @@ class Asked:
             **counts,
         )
 
-    def _of_hits(self, judged: Judged) -> Iterator[tuple[str, FloatArray]]:
+    def _of_hits(self, judged: JudgedLists) -> Iterator[tuple[str, FloatArray]]:
         """The columns of means over users: of those asked for, and of those that groups of users are compared by."""
         compared = [read.figure for metric in self.metrics if metric.over == "user" for read in metric.figures]
         for name in dict.fromkeys([*(metric.name.lower() for metric in self.metrics), *compared]):
@@ -113,7 +113,7 @@ class Asked:
                 for k in self.config["topk"]:
                     yield f"{name}@{k}", values[:, k - 1].copy()
 
-    def _within_each_k(self, name: str, judged: Judged) -> FloatArray | None:
+    def _within_each_k(self, name: str, judged: JudgedLists) -> FloatArray | None:
         """[U, K] of a mean over users of how well lists find what was held out; None of any other metric."""
         if name in declared.CLASSES:
             return _of_class(declared.CLASSES[name](self.config), judged)
@@ -121,7 +121,7 @@ class Asked:
         return metric.of(judged.hit, judged.relevant) if isinstance(metric, OfHits) else None
 
     def _of_each_user(
-        self, judged: Judged, relevant: Mapping[str, IntArray]
+        self, judged: JudgedLists, relevant: Mapping[str, IntArray]
     ) -> Iterator[tuple[str, FloatArray | Terms]]:
         """The columns of the other metrics that are means over users."""
         asked = [metric for metric in self.metrics if isinstance(metric, OfEachUser)]
@@ -153,7 +153,7 @@ def _is_additive(made: type) -> bool:
     return list(getattr(made, "metric_need", ())) == ["rec.topk"] and hasattr(made, "metric_info")
 
 
-def _of_class(metric: Any, judged: Judged) -> FloatArray:
+def _of_class(metric: Any, judged: JudgedLists) -> FloatArray:
     """[U, K] of a RecBole metric class."""
     lengths = {"pos_len": judged.relevant} if "pos_len" in signature(metric.metric_info).parameters else {}
     return np.asarray(metric.metric_info(judged.hit, **lengths), dtype=float)

@@ -51,7 +51,7 @@ def judge(table: Table, metrics: Iterable[Metric], how: Resampling | None, min_u
 
 
 @dataclass(frozen=True)
-class Cell:
+class GroupCell:
     """One figure of one group: a cell of groups.csv."""
 
     grouping: str
@@ -60,13 +60,13 @@ class Cell:
     measure: Measure
 
 
-def cells(table: Table) -> Iterator[Cell]:
+def cells(table: Table) -> Iterator[GroupCell]:
     """Every figure of every group."""
     for field, groups in table.groups.items():
         for figure in table.figures(groups.kind):
             for column, name in enumerate(groups.names):
                 measure = Measure(f"{figure}[{field}:{name}]", (Figure(figure, field, table.in_use),), _Column(column))
-                yield Cell(field, name, figure, measure)
+                yield GroupCell(field, name, figure, measure)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _rows(table: Table, field: str) -> Iterator[Row]:
             yield {"kind": groups.kind, "field": field, "group": name, "size": int(size), "users": int(judged)}
 
 
-def _columns(cell: Cell, figures: Mapping[Figure, FloatArray], found: Intervals, printed: bool) -> Row:
+def _columns(cell: GroupCell, figures: Mapping[Figure, FloatArray], found: Intervals, printed: bool) -> Row:
     """A figure and its interval; nothing at all for a group too small to be printed."""
     value = float(cell.measure.of(figures))
     low, high = (found.bounds.get(cell.measure.key) if printed else None) or (None, None)

@@ -12,24 +12,24 @@ from recbole_fair.rerank.methods import Method
 
 
 @dataclass(frozen=True)
-class Trial:
+class Tried:
     """A strength and what is left of NDCG@K on validation."""
 
     strength: float
     ndcg: float
 
 
-def trials(method: Method, candidates: Candidates, liked: IntArray) -> list[Trial]:
+def trials(method: Method, candidates: Candidates, liked: IntArray) -> list[Tried]:
     """Every strength of the method's grid; liked [U] counts the validation items of each user, listed or not."""
     assert candidates.relevant is not None
     lists = ((strength, method.choose(candidates, strength)) for strength in method.strengths)
     return [
-        Trial(strength, ndcg(np.take_along_axis(candidates.relevant, places, axis=1), liked))
+        Tried(strength, ndcg(np.take_along_axis(candidates.relevant, places, axis=1), liked))
         for strength, places in lists
     ]
 
 
-def strongest(tried: Sequence[Trial], budget: float) -> Trial:
+def strongest(tried: Sequence[Tried], budget: float) -> Tried:
     """The trial of the largest strength with at least `budget` times the NDCG of the first, which changes nothing."""
     return max((one for one in tried if one.ndcg >= budget * tried[0].ndcg), key=lambda one: one.strength)
 

@@ -19,7 +19,7 @@ from recbole_fair.errors import TrainingError, UsageError
 from recbole_fair.models.adversary import UNKNOWN, Adversary, balanced_rows, left_out, random_subset
 from recbole_fair.models.p5.cfp import Schedule, Step
 from recbole_fair.models.p5.loader import Examples
-from recbole_fair.models.p5.on_frozen import Prompted
+from recbole_fair.models.p5.on_frozen import PromptedP5
 from recbole_fair.models.p5.probing import ProbingPrompt
 from recbole_fair.strategies.base import Strategy, TrainingView
 
@@ -47,7 +47,7 @@ class CounterfactualPrompt(Strategy):
 
     def prepare(self, model: nn.Module) -> None:
         """Adversaries of the width of the model's states, and an optimiser of its prompt."""
-        assert isinstance(model, Prompted)
+        assert isinstance(model, PromptedP5)
         rate = float(self.config["adversary_learning_rate"])
         self.adversaries: dict[str, Adversary | ProbingPrompt] = {
             name: ProbingPrompt(model, model.values_of(name), learning_rate=rate)
@@ -65,7 +65,7 @@ class CounterfactualPrompt(Strategy):
 
     def backward(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:
         """All updates of a batch; no gradient is left for the host's optimiser."""
-        assert isinstance(model, Prompted)
+        assert isinstance(model, PromptedP5)
         chosen = random_subset(tuple(self.classes))
         logged: dict[str, list[Tensor]] = {}
         with model.hiding(chosen):
@@ -77,7 +77,7 @@ class CounterfactualPrompt(Strategy):
         self.optimizer.zero_grad(set_to_none=True)
         return {name: torch.stack(values).mean() for name, values in logged.items()}
 
-    def _improve(self, model: Prompted, batch: Examples, chosen: Sequence[str], step: Step) -> dict[str, Tensor]:
+    def _improve(self, model: PromptedP5, batch: Examples, chosen: Sequence[str], step: Step) -> dict[str, Tensor]:
         """One update of the prompt, the adversaries fixed."""
         self.optimizer.zero_grad()
         with model.steered():
@@ -97,7 +97,7 @@ class CounterfactualPrompt(Strategy):
         logged = {"loss": loss.detach(), "recommendation": recommendation.detach()}
         return {**logged, "adversary": read.detach()} if step.strength else logged
 
-    def _shown(self, model: Prompted, states: Tensor, batch: Examples) -> Any:
+    def _shown(self, model: PromptedP5, states: Tensor, batch: Examples) -> Any:
         """What adversaries read of a batch: states, or the prompts themselves, which a probing prompt asks behind."""
         return batch.prompts if self.asks else model.state_at(self.place, states, batch.prompts)
 
@@ -109,7 +109,7 @@ class CounterfactualPrompt(Strategy):
                 losses.append(self.adversaries[name].loss(shown[rows], self.classes[name][users[rows]]))
         return torch.stack(losses).sum()
 
-    def _attack(self, model: Prompted, batch: Examples, chosen: Sequence[str], _: Step) -> dict[str, Tensor]:
+    def _attack(self, model: PromptedP5, batch: Examples, chosen: Sequence[str], _: Step) -> dict[str, Tensor]:
         """One update of each chosen adversary, the prompt fixed."""
         with torch.no_grad(), model.steered():
             shown = self._shown(model, model.encode(batch.prompts), batch)

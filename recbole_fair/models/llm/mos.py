@@ -29,7 +29,7 @@ from recbole_fair.models.llm.pairs import PairBatches
 from recbole_fair.models.llm.scoring import SharedPrefix, batches, check_head, pad, unwrapped
 from recbole_fair.models.llm.soft_prompt import ExpertShares, MixtureOfStereotypes, SoftPrompt, masked_mean
 from recbole_fair.models.llm.stereotype_prompts import (
-    Asked,
+    StereotypePairs,
     asked,
     attribute_of,
     kinds_of,
@@ -120,7 +120,7 @@ class MoS(Answering):
         if self.fair_loss == "ifairlrs":
             self.item_weights = self._ifairlrs_weights(asked(config, self.inputs))
 
-    def _ifairlrs_weights(self, prompts: Asked) -> Tensor:
+    def _ifairlrs_weights(self, prompts: StereotypePairs) -> Tensor:
         """IFairLRS's weight of each item's group, [I], over the run's training prompts; groups are the stereotypes."""
         lines = self.inputs.timelines
         targets = lines.items[prompts.rows]
@@ -141,7 +141,7 @@ class MoS(Answering):
 
     # --- how it is trained
 
-    def calculate_loss(self, batch: Asked) -> dict[str, Tensor]:
+    def calculate_loss(self, batch: StereotypePairs) -> dict[str, Tensor]:
         """The parts of Eq. (14)."""
         logits = self._answered(batch, batch.values)
         answers = torch.from_numpy(~batch.labels).long().to(logits.device)  # Yes is 0, No is 1
@@ -155,34 +155,34 @@ class MoS(Answering):
             parts["div"] = self.div_weight * parallel.once(self.mixture.diversity(*self.div))
         return parts
 
-    def _recommending(self, each: Tensor, batch: Asked) -> Tensor:
+    def _recommending(self, each: Tensor, batch: StereotypePairs) -> Tensor:
         if self.fair_loss != "ifairlrs":
             return each.mean()
         items = torch.from_numpy(self.inputs.timelines.items[batch.rows])
         return fair_losses.ifairlrs(each, self.item_weights[items].to(each.device))
 
-    def _sf(self, yes: Tensor, batch: Asked) -> Tensor:
+    def _sf(self, yes: Tensor, batch: StereotypePairs) -> Tensor:
         """|SF| over running sums (Eq. 12)."""
         terms = self.histories.pair_terms(batch.users, self.inputs.timelines.items[batch.rows])
         above, below = (torch.from_numpy(part).to(yes) for part in terms)
         fair: Tensor = self.running(yes, above, below, torch.from_numpy(batch.kinds).to(yes.device))
         return fair
 
-    def _fairllm(self, batch: Asked) -> Tensor:
+    def _fairllm(self, batch: StereotypePairs) -> Tensor:
         """The disparity of the answers to the batch's pairs with each value of the attribute, against none."""
         values = range(-1, len(self.attribute.values))
         neutral, *given = [self._yes(batch, np.full(len(batch), value)) for value in values]
         return fair_losses.fairllm(neutral, torch.stack(given), self.measure)
 
-    def _yes(self, batch: Asked, values: IntArray) -> Tensor:
+    def _yes(self, batch: StereotypePairs, values: IntArray) -> Tensor:
         return self._answered(batch, values).softmax(-1)[:, 0]
 
-    def _answered(self, batch: Asked, values: IntArray) -> Tensor:
+    def _answered(self, batch: StereotypePairs, values: IntArray) -> Tensor:
         """The logits [B, 2] of a batch's prompts, each carrying the value in its place; a rank reads its share."""
         own = parallel.share(len(batch))
         return parallel.gathered(self._logits(self._embedded(self._written(batch.some(own), values[own]))))
 
-    def attacked(self, batch: Asked) -> tuple[Tensor, Tensor]:
+    def attacked(self, batch: StereotypePairs) -> tuple[Tensor, Tensor]:
         """What UP5's adversary reads: mean states [B, d] of the prompts, and the users' own values [B], -1 unknown."""
         read = self._embedded(self._written(batch, batch.values))
         states = states_of(self.bare)(*read)
@@ -194,7 +194,7 @@ class MoS(Answering):
         """The width of such a state, and how many values the attribute has."""
         return self.bare.get_input_embeddings().weight.shape[1], len(self.attribute.values)
 
-    def _written(self, batch: Asked, values: IntArray) -> list[list[int]]:
+    def _written(self, batch: StereotypePairs, values: IntArray) -> list[list[int]]:
         """The prompts of a batch, each carrying the value in its place; encoded once a run."""
         places = zip(batch.users.tolist(), batch.rows.tolist(), values.tolist(), strict=True)
         return [self._prompt(user, row, self.variant(value)) for user, row, value in places]
@@ -208,7 +208,7 @@ class MoS(Answering):
             (self._token_ids[row, variant],) = self.prompts.training(user, row, [self.prompts.words(user, variant)])
         return self._token_ids[row, variant]
 
-    def encode_training(self, pairs: Asked) -> None:
+    def encode_training(self, pairs: StereotypePairs) -> None:
         """Encode the prompts of training pairs, each once a run."""
         self._written(pairs, pairs.values)
 

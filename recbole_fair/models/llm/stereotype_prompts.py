@@ -61,14 +61,14 @@ def stereotypes_of(config: Any, inputs: PromptInputs) -> Histories:
 
 
 @dataclass(frozen=True)
-class Asked(TrainingPairs):
+class StereotypePairs(TrainingPairs):
     """Training prompts: each asks about an interaction with one kind of prompt, which carries a value."""
 
     kinds: IntArray  # [N], places among the run's kinds
     values: IntArray  # [N], the value of the attribute that the prompt carries; -1: none
 
 
-def asked(config: Any, inputs: PromptInputs) -> Asked:
+def asked(config: Any, inputs: PromptInputs) -> StereotypePairs:
     """Every training interaction once under each kind of prompt, with planted labels; `max_train_prompts` of these."""
     kinds, lines = kinds_of(config), inputs.timelines
     attribute = attribute_of(config, inputs)
@@ -77,11 +77,11 @@ def asked(config: Any, inputs: PromptInputs) -> Asked:
     own = attribute.of_user[users]
     by_kind = np.stack([carried(name, own, len(attribute.values)) for name in kinds])
     values = by_kind[kind, np.arange(len(rows))]
-    every = Asked(users, rows, lines.liked[rows], np.zeros(len(rows), dtype=bool), kind, values)
+    every = StereotypePairs(users, rows, lines.liked[rows], np.zeros(len(rows), dtype=bool), kind, values)
     return _planted(config, inputs, every).some(training_prompts(config, len(rows)))
 
 
-def _planted(config: Any, inputs: PromptInputs, prompts: Asked) -> Asked:
+def _planted(config: Any, inputs: PromptInputs, prompts: StereotypePairs) -> StereotypePairs:
     """A stereotype planted in the labels by share `planted_stereotype`, the same for a base and its rows."""
     share = float(config["planted_stereotype"])
     if not share:

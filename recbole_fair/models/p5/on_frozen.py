@@ -61,7 +61,7 @@ class OnFrozenP5(P5):
         return self
 
 
-class Prompted(OnFrozenP5):
+class PromptedP5(OnFrozenP5):
     """A P5 under a prompt that hides attributes; `prompt` is what is trained, `key_values` what it says now."""
 
     prompt: nn.Module
@@ -93,7 +93,7 @@ class Prompted(OnFrozenP5):
             self.hidden = before
 
 
-class CFP(Prompted):
+class CFP(PromptedP5):
     """The prompt of one attribute."""
 
     def __init__(self, config: Any, dataset: Any) -> None:
@@ -110,7 +110,7 @@ class CFP(Prompted):
         return values
 
 
-class CFPMixture(Prompted):
+class CFPMixture(PromptedP5):
     """One attention layer over the finished prompts of single attributes; hides any set of them."""
 
     def __init__(self, config: Any, dataset: Any) -> None:

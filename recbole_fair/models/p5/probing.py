@@ -35,7 +35,7 @@ _EXAMPLES = 64  # tried in a prompt; as many of them as fit are used
 Attacker = Callable[[str, Sequence[str], IntArray, IntArray, IntArray, int], FloatArray]
 
 
-class Answers:
+class ValueWords:
     """The values of an attribute as what may be written."""
 
     def __init__(self, model: P5, values: Sequence[str]) -> None:
@@ -57,7 +57,7 @@ class ProbingPrompt:
     def __init__(self, model: P5, values: Sequence[str], *, learning_rate: float = _RATE) -> None:
         if len(values) < 2:
             raise UsageError(f"soft_prompt: asks which of at least two values a user has; there is {list(values)}")
-        self.model, self.answers = model, Answers(model, values)
+        self.model, self.answers = model, ValueWords(model, values)
         device = model.whole_words.weight.device
         self.prompt = PrefixPrompt(model.prefixes.shapes, _LENGTH, width=_WIDTH, hidden=_HIDDEN, dropout=0.0).to(device)
         self.optimizer = torch.optim.AdamW(self.prompt.parameters(), lr=learning_rate)
@@ -132,7 +132,7 @@ def _question(
     template, rng, answers = (
         read_templates("p5-questions")[kind][0],
         np.random.default_rng(seed),
-        Answers(model, values),
+        ValueWords(model, values),
     )
 
     def prompt(user: int) -> Any:

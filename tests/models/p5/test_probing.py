@@ -16,7 +16,7 @@ from recbole_fair.errors import UsageError
 from recbole_fair.language.prefixes import joined
 from recbole_fair.models.p5 import probing
 from recbole_fair.models.p5.cfp import Step
-from recbole_fair.models.p5.probing import Answers, ProbingPrompt
+from recbole_fair.models.p5.probing import ProbingPrompt, ValueWords
 from recbole_fair.models.p5.prompts import Example, read_templates
 from recbole_fair.probe import findings
 from recbole_fair.runner import open_run
@@ -46,7 +46,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_an_answers_likelihood_is_that_of_its_tokens_one_after_the_other(opened: Any) -> None:
     model = opened[-1]
     prompts, values = model.prompts_of([1, 2, 31], "test"), ["female", "a male"]
-    answers = Answers(model, values)
+    answers = ValueWords(model, values)
     with model.steered():
         found = answers.log_likelihood(model, prompts)
         for row in range(3):
@@ -183,5 +183,5 @@ def test_the_probe_takes_prompts_as_attackers_of_a_model_that_offers_them(opened
 
 
 def test_a_value_that_begins_another_is_told_apart_by_its_end(opened: Any) -> None:
-    trie = Answers(opened[-1], ["1", "12"]).trie
+    trie = ValueWords(opened[-1], ["1", "12"]).trie
     assert len(trie.sequences) == 3
