@@ -75,6 +75,7 @@ def test_draws_depend_on_the_seed_alone(monkeypatch: pytest.MonkeyPatch) -> None
     assert not np.array_equal(first, ratio_samples(*run, samples=30, seed=2))
     np.testing.assert_array_equal(first[:10], ratio_samples(*run, samples=10, seed=1))
     monkeypatch.setattr(bootstrap, "_CELLS", 120)
+    monkeypatch.setattr(bootstrap, "_FEW", 120)
     np.testing.assert_allclose(ratio_samples(*run, samples=30, seed=1), first, rtol=1e-12)
 
 
@@ -101,6 +102,7 @@ def peak_of_samples(samples: int) -> int:
 
 def test_memory_does_not_grow_with_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap, "_CELLS", 2000 * 8)
+    monkeypatch.setattr(bootstrap, "_FEW", 2000 * 8)
     few, many = peak_of_samples(50), peak_of_samples(1050)
     answer = 1000 * 3 * 8
     assert many - few < 4 * answer, "the answer, its parts and little else"
