@@ -86,9 +86,10 @@ def served(row: Row, accuracy: str) -> Iterator[str]:
         values = {group: cell.value for group, cell in figures.items() if cell.value is not None}
         if len(values) > 1:
             sizes = group_sizes(row, grouping)
-            low, high = (pick(values, key=values.__getitem__) for pick in (min, max))
+            low, *_, high = sorted(values, key=values.__getitem__)
             ends = (f"{group} {values[group]:.4f} ({sizes.get(group, 0)} users)" for group in (low, high))
-            yield f"{grouping.field}, as {row.label} serves it: {' below '.join(ends)}{_gap(row, grouping, accuracy)}."
+            words = (" like " if values[low] == values[high] else " below ").join(ends)
+            yield f"{grouping.field}, as {row.label} serves it: {words}{_gap(row, grouping, accuracy)}."
 
 
 def _gap(row: Row, grouping: Grouping, accuracy: str) -> str:

@@ -91,10 +91,13 @@ def _on_groups(result: Result, field: str, kind: str, k: int | None) -> Iterator
     absent = [row for row in _rows(result, field) if row.get(figure) is None and row["users"]]
     small = [f"{row['group']} - ({_size(row, kind)})" for row in absent]
     named = [f"{row['group']} {short(row[figure])} ({_size(row, kind)})" for row in ranked]
-    if len(named) > _NAMED:
+    alike = bool(ranked) and ranked[0][figure] == ranked[-1][figure]
+    if len(named) > _NAMED and alike:
+        text = f"{len(named)} groups, all {short(ranked[0][figure])}"
+    elif len(named) > _NAMED:
         text = f"{len(named)} groups, worst {named[0]} and {named[1]}, best {named[-1]}"
     else:
-        text = " below ".join(named)
+        text = (" like " if alike else " below ").join(named)
     text = ", ".join([text, *small] if text else small)
     yield f"{field}, {figure}: {text}{_verdict(result, disparity)}"
 
@@ -111,7 +114,8 @@ def _rows(result: Result, field: str) -> list[dict[str, Any]]:
 
 
 def _size(row: dict[str, Any], kind: str) -> str:
-    return f"{row['users'] if kind == 'user' else row['size']:,} {kind}s"
+    size = row["users"] if kind == "user" else row["size"]
+    return f"{size:,} {kind}{'s' * (size != 1)}"
 
 
 def _disparity(result: Result, field: str, k: int | None) -> str | None:

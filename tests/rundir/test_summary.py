@@ -45,6 +45,14 @@ def test_a_grouping_is_a_sentence_with_sizes_and_whether_it_is_sure() -> None:
     assert f"{worst}; cv@20 .4600 [.4100, .5100]: a sure difference" in " ".join(shown.split())
 
 
+def test_groups_of_equal_figures_are_alike_not_one_below_the_other() -> None:
+    pair = rows("item", "pop", "recall@20", rest=(1, 9, 1.0), popular=(10, 9, 1.0))
+    four = rows("item", "genre", "recall@20", **{name: (5, 9, 0.5) for name in "abcd"})
+    shown = result(group_rows=[*pair, *four]).table()
+    assert "pop, recall@20: rest 1.0000 (1 item) like popular 1.0000 (10 items)" in shown
+    assert "genre, recall@20: 4 groups, all .5000" in shown
+
+
 def test_bounds_that_know_nothing_of_chance_do_not_make_a_difference_sure() -> None:
     note = "noise adds to the differences in cv@10[genre], cv@20[genre]: read them as at most so much"
     how = {"level": 0.9, "method": "percentile"}

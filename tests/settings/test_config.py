@@ -38,6 +38,15 @@ def test_later_layers_win(toy: Toy, tmp_path: Path) -> None:
     assert made["embedding_size"] == 8  # the command line
 
 
+@pytest.mark.parametrize("layer", ["family", "model", "strategy"])
+def test_only_a_data_set_says_whether_its_rows_have_an_order(layer: str) -> None:
+    folder = Path(__file__).parents[2] / "properties" / layer
+    files = sorted(folder.glob("*.yaml"))
+    assert files
+    for file in files:
+        assert "order" not in (yamls.read_mapping(file).get("eval_args") or {}), file
+
+
 def test_effective_configuration_reloads_to_the_same_hash(toy: Toy, tmp_path: Path) -> None:
     first = config(toy, "ReweightAlphaRec", learning_rate=1e-3, fair_group="genre")
     file = tmp_path / "effective.yaml"
