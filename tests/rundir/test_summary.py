@@ -47,7 +47,7 @@ def test_a_grouping_is_a_sentence_with_sizes_and_whether_it_is_sure() -> None:
 
 def test_groups_of_equal_figures_are_alike_not_one_below_the_other() -> None:
     pair = rows("item", "pop", "recall@20", rest=(1, 9, 1.0), popular=(10, 9, 1.0))
-    four = rows("item", "genre", "recall@20", **{name: (5, 9, 0.5) for name in "abcd"})
+    four = rows("item", "genre", "recall@20", **dict.fromkeys("abcd", (5, 9, 0.5)))
     shown = result(group_rows=[*pair, *four]).table()
     assert "pop, recall@20: rest 1.0000 (1 item) like popular 1.0000 (10 items)" in shown
     assert "genre, recall@20: 4 groups, all .5000" in shown
