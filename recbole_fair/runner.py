@@ -306,6 +306,7 @@ class _Run:
     def _say_beside(self, loaded: Data, model: Any, table: Any) -> None:
         """What a model's prompts were and met, and the figures that its own are to be read beside."""
         self.result.prompts = facts.prompt_counts(loaded, model)
+        self.result.warnings += facts.prompt_warnings(self.result.prompts)
         if isinstance(model, asking.Counts):
             for row in self.result.group_rows:
                 row.update(model.of_groups().get((row["field"], row["group"]), {}))

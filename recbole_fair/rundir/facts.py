@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from recbole_fair.data.labeled import LabeledLoader
@@ -16,6 +17,17 @@ def prompt_counts(loaded: Data, model: Any) -> dict[str, int]:
     left_out = len(loaded.parts["test"]) - len(loaded.test.labels) if isinstance(loaded.test, LabeledLoader) else 0
     learnt = model.training_counts(loaded.train.pairs)
     return {**learnt, **model.judged_counts(), "judged_left_out": left_out}
+
+
+def prompt_warnings(counts: Mapping[str, int]) -> list[str]:
+    """Judged prompts that tell nothing of a user's taste, where these are the most."""
+    asked, bare = counts.get("judged_prompts", 0), counts.get("judged_without_history", 0)
+    if 2 * bare <= asked:
+        return []
+    return [
+        f"{bare} of {asked} judged prompts show no history: all that is known of most users is asked for; lower"
+        " targets_per_user"
+    ]
 
 
 def data_facts(loaded: Data, fingerprint: str) -> dict[str, Any]:

@@ -147,4 +147,9 @@ class NotTrained(Answering):
 
 
 def _of_cuts(what: str, cut: CutCount) -> dict[str, int]:
-    return {f"{what}_prompts": cut.prompts, f"{what}_shortened": cut.shortened, f"{what}_items_cut": cut.items}
+    return {
+        f"{what}_prompts": cut.prompts,
+        f"{what}_shortened": cut.shortened,
+        f"{what}_items_cut": cut.items,
+        f"{what}_without_history": cut.without_history,
+    }

@@ -184,15 +184,17 @@ def _filled(text: str, values: Mapping[str, str]) -> str:
 
 @dataclass
 class CutCount:
-    """How many prompts lost how many of their oldest history items to the token budget."""
+    """How many prompts lost how many of their oldest history items to the token budget, and how many show none."""
 
     prompts: int = 0
     shortened: int = 0
     items: int = 0
+    without_history: int = 0
 
-    def add(self, prompts: int, lost: int) -> None:
-        """Count prompts of one history, each of which has lost so many items."""
+    def add(self, prompts: int, lost: int, shown: int) -> None:
+        """Count prompts of one history, each of which has lost so many items and shows so many."""
         self.prompts += prompts
+        self.without_history += prompts * (shown == 0)
         self.shortened += prompts * bool(lost)
         self.items += prompts * lost
 
@@ -246,7 +248,7 @@ class PromptEncoder:
             shown = self._shorter(shown, excess)
             ids = self._all(shown, targets, words)
         if cut is not None:
-            cut.add(len(ids), len(history) - len(shown))
+            cut.add(len(ids), len(history) - len(shown), len(shown))
         return ids
 
     def _all(self, shown: Sequence[Rated], targets: Sequence[str], words: Sequence[Sequence[str]]) -> list[list[int]]:

@@ -266,7 +266,7 @@ def test_blind_is_the_base_asked_without_words(rows: Callable[[str], Trained]) -
     stored, _ = read_tensors(blind.folder / "model.safetensors")
     assert stored.keys() == {"fake_loss"}
     assert blind.result.prompts.keys() == {
-        "judged_prompts", "judged_shortened", "judged_items_cut", "judged_left_out"
+        "judged_prompts", "judged_shortened", "judged_items_cut", "judged_without_history", "judged_left_out"
     }, "nothing was learnt"  # fmt: skip
 
 

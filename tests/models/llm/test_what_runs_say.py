@@ -64,6 +64,15 @@ def test_a_result_counts_histories_that_were_cut(asked: Callable[..., Result]) -
         assert result.prompts[f"{part}_items_cut"] >= result.prompts[f"{part}_shortened"]
 
 
+def test_users_of_whom_all_is_asked_have_no_history_and_the_result_says_so(asked: Callable[..., Result]) -> None:
+    some = asked("Ins-Tuning", "whole")
+    assert some.prompts["judged_without_history"] == 0
+    assert not any("show no history" in note for note in some.warnings)
+    every = asked("Ins-Tuning", "all", targets_per_user=None)
+    assert every.prompts["judged_without_history"] == every.prompts["judged_prompts"] > 0
+    assert any("show no history: all that is known of most users is asked for" in note for note in every.warnings)
+
+
 def test_texts_without_an_answer_are_counted_and_count_as_no(
     asked: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
