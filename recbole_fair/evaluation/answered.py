@@ -22,7 +22,7 @@ from recbole_fair.metrics.answer_table import READ_STEREOTYPES, AnswerTable, cho
 from recbole_fair.metrics.declared import variants
 from recbole_fair.metrics.formulas import IntArray
 from recbole_fair.metrics.metric import AS_USED, GIVEN, variants_of
-from recbole_fair.metrics.stereotypes import Histories, histories
+from recbole_fair.metrics.stereotypes import STEREOTYPES, Histories, histories
 
 
 class AnswerCollector(Collector):
@@ -80,6 +80,9 @@ class AnswerEvaluator(KeepingEvaluator):
             raise UsageError("metrics: SF compares groups of users; name one with user_groups=gender")
         if asked:
             self.histories = histories(self.config, users_by[0], users, items, item_count)
+            if STEREOTYPES in self.asked.groups:
+                raise UsageError(f"{STEREOTYPES!r}: groups of items by stereotype have this name; rename the field")
+            self.asked.groups[STEREOTYPES] = self.histories.items
 
     def _table(self, judged: DataStruct) -> Any:
         """`pair.score` holds scores [P], or those of each variant that a model with prompts was asked with."""

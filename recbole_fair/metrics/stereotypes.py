@@ -212,6 +212,13 @@ class Histories:
         """[I, G] 1(d_{v in G})."""
         return self.stereotypes.member
 
+    @property
+    def items(self) -> Groups:
+        """Items by whose stereotype they are; nobody's are those below each threshold (MoS, Fig. 4, 5)."""
+        nobodys = ~np.isnan(self.stereotypes.degree).any(axis=1) & ~self.member.any(axis=1)
+        names = (*(f"of {name}" for name in self.groups.names), "of none")
+        return Groups("item", STEREOTYPES, names, np.column_stack([self.member, nobodys]))
+
     def pair_terms(self, users: IntArray, items: IntArray) -> Terms:
         """What each pair adds to the two sums of Eq. 4 once it is recommended, terms [P, G]."""
         return pair_terms(users, items, self.shares, self.groups.membership, self.member, self.pairs)
@@ -236,6 +243,7 @@ def _remedy(decided: Stereotypes, d: str) -> str:
     return f"give sf_z={math.floor(100 * largest) / 100:g} or less"
 
 
+STEREOTYPES = "stereotypes"  # the grouping of items by them
 COLUMNS = ("item_id", "group", "d", "threshold", "stereotype", "in_group_pairs", "recommended_pairs")
 
 

@@ -132,8 +132,10 @@ def _rank(key: str) -> int:
 def _compared(rows: Sequence[dict[str, Any]], disparity: str | None, kind: str, k: int | None) -> str | None:
     """The column that the groups differ by: what a gap is of, else accuracy."""
     metric = MetricKey.parse(disparity).name if disparity else ""
-    usual = ("ndcg", "recall", "hit", "f1") if kind == "user" else ("recall", "hit")
-    wanted = [str(MetricKey(name, k if name != "f1" else None)) for name in (metric.partition("_")[2], *usual) if name]
+    usual = ("ndcg", "recall", "hit", "f1") if kind == "user" else ("auc", "recall", "hit")
+    answers = ("f1", "auc")  # have no K
+    own = metric.partition("_")[2]
+    wanted = [str(MetricKey(name, None if name in answers else k)) for name in (own, *usual) if name]
     return next((name for name in wanted if any(name in row for row in rows)), None)
 
 

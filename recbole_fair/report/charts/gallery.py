@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from recbole_fair.report.charts.chart import Chart
 from recbole_fair.report.charts.costs import costs
 from recbole_fair.report.charts.curves import groups, shares, validation
+from recbole_fair.report.charts.degrees import degrees
 from recbole_fair.report.charts.plane import plane
 from recbole_fair.report.charts.utility import utility
 from recbole_fair.report.rows import Row
@@ -16,7 +17,8 @@ from recbole_fair.report.statistics.by_group import groupings, metric_of
 def charts(rows: Sequence[Row], few: Sequence[Row], keys: Sequence[str], suffix: str) -> Iterator[Chart]:
     """Every figure that the runs have something to show in; `few` are the rows of crowded ones."""
     drawn = (*_planes(rows, keys, suffix), *_utilities(few, keys, suffix), *_curves(few, keys, suffix))
-    yield from (chart for chart in (*drawn, costs(f"costs{suffix}", rows)) if chart is not None)
+    ends = degrees(f"stereotypes{suffix}", rows), costs(f"costs{suffix}", rows)
+    yield from (chart for chart in (*drawn, *ends) if chart is not None)
 
 
 def _planes(rows: Sequence[Row], keys: Sequence[str], suffix: str) -> Iterator[Chart | None]:

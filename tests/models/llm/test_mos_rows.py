@@ -17,6 +17,8 @@ from recbole_fair.errors import UsageError
 from recbole_fair.groups.variants import NONE, Variant
 from recbole_fair.models.llm.mos import Blind, MoS
 from recbole_fair.models.llm.stereotype_prompts import asked
+from recbole_fair.report.assemble import Options, assemble
+from recbole_fair.report.charts.degrees import read_degrees
 from recbole_fair.settings.config import Config
 from recbole_fair.storage import read_tensors
 from recbole_fair.training.trainer import FairTrainer
@@ -258,6 +260,38 @@ def test_stereotypes_csv_says_which_items_are_whose_and_what_became_of_them(rows
             shares = [group[f"expert_{n}"] for n in range(1, 5)]
             assert sum(shares) == pytest.approx(1) and min(shares) >= 0
     assert "expert_1" not in (rows("LoRA").folder / "groups.csv").read_text()
+
+
+def test_answers_are_judged_by_whose_stereotype_an_item_is(rows: Callable[[str], Trained]) -> None:
+    row = rows("MoS")
+    predictions = [each for each in read_rows(row.folder / "predictions.tsv", "\t") if each["variant"] == "actual"]
+    lines = read_rows(row.folder / "stereotypes.csv")
+    those = [line for line in lines if line["stereotype"] == "1"]
+    items = {f"of {group}": {line["item_id"] for line in those if line["group"] == group} for group in "FM"}
+    items["of none"] = {line["item_id"] for line in lines} - items["of F"] - items["of M"]
+    found = {group["group"]: group["auc"] for group in row.result.group_rows if group["field"] == "stereotypes"}
+    assert found.keys() == items.keys()
+    for name, own in items.items():
+        yes, no = ([float(each["score"]) for each in predictions if each["item_id"] in own and each["label"] == label]
+                   for label in "10")  # fmt: skip
+        pairs = [(one > other) + 0.5 * (one == other) for one in yes for other in no]
+        assert found[name] == (pytest.approx(np.mean(pairs)) if pairs else None)
+    assert any(value is not None for value in found.values())
+
+
+def test_a_report_draws_the_degrees_and_their_thresholds(rows: Callable[[str], Trained], tmp_path: Path) -> None:
+    row = rows("MoS")
+    (block,) = assemble([row.folder], Options()).blocks
+    chart = next(chart for chart in block.charts if chart.name == "stereotypes")
+    lines = read_rows(row.folder / "stereotypes.csv")
+    for group, count, mean, _, threshold, stereotypes in chart.rows:
+        own = [line for line in lines if line["group"] == group]
+        assert (int(count), int(stereotypes)) == (len(own), sum(int(line["stereotype"]) for line in own))
+        assert float(threshold) == pytest.approx(float(own[0]["threshold"]), abs=1e-4)
+        assert float(mean) == pytest.approx(np.mean([float(line["d"]) for line in own]), abs=1e-4)
+    (tmp_path / "stereotypes.csv").write_text("item_id,group\na,F\n")
+    with pytest.raises(UsageError, match=r"stereotypes\.csv: damaged"):
+        read_degrees(tmp_path / "stereotypes.csv")
 
 
 def test_blind_is_the_base_asked_without_words(rows: Callable[[str], Trained]) -> None:
