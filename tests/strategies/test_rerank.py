@@ -77,8 +77,8 @@ def test_the_lists_are_the_methods_on_the_scores_of_the_base(method: str, toy: T
 def test_a_judged_user_without_training_rows_has_an_empty_profile(
     toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # where the base is made
     """Split by time, the last users of the file are in test alone."""
+    monkeypatch.chdir(tmp_path)  # where the base is made
     late = {"eval_args": {"split": {"TS": [0.6, 0.2, 0.2]}, "order": "TO"}, "ndcg_budget": 0.0, "epochs": 1}
     result = run(**toy("CalibratedMF", **late, fair_group="genre", rerank_candidates=8))
     assert result.status == "ok"
