@@ -20,6 +20,7 @@ from recbole_fair.screen import aligned, short, visible, wrapped
 
 _SHOWN = ("cv", "gap", "min", "snsr")  # the figures that a sentence on a grouping ends with, by preference
 _NAMED = 3  # groups that a sentence names one by one
+_USUAL = ("auc", "recall", "hit")  # what groups are compared in where no gap names it; users by NDCG first
 
 
 def summary(result: Result) -> str:
@@ -132,11 +133,10 @@ def _rank(key: str) -> int:
 def _compared(rows: Sequence[dict[str, Any]], disparity: str | None, kind: str, k: int | None) -> str | None:
     """The column that the groups differ by: what a gap is of, else accuracy."""
     metric = MetricKey.parse(disparity).name if disparity else ""
-    usual = ("ndcg", "recall", "hit", "f1") if kind == "user" else ("auc", "recall", "hit")
-    answers = ("f1", "auc")  # have no K
-    own = metric.partition("_")[2]
-    wanted = [str(MetricKey(name, None if name in answers else k)) for name in (own, *usual) if name]
-    return next((name for name in wanted if any(name in row for row in rows)), None)
+    usual = ("ndcg", *_USUAL) if kind == "user" else _USUAL
+    wanted = (name for name in (metric.partition("_")[2], *usual) if name)
+    keys = [str(MetricKey(name, None if name in ("f1", "auc") else k)) for name in wanted]  # of answers, not of lists
+    return next((key for key in keys if any(key in row for row in rows)), None)
 
 
 def _verdict(result: Result, disparity: str | None) -> str:
