@@ -39,18 +39,23 @@ def audit(
     variants: Mapping[str, str | Path] | None = None,
     users: str | Path | None = None,
     items: str | Path | None = None,
+    user: str = "user_id",
+    item: str = "item_id",
     system: str | None = None,
     dataset: str = "audit",
     **options: Any,
 ) -> Result:
     """Judge lists that any system made; `options` are the keys of `recbole-fair audit --help`.
 
+    `user` and `item` are what the files call their columns of ids.
+
     In place of recommendations and interactions, `variants` are a language model's lists by prompt, as in
     {"none": F, "gender:F": F, "gender:M": F, "again": F}: how far they differ is judged.
     """
     if run_dir is None:
         raise UsageError("audit: give run_dir=DIR, where the results go")
-    folder, sides = Path(run_dir), [None if side is None else Path(side) for side in (users, items)]
+    folder = Path(run_dir)
+    of_users, of_items = (None if side is None else Path(side) for side in (users, items))
     if variants is not None:
         from recbole_fair.audit.stability import audit_variants
 
@@ -58,13 +63,13 @@ def audit(
             raise UsageError("variants: are compared with each other; leave recommendations, interactions, items out")
         by_prompt = {name: Path(file) for name, file in variants.items()}
         called = system or next(iter(by_prompt.values()), folder).stem
-        return audit_variants(by_prompt, folder, called, dataset, options, sides[0])
+        return audit_variants(by_prompt, folder, called, dataset, options, of_users, (user, item))
     if recommendations is None or interactions is None:
         raise UsageError("audit: give recommendations=FILE and interactions=FILE, or variants={'none': FILE, ...}")
     from recbole_fair.audit import judge
 
-    listed = Path(recommendations)
-    return judge.audit(judge.Files(listed, Path(interactions), *sides), folder, system or listed.stem, dataset, options)
+    files = judge.Files(Path(recommendations), Path(interactions), of_users, of_items, (user, item))
+    return judge.audit(files, folder, system or files.recommendations.stem, dataset, options)
 
 
 def report(

@@ -1,4 +1,4 @@
-"""Tables that other systems write: tab- or comma-separated text, atomic files, parquet.
+"""Tables that other systems write: text with tabs, commas or semicolons, atomic files, parquet.
 
 Where an audit passes, arrays go to numpy by DLPack: pyarrow's own `to_numpy` imports pandas, which takes longer than
 the rest of what an audit imports.
@@ -7,7 +7,7 @@ the rest of what an audit imports.
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import nan
 from pathlib import Path
@@ -29,19 +29,27 @@ from recbole_fair.storage import MISSING_NUMBERS, regular
 _TEXT = pa.dictionary(pa.int32(), pa.string())  # a few names, many rows
 _NUMBERS = {"rank": pa.int64(), "score": pa.float64()}  # of lists, told by name
 _NO_VALUE = (None, "")
+IDS = ("user_id", "item_id")
+_REMEDIES = {
+    "split": "add one that says train, valid or test in each row: lists are judged by the test rows (a run's own, by"
+    " --save_recommendations=True, is its interactions.tsv)",
+    "user_id": "give the name of its column of user ids, as in --user=customer",
+    "item_id": "give the name of its column of item ids, as in --item=article",
+}
 
 
 @dataclass(frozen=True)
 class PlainTable:
     """Columns by name, without the types that an atomic file's header adds.
 
-    `lists` names its token_seq columns, `numeric` its float columns.
+    `lists` names its token_seq columns, `numeric` its float columns, `header` all that the file has.
     """
 
     path: Path
     columns: pa.Table
     lists: frozenset[str]
     numeric: frozenset[str]
+    header: tuple[str, ...]
     _encoded: dict[str, pa.DictionaryArray] = field(default_factory=dict, repr=False, compare=False)
 
     def texts(self, name: str) -> pa.DictionaryArray:
@@ -126,11 +134,9 @@ class PlainTable:
 
     def _column(self, name: str) -> Any:
         if name not in self.columns.column_names:
-            names = self.columns.column_names
-            raise UsageError(
-                f"{self.path}: no column {name!r}.{nearest(name, names)} It has {', '.join(names)};"
-                f" call the column {name} in the file's first line"
-            )
+            remedy = _REMEDIES.get(name, f"call the column {name} in the file's first line")
+            has = f"{nearest(name, self.header)} It has {', '.join(self.header)}"
+            raise UsageError(f"{self.path}: no column {name!r}.{has}; {remedy}")
         return self.columns[name]
 
 
@@ -138,26 +144,32 @@ def _words(cell: Sequence[Any]) -> tuple[str, ...]:
     return tuple(str(word).replace("\u00a0", " ") for word in cell if word not in _NO_VALUE)
 
 
-def read(path: Path, wanted: Sequence[str] | None = None) -> PlainTable:
-    """Read `wanted` columns, or all; the header names them, `name:type` as in atomic files or the name alone."""
+def read(path: Path, wanted: Sequence[str] | None = None, ids: tuple[str, str] = IDS) -> PlainTable:
+    """Read `wanted` columns, or all; the header names them, `name:type` as in atomic files or the name alone.
+
+    What it calls by the names `ids` are user_id and item_id.
+    """
     regular(path)
+    called = dict(zip(ids, IDS, strict=True))
     try:
-        return _parquet(path, wanted) if path.suffix == ".parquet" else _text(path, wanted)
+        return _parquet(path, wanted, called) if path.suffix == ".parquet" else _text(path, wanted, called)
     except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not readable as a table ({error})") from error
 
 
-def _parquet(path: Path, wanted: Sequence[str] | None) -> PlainTable:
+def _parquet(path: Path, wanted: Sequence[str] | None, called: Mapping[str, str]) -> PlainTable:
     present = parquet.read_schema(path).names
-    table = parquet.read_table(path, columns=[name for name in present if wanted is None or name in wanted])
-    return PlainTable(path, table, frozenset(), frozenset())
+    kept = [name for name in present if wanted is None or called.get(name, name) in wanted]
+    table = parquet.read_table(path, columns=kept).rename_columns([called.get(name, name) for name in kept])
+    return PlainTable(path, table, frozenset(), frozenset(), tuple(present))
 
 
-def _text(path: Path, wanted: Sequence[str] | None) -> PlainTable:
+def _text(path: Path, wanted: Sequence[str] | None, called: Mapping[str, str]) -> PlainTable:
     with path.open(encoding="utf-8-sig", newline="") as stream:  # spreadsheets put a byte-order mark before the header
         header = stream.readline().rstrip("\r\n")
-    separator = "\t" if "\t" in header or "," not in header else ","
-    fields = [name.partition(":") for line in csv.reader([header], delimiter=separator) for name in line]
+    separator = "\t" if "\t" in header else max("\t,;", key=header.count)
+    written = [name.partition(":") for line in csv.reader([header], delimiter=separator) for name in line]
+    fields = [(called.get(name, name), colon, kind) for name, colon, kind in written]
     names = [name for name, _, _ in fields]
     if not names or not all(names) or len(set(names)) < len(names):
         raise UsageError(f"{path}, line 1: expected a header of different column names, found {header[:80]!r}")
@@ -173,7 +185,7 @@ def _text(path: Path, wanted: Sequence[str] | None) -> PlainTable:
         ),
     )
     lists, numeric = (frozenset(name for name, _, kind in fields if kind == which) for which in ("token_seq", "float"))
-    return PlainTable(path, table, lists, numeric)
+    return PlainTable(path, table, lists, numeric, tuple(name for name, _, _ in written))
 
 
 def places(column: pa.DictionaryArray, ids: pa.Array) -> IntArray:

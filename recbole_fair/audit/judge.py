@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
-from functools import cached_property
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 
 from recbole_fair import storage
 from recbole_fair.audit import foreign_tables, lists
-from recbole_fair.audit.foreign_tables import PlainTable
+from recbole_fair.audit.foreign_tables import IDS, PlainTable
 from recbole_fair.audit.lists import Pairs
 from recbole_fair.data.identity import PHASES, split_digest
 from recbole_fair.errors import StorageError, UsageError
@@ -50,17 +50,28 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Files:
-    """What is read; users and items may be left out where no group needs them, interactions where nothing is judged."""
+    """What is read; users and items may be left out where no group needs them, interactions where nothing is judged.
+
+    `ids` are what the files call their columns of user and item ids.
+    """
 
     recommendations: Path
     interactions: Path | None
     users: Path | None = None
     items: Path | None = None
+    ids: tuple[str, str] = IDS
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        """The files that are given, by role."""
+        roles = ("recommendations", "interactions", "users", "items")
+        return {role: path for role in roles if (path := getattr(self, role)) is not None}
 
     @cached_property
     def by_role(self) -> dict[str, bytes]:
-        """The digest of each file's content."""
-        return {role.name: sha256_of(path) for role in fields(self) if (path := getattr(self, role.name)) is not None}
+        """The digest of each file's content, and of other names of the ids."""
+        named = {} if self.ids == IDS else {"ids": "\0".join(self.ids).encode()}
+        return {role: sha256_of(path) for role, path in self.paths.items()} | named
 
     @property
     def digest(self) -> str:
@@ -88,10 +99,11 @@ class AuditTables:
     """The four tables with ids numbered from 1, as groups and lists want them."""
 
     def __init__(self, files: Files, listed: Sequence[str] = ("user_id", "item_id", "rank")) -> None:
-        self.listed = foreign_tables.read(files.recommendations, listed)
-        met = ("user_id", "item_id", "split")
-        self.met = None if files.interactions is None else foreign_tables.read(files.interactions, met)
-        self.sides = {"user": _side(files.users), "item": _side(files.items)}
+        read = partial(foreign_tables.read, ids=files.ids)
+        self.listed = read(files.recommendations, listed)
+        self.met = None if files.interactions is None else read(files.interactions, (*IDS, "split"))
+        sides = {"user": files.users, "item": files.items}
+        self.sides = {kind: None if path is None else read(path) for kind, path in sides.items()}
         self.ids = {kind: self._all_ids(kind) for kind in ("user", "item")}
         self._names: dict[str, npt.NDArray[np.str_]] = {}
         self.parts = self._split()
@@ -151,15 +163,11 @@ class AuditTables:
         return rows
 
 
-def _side(path: Path | None) -> PlainTable | None:
-    return None if path is None else foreign_tables.read(path)
-
-
 def audit(files: Files, folder: Path, system: str, dataset: str, given: Mapping[str, Any]) -> Result:
     """Judge the lists and write the result files into `folder`; a killed audit is done again by the same request."""
     options = checked(given)
     result = Result(system, None, dataset, 0, config_hash(options, files.digest), run_dir=str(folder))
-    return saved(result, options, lambda: _fill(files, options, result))
+    return saved(result, options, lambda: _fill(files, options, result, fitting="topk" not in given))
 
 
 def saved(result: Result, options: dict[str, Any], fill: Callable[[], None]) -> Result:
@@ -181,14 +189,17 @@ def saved(result: Result, options: dict[str, Any], fill: Callable[[], None]) -> 
         return result
 
 
-def _fill(files: Files, options: dict[str, Any], result: Result) -> None:
-    """Judge the lists: all that result.json says of them, and the files beside it."""
+def _fill(files: Files, options: dict[str, Any], result: Result, fitting: bool) -> None:
+    """Judge the lists, `fitting` K to their length where none was asked for, and write the files beside the result."""
     start = perf_counter()
     machine.describe(result, "cpu")
-    logger.info("reading %s", ", ".join(str(path) for path in astuple(files) if path is not None))
+    logger.info("reading %s", ", ".join(map(str, files.paths.values())))
     tables = AuditTables(files)
     _check_bins(options, tables)
+    if fitting:
+        options["topk"] = _fitting(tables, options["topk"])
     items, users = named.reported(options, tables)
+    result.warnings += named.notes([*items, *users])
     asked = Asked(options, [by_host_name()[name.lower()] for name in options["metrics"]], items, users)
     asked.learn(*tables.trained("metrics"), len(tables.ids["item"]) + 1)
     table = asked.table(_beside_test_items(tables, options, items, result))
@@ -214,6 +225,12 @@ def fill_figures(
     result.environment["peak_memory"] = machine.peak_memory()
     reporting.write_users(Path(result.run_dir), names, table)
     reporting.write_groups(Path(result.run_dir), result.group_rows)
+
+
+def _fitting(tables: AuditTables, topk: Sequence[int]) -> list[int]:
+    """The values of K that the longest list reaches, or its length."""
+    longest = int(tables.listed.whole_numbers("rank").max(initial=1))
+    return [k for k in topk if k <= longest] or [longest]
 
 
 def _check_bins(options: Mapping[str, Any], tables: AuditTables) -> None:

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recbole_fair.audit import foreign_tables, judge
-from recbole_fair.audit.foreign_tables import PlainTable
+from recbole_fair.audit.foreign_tables import IDS, PlainTable
 from recbole_fair.audit.lists import Pairs, top_lists
 from recbole_fair.errors import UsageError
 from recbole_fair.groups import named
@@ -44,7 +44,7 @@ _NONE, _AGAIN = "none", "again"
 _PROMPT = rf"{_NONE}|{_AGAIN}|[^:=]+:.+"
 _FORM = "none=FILE,ATTRIBUTE:VALUE=FILE,ATTRIBUTE:VALUE=FILE, and again=FILE for none asked a second time"
 _KEYS = ("topk", "metrics", "interval", "bootstrap", "interval_method", "group_bins", "unknown_values")
-_LISTED = ("user_id", "item_id", "rank")
+_LISTED = (*IDS, "rank")
 
 FileOf = Mapping[str, Path]  # by none, again or ATTRIBUTE:VALUE
 
@@ -67,7 +67,13 @@ def parsed(texts: Sequence[str]) -> dict[str, Path]:
 
 
 def audit_variants(
-    files: FileOf, folder: Path, system: str, dataset: str, given: Mapping[str, Any], users: Path | None = None
+    files: FileOf,
+    folder: Path,
+    system: str,
+    dataset: str,
+    given: Mapping[str, Any],
+    users: Path | None = None,
+    ids: tuple[str, str] = IDS,
 ) -> Result:
     """Compare the lists of the variants and write the result files into `folder`.
 
@@ -76,9 +82,10 @@ def audit_variants(
     _refuse_incomplete(files)
     options = _checked(given, _AGAIN in files)
     read = [*sorted(files.items()), *([("users", users)] if users else [])]
-    digest = judge.digest_of({f"{name}\0": judge.sha256_of(path) for name, path in read})
+    named = {} if ids == IDS else {"ids": "\0".join(ids).encode()}
+    digest = judge.digest_of({f"{name}\0": judge.sha256_of(path) for name, path in read} | named)
     result = Result(system, None, dataset, 0, config_hash(options, digest), run_dir=str(folder))
-    return judge.saved(result, options, lambda: _fill(files, users, options, result))
+    return judge.saved(result, options, lambda: _fill(files, users, ids, options, result))
 
 
 def _refuse_incomplete(files: FileOf) -> None:
@@ -120,14 +127,14 @@ def _asks_again(metric: Metric) -> bool:
     return any(read.prompt == AGAIN for read in metric.figures)
 
 
-def _fill(files: FileOf, users: Path | None, options: dict[str, Any], result: Result) -> None:
+def _fill(files: FileOf, users: Path | None, ids: tuple[str, str], options: dict[str, Any], result: Result) -> None:
     """Compare the lists: all that result.json says of them, and the files beside it."""
     start = perf_counter()
     machine.describe(result, "cpu")
     logger.info("reading %s", ", ".join(map(str, files.values())))
     if users is not None:
-        _refuse_unknown(files, users, options)
-    lists = VariantLists(files, max(options["topk"]))
+        _refuse_unknown(judge.Files(files[_NONE], None, users, ids=ids), _values(files), options)
+    lists = VariantLists(files, max(options["topk"]), ids)
     metrics = [metric for metric in OF_PROMPTED_LISTS if metric.name in options["metrics"]]
     table = _kept_for_reports(_table(lists, _values(files), options["topk"]), metrics)
     result.seconds["data"], result.warnings = perf_counter() - start, lists.notes
@@ -146,16 +153,14 @@ def _values(files: FileOf) -> dict[str, list[str]]:
     return values
 
 
-def _refuse_unknown(files: FileOf, users: Path, options: Mapping[str, Any]) -> None:
+def _refuse_unknown(files: judge.Files, values: Mapping[str, Sequence[str]], options: Mapping[str, Any]) -> None:
     """Refuse an attribute that is no field of the users' table, and a value that is none of its groups."""
-    tables = judge.AuditTables(judge.Files(files[_NONE], None, users), _LISTED)
-    for attribute, wanted in _values(files).items():
+    tables = judge.AuditTables(files, _LISTED)
+    for attribute, wanted in values.items():
         names = named.user_groups(options, tables, attribute, "variants").names
         if strange := next((value for value in wanted if value not in names), None):
-            raise UsageError(
-                f"--variants {attribute}:{strange}: no such group of {attribute} in {users}.{nearest(strange, names)}"
-                f" It has {', '.join(names)}"
-            )
+            hint = f"{nearest(strange, names)} It has {', '.join(names)}"
+            raise UsageError(f"--variants {attribute}:{strange}: no such group of {attribute} in {files.users}.{hint}")
 
 
 def _table(lists: VariantLists, values: Mapping[str, Sequence[str]], topk: Sequence[int]) -> RankingTable:
@@ -181,8 +186,8 @@ def _kept_for_reports(table: RankingTable, metrics: Sequence[Metric]) -> Ranking
 class VariantLists:
     """The lists of each variant over the same users, [U, K] of item ids from 1."""
 
-    def __init__(self, files: FileOf, k: int) -> None:
-        self.tables = {name: foreign_tables.read(path, _LISTED) for name, path in files.items()}
+    def __init__(self, files: FileOf, k: int, ids: tuple[str, str] = IDS) -> None:
+        self.tables = {name: foreign_tables.read(path, _LISTED, ids) for name, path in files.items()}
         self.k, self.notes = k, list[str]()
         self.user_ids, self.item_ids = (self._ids(column) for column in ("user_id", "item_id"))
         self._refuse_other_users()

@@ -23,7 +23,8 @@ result.json, users.csv and groups.csv into DIR, which report and compare read li
 
   --recommendations F   user_id, item_id, rank (from 1)
   --interactions F      user_id, item_id, split (train, valid or test); lists are judged by the test rows,
-                        popularity comes from the train rows
+                        popularity comes from the train rows; a run writes this file and its lists with
+                        --save_recommendations=True
   --users F             user_id and any fields, for --user_groups
   --items F             item_id and any fields, for --item_groups
   --run_dir DIR         where the results go
@@ -33,14 +34,16 @@ result.json, users.csv and groups.csv into DIR, which report and compare read li
                         instead of --recommendations and --interactions: lists of a language model without a sensitive
                         attribute, with each of its values, and (as a null) without it once more; how far they differ
                         (Jaccard, SERP, PRAG, SNSR_, SNSV_; --topk, --metrics, --interval, --bootstrap)
+  --user COLUMN --item COLUMN
+                        what the files call their columns of ids, where it is not user_id and item_id
   --system NAME         what to call the recommender (the name of the lists' file)
   --dataset NAME        what to call the data (audit)
 
-Files are tab- or comma-separated with a header, RecBole's atomic files, or parquet. Several values of a field are the
-words of a token_seq column of an atomic file, or a list in parquet. Keys:
-  --topk=10,20  --metrics=Recall,NDCG,CV,MIN  --item_groups=pop,tail3,cold,genre  --genre_field=FIELD
-  --user_groups=gender,gender*age,activity,mainstream  --group_bins.age.young='[0,35)'  --min_group_users=5
-  --interval=0.95  --bootstrap=1000  --interval_method=widened"""
+Files are text with a header and tabs, commas or semicolons, RecBole's atomic files, or parquet. Several values of a
+field are the words of a token_seq column of an atomic file, or a list in parquet. Keys:
+  --topk=10,20 (as far as the lists go)  --metrics=Recall,NDCG,CV,MIN  --item_groups=pop,tail3,cold,genre
+  --genre_field=FIELD  --user_groups=gender,gender*age,activity,mainstream  --group_bins.age.young='[0,35)'
+  --min_group_users=5  --interval=0.95  --bootstrap=1000  --interval_method=widened"""
 
 
 def main(arguments: Arguments) -> int:
@@ -50,8 +53,8 @@ def main(arguments: Arguments) -> int:
     if "variants" in arguments.options:
         return _variants(arguments)
     listed = arguments.take("recommendations", [])
-    met, *sides = (_file(arguments, name) for name in ("interactions", "users", "items"))
-    folder = arguments.take("run_dir")
+    met, users, items = (_file(arguments, name) for name in ("interactions", "users", "items"))
+    folder, ids = arguments.take("run_dir"), _ids(arguments)
     for name, value in (("recommendations", listed), ("interactions", met)):
         if not value:
             raise UsageError(f"audit: give --{name}=FILE; see audit --help")
@@ -62,10 +65,10 @@ def main(arguments: Arguments) -> int:
         raise UsageError("--system: several systems have their names in --recommendations NAME=FILE; leave it out")
     from recbole_fair.audit.judge import Files, audit
 
-    dataset, root = str(arguments.take("dataset", "audit")), Path(str(folder))
+    dataset, root, keys = str(arguments.take("dataset", "audit")), Path(str(folder)), arguments.options
     with spoken("quiet" in arguments.switches):
         results = [
-            audit(Files(path, met, *sides), root / name, str(system or name or path.stem), dataset, arguments.options)
+            audit(Files(path, met, users, items, ids), root / name, str(system or name or path.stem), dataset, keys)
             for name, path in systems.items()
         ]
     print("\n\n".join(result.table() for result in results))
@@ -81,13 +84,13 @@ def _variants(arguments: Arguments) -> int:
     for name in ("recommendations", "interactions", "items"):
         if name in arguments.options:
             raise UsageError(f"--{name}: --variants are compared with each other; leave one of the two out")
-    files, users = parsed(arguments.take("variants")), _file(arguments, "users")
+    files, users, ids = parsed(arguments.take("variants")), _file(arguments, "users"), _ids(arguments)
     folder, dataset = arguments.take("run_dir"), str(arguments.take("dataset", "audit"))
     if not folder:
         raise UsageError("audit: give --run_dir=DIR, where the results go")
     system = str(arguments.take("system") or next(iter(files.values())).stem)
     with spoken("quiet" in arguments.switches):
-        result = audit_variants(files, Path(str(folder)), system, dataset, arguments.options, users)
+        result = audit_variants(files, Path(str(folder)), system, dataset, arguments.options, users, ids)
     print(result.table())
     return 0
 
@@ -124,6 +127,11 @@ def _page(results: Sequence[Result], root: Path, dataset: str, named: bool) -> P
 def usage() -> str:
     """The help text."""
     return _USAGE
+
+
+def _ids(arguments: Arguments) -> tuple[str, str]:
+    """What the files call their columns of user and item ids."""
+    return str(arguments.take("user", "user_id")), str(arguments.take("item", "item_id"))
 
 
 def _file(arguments: Arguments, name: str) -> Path | None:

@@ -24,6 +24,7 @@ same command again does what is missing. Keys are those of `recbole-fair run --h
   --run_dir=ROOT          folder of compare.json, compare.csv and the runs; default: below runs/
 
 Switches: --quiet --debug --help"""
+_FOR_VERDICTS = 3  # seeds
 _SEARCHING = {"num_samples", "objectives", "constraint", "search_algorithm", "scheduler", "grace_epochs"}
 
 
@@ -48,6 +49,8 @@ def main(arguments: Arguments) -> int:
         print("recbole-fair: interrupted; the same command goes on with this comparison", file=sys.stderr)
         return 130
     print(compared.table())
+    if len(compared.seeds) < _FOR_VERDICTS:
+        print(f"a report of {len(compared.seeds)} seeds gives no verdicts; --seeds={_FOR_VERDICTS} does")
     if out is None:
         print(f"see them: recbole-fair report {compared.folder} --out=report")
     else:

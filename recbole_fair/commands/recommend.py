@@ -27,6 +27,7 @@ def main(arguments: Arguments) -> int:
         raise UsageError("recommend: give one run directory, as in `recbole-fair recommend RUN_DIR --users=1,2 --k=20`")
     users, k, out = arguments.take_ids("users"), arguments.take("k", 20), arguments.take("out")
     if users is None:
+        arguments.refuse_rest("recommend", words=False)
         raise UsageError("recommend: name the users by their raw ids, as in --users=1,2, or --users=all")
     file = None if out is None else Path(str(out))
     if file is not None and file.suffix not in _KINDS:

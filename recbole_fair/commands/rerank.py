@@ -32,6 +32,8 @@ needed; give lists longer than K, 50 to 200 candidates a user. docs/rerank.md sa
   --interactions F      user_id, item_id, split: train rows for popularity (--fair_group=pop) and tastes (Calibrated),
                         valid rows for --budget; test rows are not looked at
   --out F               the new lists: user_id, item_id, rank, score (.tsv, .csv or .parquet), which audit reads
+  --user COLUMN --item COLUMN
+                        what the files call their columns of ids, where it is not user_id and item_id
   --method M            {methods}
   --strength X          how strongly; without it each method's default
   --budget SHARE        instead: the strongest that keeps this share of NDCG@K on the valid rows
@@ -48,14 +50,14 @@ def main(arguments: Arguments) -> int:
         raise UsageError(f"rerank: give --{missing}=FILE; see rerank --help")
     name, method = _method(arguments.take("method"))
     wishes = {key: arguments.take(key) for key in ("k", "strength", "budget", "user_group", "target")}
-    k = _checked(wishes, method)
+    k, ids = _checked(wishes, method), (str(arguments.take("user", "user_id")), str(arguments.take("item", "item_id")))
     files = {role: Path(str(path)) for role, path in paths.items() if path}
     out = files.pop("out")
     if out.resolve() in {path.resolve() for path in files.values()}:
         raise UsageError(f"--out={out}: is one of the files that are read; choose another")
     options = _options(arguments)
-    tables = AuditTables(Files(files["recommendations"], files.get("interactions"), files.get("users"), files["items"]),
-                    COLUMNS)  # fmt: skip
+    read = Files(files["recommendations"], files.get("interactions"), files.get("users"), files["items"], ids)
+    tables = AuditTables(read, COLUMNS)
     lists = ScoredLists(tables, k, "scores" in method.needs)
     groups = item_groups(tables, options, lists) if method.groups else None
     users = (

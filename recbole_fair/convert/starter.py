@@ -132,6 +132,11 @@ def lacking(folder: Path, options: Mapping[str, Any]) -> Iterator[str]:
         yield f"{NO_TIME} ({folder.name}.yaml says so); --time=COLUMN names one"
     if "rating" not in fields["inter"]:
         yield "no ratings: every row counts as a like; --rating=COLUMN names them"
+    else:
+        yield (
+            "ratings are kept, and every row counts as a like, whatever its rating, until a run says"
+            " --val_interval=\"{rating: '[4,inf)'}\" (or predicts likes: --eval_protocol=labeled)"
+        )
     for side, use in (("user", "user groups"), ("item", "item texts (AlphaRec) and groups")):
         if len(fields[side]) == 1:
             yield f"no fields of {side}s, so no {use}; --{side}s=FILE gives them"

@@ -50,7 +50,8 @@ class Table:
                 break
         read, bad = ledger.read.total(), ledger.dropped.total()
         if bad > read / 2:
-            return f"{bad} of {read} lines are not as expected, so leaving them out is no remedy: correct the file"
+            many = f"{bad} of {read} lines are not as expected, so leaving them out is no remedy"
+            return f"{many}: correct the file, or what was said of it"
         return f"Correct the file, or leave such lines out ({bad} of {read}), counted, with --on_error drop"
 
 

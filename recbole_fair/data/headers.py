@@ -62,7 +62,9 @@ def _check_mentioned(config: Config, kinds: Mapping[str, str]) -> None:
     for key in ("group_bins", "val_interval"):
         for field in config[key] or {}:
             if field not in fields:
-                raise UsageError(f"{key}.{field}: the data has no such field.{nearest(field, fields)} It has {fields}")
+                raise UsageError(
+                    f"{key}.{field}: the data has no such field.{nearest(field, fields)} It has {', '.join(fields)}"
+                )
     for field, rule in (config["val_interval"] or {}).items():
         numeric = any(kinds.get(f"{suffix} {field}", "").startswith("float") for suffix in SUFFIXES)
         if numeric != isinstance(rule, str):

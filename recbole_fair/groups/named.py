@@ -105,7 +105,7 @@ def notes(groupings: list[Groups]) -> list[str]:
     many = [groups for groups in groupings if len(groups.names) > _MANY and all(map(reads_as_number, groups.names))]
     return [
         f"{groups.field}: {len(groups.names)} groups of one number each; put them into bins, as in"
-        f" --group_bins.{groups.field}={{low: '[0,30)', high: '[30,inf)'}}"
+        f" --group_bins.{groups.field}=\"{{low: '[0,30)', high: '[30,inf)'}}\""
         for groups in many
     ]
 

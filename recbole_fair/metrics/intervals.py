@@ -57,7 +57,9 @@ def intervals(blocks: Mapping[Figure, Any], measures: Sequence[Measure], users: 
         if _compares_groups(measure) and found.bounds[measure.key] and bootstrap.near_boundary(samples, point):
             near.append(measure.key)
     if near:
-        found.notes.append(f"{bootstrap.NOISE} {', '.join(near)}: read them as at most (MIN, ratio: at least) so much")
+        found.notes.append(
+            f"{bootstrap.NOISE} {', '.join(near)}: read each as at most so much, MIN and ratios as at least"
+        )
     return found
 
 

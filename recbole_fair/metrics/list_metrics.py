@@ -25,7 +25,7 @@ OF_ITEM_GROUPS = (
     Metric("CV", [UTILITY], over="item", **_DISPERSION,
            means="how unequally the item groups are served: sd / mean of their recall"),
     Metric("MIN", [UTILITY], formulas.minimum, "item", best=inf, bounds=(0.0, 1.0),
-           means="how the worst-served quarter of the item groups is served: mean of their recall"),
+           means="how the worst-served quarter of the item groups (one at least) is served: mean of their recall"),
     # Zhu et al. 2020
     Metric("REO", ["recommended_given_relevant"], over="item", **_DISPERSION,
            means="sd / mean over item groups of the chance that a relevant item of the group is listed"),
@@ -92,7 +92,7 @@ _COMPARED = {
     "Gap": "best-served user group minus worst-served one",
     "Ratio": "worst-served user group over best-served one",
     "CV": "how unequally the user groups are served: sd / mean",
-    "MIN": "the worst-served quarter of the user groups",
+    "MIN": "the worst-served quarter of the user groups (one at least)",
 }
 BETWEEN_USERS = tuple(
     Metric(f"{prefix}_{base}", [base.lower()], over="user", means=f"{_COMPARED[prefix]}, in {base}", **disparity)

@@ -37,16 +37,22 @@ def findings(block: Block, keys: Sequence[str]) -> list[str]:
 
 
 def _no_better_than_pop(block: Block) -> Iterator[str]:
-    """The rows of which a seed is not shown to beat the list of popular items: their fairness says little."""
-    weak = [
-        row.label
-        for row in block.rows
-        if row.runs[0].result.model not in _CONTROLS
-        and any(run.result.popularity.get("low", 1) <= 0 for run in row.finished)
-    ]
-    if weak:
-        advice = "train or tune before judging fairness"
-        yield f"Not shown to beat Pop, a list of what is popular: {', '.join(weak)}; {advice}."
+    """The rows of which a seed is worse than the list of popular items or not shown to beat it."""
+    rows = [row for row in block.rows if row.runs[0].result.model not in _CONTROLS]
+    worse = [row for row in rows if any(run.result.popularity.get("high", 1) < 0 for run in row.finished)]
+    weak = [row for row in rows if any(run.result.popularity.get("low", 1) <= 0 for run in row.finished)]
+    groups = {"Worse than": worse, "Not shown to beat": [row for row in weak if row not in worse]}
+    said = [f"{words} Pop: {', '.join(row.label for row in own)}" for words, own in groups.items() if own]
+    if said:
+        yield f"{'. '.join(said)}. Pop lists what is popular; train or tune before judging fairness."
+
+
+def _among(block: Block) -> str:
+    """Of which rows something is said where not all are accurate enough to be ranked."""
+    if not any(row.floor for row in block.rows):
+        return ""
+    pop = any(row.runs[0].result.model == "Pop" for row in block.rows)
+    return f" among the rows at least as accurate as {'Pop' if pop else 'half of the best'}"
 
 
 def _fairest(block: Block, first: Row, key: str, accuracy: str) -> str:
@@ -55,10 +61,10 @@ def _fairest(block: Block, first: Row, key: str, accuracy: str) -> str:
     if best is None or first.cells[key].value is None:
         return ""
     if best is first:
-        return f"Best in {key} too: {first.label}, {_figure(block, first, key)}."
+        return f"Best in {key} too{_among(block)}: {first.label}, {_figure(block, first, key)}."
     pair = f"{best.label}, {_figure(block, best, key)}, where {first.label} has {_figure(block, first, key)}"
     cost = f"its {accuracy} is {_share_lost(first, best, accuracy)}"
-    return f"Best in {key}: {pair}{_answer(block, first, best, key)}; {cost}."
+    return f"Best in {key}{_among(block)}: {pair}{_answer(block, first, best, key)}; {cost}."
 
 
 def _share_lost(first: Row, best: Row, accuracy: str) -> str:

@@ -32,7 +32,9 @@ def about_model(config: Config, parameters: int, view: Any = None) -> list[str]:
     """How big the model is, and what its strategy acts on; `view` is what that strategy has read of the data."""
     size = f", {parameters:,} parameters to train" if parameters > 1 else ""
     last = config["keep"] == "last"
-    judged = "the last epoch is judged" if last else f"epochs chosen by {config['valid_metric']} on validation"
+    patience = f", to end after {config['stopping_step']} without a better one"
+    chosen = f"epochs chosen by {config['valid_metric']} on validation{patience}"
+    judged = "the last epoch is judged" if last else chosen
     first = f"{config.name}: on {config['device']}{size}, {judged}"
     lines = [first, *(_balance(config, vars(view)) if view else ())]
     return [part for line in lines for part in wrapped(line)]

@@ -213,10 +213,11 @@ class Result:
 
     @property
     def groups(self) -> pd.DataFrame:
-        """A row a group: kind, field, group, size, judged users, and its figures with their bounds."""
+        """A row a group, called field: group; its size, judged users, and its figures with their bounds."""
         import pandas as pd
 
-        return pd.DataFrame(self.group_rows)
+        names = [f"{row['field']}: {row['group']}" for row in self.group_rows]
+        return pd.DataFrame(self.group_rows, index=names)
 
     @property
     def users(self) -> pd.DataFrame:

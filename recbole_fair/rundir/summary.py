@@ -186,7 +186,7 @@ def _notes(result: Result, k: int | None) -> Iterator[str]:
     noisy = [key for key in _noisy(result) if key and MetricKey.parse(key).k in (None, k)]
     if noisy:
         yield (
-            f"chance: with so few users groups would differ even if they were served alike; {', '.join(noisy)} may be"
-            " nearer to equality than shown"
+            f"chance alone makes groups differ, even if they are served alike: {', '.join(noisy)} would be nearer to"
+            " equality with more users"
         )
     yield from (f"warning: {note}" for note in result.warnings if not note.startswith(NOISE))

@@ -213,7 +213,7 @@ def _settings_of_run(values: Mapping[str, Any], key: str) -> dict[str, Any]:
     """The configuration of the run that a key names; it goes on with that run's data set."""
     folder = values[key]
     if not isinstance(folder, str) or not (Path(folder) / "config.yaml").is_file():
-        raise UsageError(f"{key}={folder!r}: no run is there; give the folder of a finished run, with its config.yaml")
+        raise UsageError(f"{key}={folder!r}: no run is there; give the folder of a finished one (`recbole-fair runs`)")
     settings = yamls.read_mapping(Path(folder) / "config.yaml")
     own = settings.get("dataset")
     if own is not None and values.get("dataset", own) != own:

@@ -96,7 +96,9 @@ def known(metric: str, protocol: str) -> str:
     """The metric under the name it is registered by; refused where it does not fit the protocol."""
     name, table = registered(metric, protocol == "labeled"), by_host_name()
     if name.lower() not in table:
-        raise UsageError(f"metrics: no metric {metric!r}.{nearest(metric.lower(), table)} docs/metrics.md lists them")
+        raise UsageError(
+            f"metrics: no metric {metric!r}.{nearest(metric.lower(), table)} `recbole-fair metrics` lists them"
+        )
     found = table[name.lower()]
     if protocol == "labeled" and not found.answers:
         raise UsageError(f"metrics: {metric} judges lists; eval_protocol=labeled judges answers (docs/metrics.md)")

@@ -81,8 +81,17 @@ def counts(key: str, value: Any) -> bool:
 def check_name(key: str, read: Iterable[str]) -> None:
     """Refuse a key that is neither read nor declared: RecBole would take it without a word."""
     names = {*read, *declared()}
+    if key in _ELSEWHERE and key not in names:
+        raise UsageError(f"unknown key {key!r}: `recbole-fair {_ELSEWHERE[key]}` takes it")
     if key not in names:
         raise UsageError(f"unknown key {key!r}.{nearest(key, names)} `recbole-fair run --help` lists the keys")
+
+
+# What is no key of a run but an option of another sub-command.
+_ELSEWHERE = {
+    "models": "compare", "seeds": "compare", "search": "tune", "num_samples": "tune", "out": "report", "k": "recommend",
+    "users": "recommend", "recommendations": "audit", "interactions": "audit", "method": "rerank", "weight": "blend",
+}  # fmt: skip
 
 
 def as_declared(key: str, value: Any, default: Any) -> Any:

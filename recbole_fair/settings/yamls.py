@@ -84,7 +84,8 @@ def parse(text: str, where: str, *, line_ends: bool = False) -> Any:
     try:
         value = yaml.load(text, Loader=Loader)  # noqa: S506 (a SafeLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UsageError(f"{where}: not valid YAML: {_reason(error)[:300]}") from error
+        cut = "; put it in quotes: a shell cuts at blanks" if text.startswith(("{", "[")) else ""
+        raise UsageError(f"{where}: not valid YAML: {_reason(error)[:300]}{cut}") from error
     if not line_ends:
         refuse_control(value, where)
     return value

@@ -408,7 +408,7 @@ BAD_TABLES = [
     ("recommendations", "user_id\titem_id\trank\n", "no user with a test item has a list"),
     ("recommendations", "user_id\titem_id\trank", "not readable as a table"),
     ("recommendations", lists_of("7 x 1"), "do both files name users alike"),
-    ("recommendations", GOOD.replace("\t", ";"), "no column 'user_id'"),
+    ("recommendations", GOOD.replace("\t", "|"), "no column 'user_id'"),
     ("recommendations", GOOD.encode() + b"\xff\tx\t1\n", "not readable as a table"),
     ("recommendations", GOOD.encode("utf-16"), "not readable as a table"),
     ("recommendations", None, "no such file"),
@@ -450,6 +450,49 @@ def test_a_bad_table_is_refused_by_name(name: str, text: str | bytes | None, say
     assert says in str(caught.value)
     assert f"{name}.tsv" in str(caught.value), "the file is named"
     assert not (tmp_path / "out").exists(), "and nothing is written"
+
+
+def test_a_companys_own_files_are_read_with_semicolons_and_their_own_names(tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    plain = paths_of(tmp_path / "plain")
+    texts = {"recommendations": GOOD, "interactions": MET, "users": USERS, "items": ITEMS}
+    own = {
+        name: text.replace("user_id", "customer").replace("item_id", "article").replace("\t", ";")
+        for name, text in texts.items()
+    }
+    theirs = audit(Files(*plain), tmp_path / "a", "system", "data", {**GROUPS, "topk": [2]})
+    files = paths_of(tmp_path, **own)
+    keys = {**GROUPS, "topk": [2]}
+    ours = audit(Files(*files, ids=("customer", "article")), tmp_path / "b", "system", "data", keys)
+    same_figures(ours, theirs)
+    assert (ours.config_hash, ours.data["fingerprint"]) != (theirs.config_hash, theirs.data["fingerprint"])
+    arguments = [f"--{name}={path}" for name, path in zip(own, files, strict=True)]
+    typed = ["audit", *arguments, "--user=customer", "--item=article", "--topk=2", f"--run_dir={tmp_path / 'b'}"]
+    assert cli.main([*typed, "--item_groups=pop,genre", "--genre_field=genre", "--user_groups=gender", "--quiet"]) == 0
+    with pytest.raises(UsageError, match=r"no column 'user_id'\. It has customer, article, rank; give the name"):
+        audit(Files(*files), tmp_path / "c", "system", "data", keys)
+
+
+def test_lists_are_judged_as_far_as_they_go_where_no_k_is_asked_for(tmp_path: Path) -> None:
+    files = paths_of(tmp_path)
+    assert {key.partition("@")[2][0] for key in audited(tmp_path / "out", files, metrics=["NDCG"]).test} == {"2"}
+    ten = paths_of(tmp_path, recommendations=lists_of(*(f"a {n} {n}" for n in range(1, 11)), "b y 1"),
+                   items="item_id\n" + "".join(f"{n}\n" for n in [*range(1, 11), "x", "y", "z"]))  # fmt: skip
+    assert list(audited(tmp_path / "ten", ten, metrics=["NDCG"]).test) == ["ndcg@10"]
+
+
+def test_interactions_without_a_split_are_told_where_to_get_one(tmp_path: Path) -> None:
+    files = paths_of(tmp_path, interactions=MET.replace("split", "rating"))
+    with pytest.raises(UsageError, match=r"no column 'split'\. It has user_id, item_id, rating; .*interactions\.tsv"):
+        audited(tmp_path / "out", files)
+
+
+def test_numbers_that_are_no_bins_are_named_as_in_a_run(tmp_path: Path) -> None:
+    people = "user_id\tage\n" + "".join(
+        f"{name}\t{20 + n}\n" for n, name in enumerate(["a", "b", *map(str, range(30))])
+    )
+    result = audited(tmp_path / "out", paths_of(tmp_path, users=people), topk=[2], user_groups=["age"])
+    assert any("groups of one number each" in note for note in result.warnings)
 
 
 BAD_COLUMNS = [

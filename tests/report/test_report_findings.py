@@ -57,9 +57,22 @@ def test_one_row_alone_is_best_in_nothing(tmp_path: Path) -> None:
 
 def test_rows_that_do_not_beat_pop_are_named(tmp_path: Path) -> None:
     difference = {"metric": "recall@5", "pop": 0.3, "difference": 0.1, "low": 0.05, "high": 0.15}
-    for place, (name, low) in enumerate({"Strong": 0.05, "Weak": 0.0, "Pop": 0.0}.items()):
-        plant(tmp_path / name, name, test=dict.fromkeys(KEYS, 0.4 - place / 10), popularity={**difference, "low": low})
-    assert "popular: Weak;" in next(one for one in findings(block_of(tmp_path), KEYS) if one.startswith("Not shown"))
+    bounds = {"Strong": (0.05, 0.15), "Weak": (0.0, 0.1), "Worse": (-0.3, -0.1), "Pop": (0.0, 0.0)}
+    for place, (name, (low, high)) in enumerate(bounds.items()):
+        popularity = {**difference, "low": low, "high": high}
+        plant(tmp_path / name, name, test=dict.fromkeys(KEYS, 0.4 - place / 10), popularity=popularity)
+    said = findings(block_of(tmp_path), KEYS)
+    assert "Worse than Pop: Worse. Not shown to beat Pop: Weak. Pop lists what is popular;" in " ".join(said)
+
+
+def test_a_best_row_is_one_of_those_that_are_accurate_enough(tmp_path: Path) -> None:
+    plant(tmp_path / "Strong", "Strong", test={KEYS[0]: 0.4, **dict.fromkeys(KEYS[1:], 0.3)})
+    plant(tmp_path / "Pop", "Pop", test={KEYS[0]: 0.3, **dict.fromkeys(KEYS[1:], 0.4)})
+    before = findings(block_of(tmp_path), KEYS)
+    plant(tmp_path / "Equal", "Equal", test={KEYS[0]: 0.1, **dict.fromkeys(KEYS[1:], 0.0)})
+    after = findings(block_of(tmp_path), KEYS)
+    assert f"Best in {KEYS[1]} too: Strong" in " ".join(before)
+    assert f"Best in {KEYS[1]} too among the rows at least as accurate as Pop: Strong" in " ".join(after)
 
 
 def test_where_nothing_has_figures_nothing_is_said(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_bounds_that_know_nothing_of_chance_do_not_make_a_difference_sure() -> N
     how = {"level": 0.9, "method": "percentile"}
     shown = " ".join(result(warnings=[note], resampling=how).table().split())
     assert "cv@20 .4600 [.4100, .5100]: not sure" in shown
-    assert "served alike; cv@20[genre] may be nearer" in shown, "the K that is shown, in words that need no manual"
+    assert "served alike: cv@20[genre] would be nearer" in shown, "the K that is shown, in words that need no manual"
     assert "90% interval" in shown
 
 

@@ -35,7 +35,7 @@ def utility(name: str, rows: Sequence[Row], grouping: Grouping, metric: str) -> 
 def _extremes(figures: Figures, place: int) -> str:
     """Which group is lowest (place 0) or highest (-1), and in how many rows."""
     counts = Counter(sorted(groups, key=lambda group: groups[group].value or 0.0)[place] for groups in figures.values())
-    return ", ".join(f"{group} in {count} of {len(figures)} rows" for group, count in counts.most_common())
+    return ", ".join(f"{group} in {count} of the {len(figures)} rows shown" for group, count in counts.most_common())
 
 
 def _shown(cell: Cell | None) -> str:
