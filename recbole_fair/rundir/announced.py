@@ -32,8 +32,7 @@ def about_model(config: Config, parameters: int, view: Any = None) -> list[str]:
     """How big the model is, and what its strategy acts on; `view` is what that strategy has read of the data."""
     size = f", {parameters:,} parameters to train" if parameters > 1 else ""
     last = config["keep"] == "last"
-    patience = f", to end after {config['stopping_step']} without a better one"
-    chosen = f"epochs chosen by {config['valid_metric']} on validation{patience}"
+    chosen = f"epochs chosen by {config['valid_metric']} on validation, patience {config['stopping_step']}"
     judged = "the last epoch is judged" if last else chosen
     first = f"{config.name}: on {config['device']}{size}, {judged}"
     lines = [first, *(_balance(config, vars(view)) if view else ())]

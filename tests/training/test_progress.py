@@ -81,7 +81,7 @@ def test_a_run_says_first_what_it_reads_and_balances(run_toy: Run, capsys: pytes
         "items by pop: popular 2, rest 22",
         "items by genre: comic 10, drawn 10, noir 14",
         "users by gender: F 29, M 12, 1 in none",
-        "ReweightMF: on cpu, 4,352 parameters to train, epochs chosen by NDCG@5 on validation",
+        "ReweightMF: on cpu, 4,352 parameters to train, epochs chosen by NDCG@5 on validation, patience 20",
     ]
     assert shown[6] == "Reweight on MF balances the 2 groups of pop (fair_group is not set: the first of item_groups)"
 
