@@ -25,6 +25,7 @@ from typing import Any
 
 from recbole_fair.errors import TrainingError, UsageError
 from recbole_fair.report.assemble import Block, Options, assemble
+from recbole_fair.report.runs import TRAINED_SHARE
 from recbole_fair.report.writers.markdown import folded, glossary, results, tables_of
 from recbole_fair.report.writers.wording import CAPTION
 from recbole_fair.rundir.result import Result, finished
@@ -169,6 +170,7 @@ def section(table: Entry, runs: Path) -> Iterator[str]:
         yield table["findings"]
     rows = {label_of(row): folders_of(table, row, runs) for row in table["rows"] if not row.get("hidden")}
     if folders := [folder for of_row in rows.values() for folder in of_row]:
+        table = {**table, "metrics": _measured(table["metrics"], folders)}
         for block in _blocks(table, folders, rows.get(table.get("reference"))):
             yield from tables_of(block, table["metrics"])
             yield from planes(f"{table['name']}-rows", block, table.get("planes", ()))
@@ -196,6 +198,12 @@ def folders_of(table: Entry, row: Entry, runs: Path) -> list[Path]:
     one = chosen(table, row, runs)
     folders = [folder_of(runs, table, one, seed) for seed in seeds_of(table, row)] if one else []
     return [folder for folder in folders if finished(folder)]
+
+
+def _measured(metrics: Sequence[str], folders: Sequence[Path]) -> list[str]:
+    """Those of the metrics that a run has: rows that are not run yet may be the only ones with the others."""
+    had = {key for folder in folders for key in Result.read(folder).test} | {TRAINED_SHARE}
+    return [metric for metric in metrics if metric in had]
 
 
 def _blocks(table: Entry, folders: Sequence[Path], against: Sequence[Path] | None = None) -> tuple[Block, ...]:
