@@ -447,10 +447,8 @@ class _Run:
         choice, own = self.config.choice, self.config.choice.model.trained_by
         target = choice.strategy.target if choice.strategy else own
         if self.config["fair_group"] and not target:
-            name = self.config.name
-            self.result.warnings.append(
-                f"fair_group: {name} balances nothing; a strategy reads it, as in Reweight{name}"
-            )
+            note = f"fair_group: {self.config.name} alone balances nothing; a strategy before its name reads it"
+            self.result.warnings.append(f"{note} (`recbole-fair models`)")
         if not target and not _needs_our_loop(self.config):
             return None
         strategy: Strategy = (registry.load(target) if target else Strategy)(training_view(self.config, loaded))

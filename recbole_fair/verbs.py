@@ -59,7 +59,7 @@ def audit(
     if variants is not None:
         from recbole_fair.audit.stability import audit_variants
 
-        if not recommendations is interactions is items is None:
+        if any(file is not None for file in (recommendations, interactions, items)):
             raise UsageError("variants: are compared with each other; leave recommendations, interactions, items out")
         by_prompt = {name: Path(file) for name, file in variants.items()}
         called = system or next(iter(by_prompt.values()), folder).stem

@@ -70,8 +70,7 @@ class Files:
     @cached_property
     def by_role(self) -> dict[str, bytes]:
         """The digest of each file's content, and of other names of the ids."""
-        named = {} if self.ids == IDS else {"ids": "\0".join(self.ids).encode()}
-        return {role: sha256_of(path) for role, path in self.paths.items()} | named
+        return {role: sha256_of(path) for role, path in self.paths.items()} | naming(self.ids)
 
     @property
     def digest(self) -> str:
@@ -82,6 +81,11 @@ class Files:
     def data(self) -> str:
         """Of all but the lists: systems that are judged on the same data share it."""
         return digest_of({role: digest for role, digest in self.by_role.items() if role != "recommendations"})
+
+
+def naming(ids: tuple[str, str]) -> dict[str, bytes]:
+    """What a digest holds of the columns' names: nothing where they are user_id and item_id."""
+    return {} if ids == IDS else {"ids": "\0".join(ids).encode()}
 
 
 def sha256_of(path: Path) -> bytes:

@@ -82,8 +82,7 @@ def audit_variants(
     _refuse_incomplete(files)
     options = _checked(given, _AGAIN in files)
     read = [*sorted(files.items()), *([("users", users)] if users else [])]
-    named = {} if ids == IDS else {"ids": "\0".join(ids).encode()}
-    digest = judge.digest_of({f"{name}\0": judge.sha256_of(path) for name, path in read} | named)
+    digest = judge.digest_of({f"{name}\0": judge.sha256_of(path) for name, path in read} | judge.naming(ids))
     result = Result(system, None, dataset, 0, config_hash(options, digest), run_dir=str(folder))
     return judge.saved(result, options, lambda: _fill(files, users, ids, options, result))
 

@@ -23,6 +23,10 @@ class Arguments:
         """Remove and return an option that the sub-command itself reads."""
         return self.options.pop(key, default)
 
+    def take_columns(self) -> tuple[str, str]:
+        """What the files call their columns of user and item ids."""
+        return str(self.take("user", "user_id")), str(self.take("item", "item_id"))
+
     def take_ids(self, key: str) -> list[str] | None:
         """Remove an option that names ids and return them as they were typed."""
         if key not in self.options:

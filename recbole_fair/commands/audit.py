@@ -54,7 +54,7 @@ def main(arguments: Arguments) -> int:
         return _variants(arguments)
     listed = arguments.take("recommendations", [])
     met, users, items = (_file(arguments, name) for name in ("interactions", "users", "items"))
-    folder, ids = arguments.take("run_dir"), _ids(arguments)
+    folder, ids = arguments.take("run_dir"), arguments.take_columns()
     for name, value in (("recommendations", listed), ("interactions", met)):
         if not value:
             raise UsageError(f"audit: give --{name}=FILE; see audit --help")
@@ -84,7 +84,7 @@ def _variants(arguments: Arguments) -> int:
     for name in ("recommendations", "interactions", "items"):
         if name in arguments.options:
             raise UsageError(f"--{name}: --variants are compared with each other; leave one of the two out")
-    files, users, ids = parsed(arguments.take("variants")), _file(arguments, "users"), _ids(arguments)
+    files, users, ids = parsed(arguments.take("variants")), _file(arguments, "users"), arguments.take_columns()
     folder, dataset = arguments.take("run_dir"), str(arguments.take("dataset", "audit"))
     if not folder:
         raise UsageError("audit: give --run_dir=DIR, where the results go")
@@ -127,11 +127,6 @@ def _page(results: Sequence[Result], root: Path, dataset: str, named: bool) -> P
 def usage() -> str:
     """The help text."""
     return _USAGE
-
-
-def _ids(arguments: Arguments) -> tuple[str, str]:
-    """What the files call their columns of user and item ids."""
-    return str(arguments.take("user", "user_id")), str(arguments.take("item", "item_id"))
 
 
 def _file(arguments: Arguments, name: str) -> Path | None:

@@ -50,7 +50,7 @@ def main(arguments: Arguments) -> int:
         raise UsageError(f"rerank: give --{missing}=FILE; see rerank --help")
     name, method = _method(arguments.take("method"))
     wishes = {key: arguments.take(key) for key in ("k", "strength", "budget", "user_group", "target")}
-    k, ids = _checked(wishes, method), (str(arguments.take("user", "user_id")), str(arguments.take("item", "item_id")))
+    k, ids = _checked(wishes, method), arguments.take_columns()
     files = {role: Path(str(path)) for role, path in paths.items() if path}
     out = files.pop("out")
     if out.resolve() in {path.resolve() for path in files.values()}:

@@ -89,7 +89,7 @@ def check_name(key: str, read: Iterable[str]) -> None:
 
 # What is no key of a run but an option of another sub-command.
 _ELSEWHERE = {
-    "models": "compare", "seeds": "compare", "search": "tune", "num_samples": "tune", "out": "report", "k": "recommend",
+    "models": "compare", "seeds": "compare", "search": "tune", "num_samples": "tune", "out": "report",
     "users": "recommend", "recommendations": "audit", "interactions": "audit", "method": "rerank", "weight": "blend",
 }  # fmt: skip
 

@@ -47,6 +47,14 @@ def test_only_a_data_set_says_whether_its_rows_have_an_order(layer: str) -> None
         assert "order" not in (yamls.read_mapping(file).get("eval_args") or {}), file
 
 
+@pytest.mark.parametrize("option", keys._ELSEWHERE)
+def test_an_option_of_another_command_is_named_with_that_command(option: str) -> None:
+    command = keys._ELSEWHERE[option]
+    assert f"--{option}" in table.COMMANDS[command].load().usage()
+    with pytest.raises(UsageError, match=f"`recbole-fair {command}` takes it"):
+        keys.check_name(option, ())
+
+
 def test_effective_configuration_reloads_to_the_same_hash(toy: Toy, tmp_path: Path) -> None:
     first = config(toy, "ReweightAlphaRec", learning_rate=1e-3, fair_group="genre")
     file = tmp_path / "effective.yaml"

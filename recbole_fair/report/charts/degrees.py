@@ -49,25 +49,25 @@ def degrees(name: str, rows: Sequence[Row]) -> Chart | None:
 
 def read_degrees(path: Path) -> Mapping[str, Degrees]:
     """What stereotypes.csv says of each group."""
-    found: dict[str, list[tuple[float, float, int]]] = {}
+    lines: dict[str, list[tuple[float, float, int]]] = {}
     try:
         with TextIOWrapper(open_regular(path), "utf-8", newline="") as stream:
             for line in csv.DictReader(stream):
                 own = float(line["d"]), float(line["threshold"]), int(line["stereotype"])
-                found.setdefault(line["group"], []).append(own)
+                lines.setdefault(line["group"], []).append(own)
     except (KeyError, TypeError, ValueError, OSError, csv.Error) as error:
         raise UsageError(f"{path}: damaged ({error!r}); remove the run's folder and run again") from error
-    by_group = {group: np.array(lines) for group, lines in found.items()}
+    by_group = {group: np.array(own) for group, own in lines.items()}
     return {group: Degrees(own[:, 0], float(own[0, 1]), int(own[:, 2].sum())) for group, own in by_group.items()}
 
 
 def _draw(figure: Figure, groups: Mapping[str, Degrees]) -> None:
-    every = figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, (group, own), colour in zip(every, groups.items(), COLOURS * len(groups), strict=False):
+    panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (group, own), colour in zip(panels, groups.items(), COLOURS * len(groups), strict=False):
         axes.hist(own.d, bins=_BINS, color=colour, log=True)
         axes.axvline(own.threshold, color=colour, linestyle="--", linewidth=1.2)
         title = f"{label(group)}: {own.stereotypes} items from {number(own.threshold)} on"
         axes.set_title(title, loc="left", fontsize=9)
         axes.yaxis.set_major_formatter("{x:g}")
         axes.set_ylabel("items")
-    every[-1].set_xlabel("d, how much of a stereotype an item is")
+    panels[-1].set_xlabel("d, how much of a stereotype an item is")
