@@ -8,6 +8,7 @@ judged part as history.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -222,9 +223,26 @@ def _training_loader(config: Config, part: Dataset, sampler: Any) -> Any:
     A model whose batches are no rows of interactions (prompts by token budget) has a class method
     `train_loader(config, part)`. If its loader draws from a `generator`, resume keeps that too.
     """
+    most = config["most_steps"]
     if hasattr(config.model_class, "train_loader"):
+        if most is not None:
+            raise UsageError(
+                f"most_steps={most}: {config.name} makes batches of its own; give train_batch_size instead"
+            )
         return _Unread(part)
-    return get_dataloader(config, "train")(config, part, sampler, shuffle=config["shuffle"])
+    loader = get_dataloader(config, "train")(config, part, sampler, shuffle=config["shuffle"])
+    return loader if most is None or len(loader) <= most else _with_larger_batches(loader, most)
+
+
+def _with_larger_batches(loader: Any, most: int) -> Any:
+    """The host's loader of the same rows, in at most so many batches."""
+    config = loader.config
+    given = config["train_batch_size"]
+    config["train_batch_size"] = math.ceil(given * len(loader) / most)
+    try:
+        return type(loader)(config, loader.dataset, loader._sampler, shuffle=loader.shuffle)
+    finally:
+        config["train_batch_size"] = given
 
 
 @dataclass

@@ -9,11 +9,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from recbole_fair.models.losses import SampledInfoNCE
+from recbole_fair.models.sampled import pair_scores
 from recbole_fair.models.sampling import PairSampler
 
-# Scoring a batch's users against all items by one matrix product beats gathering the negatives' vectors while
-# it gives at most this many times more scores than there are negatives.
-_ALL_ITEMS_FACTOR = 64
+# Scoring a batch's users against all items by one matrix product beats scoring the negatives alone while it gives at
+# most this many times more scores than there are negatives: on the CPU, and on an accelerator.
+_ALL_ITEMS_FACTOR, _ALL_ITEMS_FACTOR_ACCELERATED = 3, 64
 
 Rows = tuple[Tensor, Tensor, Tensor]  # users [B], positives [B], negatives [B, n]
 
@@ -75,10 +76,12 @@ class Contrastive:
 
     def _negative_scores(self, users: Tensor, user_vectors: Tensor, item_vectors: Tensor, negatives: Tensor) -> Tensor:
         """Cosines [B, n], by whichever way is the least work."""
-        scores = min(len(users), len(user_vectors)) * self.n_items
-        if scores > _ALL_ITEMS_FACTOR * negatives.numel():
-            negative_vectors = functional.embedding(negatives, item_vectors)
-            return torch.einsum("bd,bnd->bn", user_vectors.index_select(0, users), negative_vectors)
+        scores, on_cpu = min(len(users), len(user_vectors)) * self.n_items, item_vectors.device.type == "cpu"
+        if scores > (_ALL_ITEMS_FACTOR if on_cpu else _ALL_ITEMS_FACTOR_ACCELERATED) * negatives.numel():
+            rows = user_vectors.index_select(0, users)
+            if on_cpu:
+                return pair_scores(rows, item_vectors, negatives)
+            return torch.einsum("bd,bnd->bn", rows, functional.embedding(negatives, item_vectors))
         if len(user_vectors) > len(users):  # else users repeat: each is scored once
             user_vectors, users = user_vectors.index_select(0, users), torch.arange(len(users), device=users.device)
         cells = users.unsqueeze(1) * self.n_items + negatives

@@ -25,15 +25,15 @@ def normalised_adjacency(interactions: sp.spmatrix) -> Tensor:
 def sparse_tensor(matrix: sp.spmatrix) -> Tensor:
     """A scipy matrix as a float32 CSR tensor."""
     rows = matrix.tocsr().astype(np.float32)
+    begins, columns = (torch.from_numpy(places.astype(np.int64)) for places in (rows.indptr, rows.indices))
+    return csr_tensor(begins, columns, torch.from_numpy(rows.data), rows.shape)
+
+
+def csr_tensor(begins: Tensor, columns: Tensor, values: Tensor, size: tuple[int, int]) -> Tensor:
+    """A CSR tensor without torch's remark that there are such."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(
-            torch.from_numpy(rows.indptr.astype(np.int64)),
-            torch.from_numpy(rows.indices.astype(np.int64)),
-            torch.from_numpy(rows.data),
-            size=rows.shape,
-            check_invariants=False,
-        )
+        return torch.sparse_csr_tensor(begins, columns, values, size=size, check_invariants=False)
 
 
 class _Product(torch.autograd.Function):

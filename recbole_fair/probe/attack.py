@@ -28,8 +28,9 @@ from sklearn.preprocessing import StandardScaler
 from recbole_fair.metrics.answers import auc_draws
 from recbole_fair.metrics.formulas import BoolArray, FloatArray, IntArray, present_mean
 
-_BATCH, _PATIENCE, _MOST_EPOCHS, _HIDDEN = 64, 5, 200, 64
+_BATCH, _MOST_BATCHES, _PATIENCE, _MOST_EPOCHS, _HIDDEN = 64, 100, 5, 200, 64
 _SAMPLES = 1000
+_NEWTON = 400  # coefficients up to which Newton's steps are the faster ones: user states are nearly collinear
 
 
 class EarlyStoppedMLP(ClassifierMixin, BaseEstimator):
@@ -46,7 +47,8 @@ class EarlyStoppedMLP(ClassifierMixin, BaseEstimator):
         self.classes_ = np.unique(classes)
         parts = train_test_split(states, classes, test_size=0.2, stratify=classes, random_state=self.seed)
         seen, held_out, seen_classes, held_out_classes = parts
-        net = MLPClassifier((_HIDDEN,), batch_size=min(_BATCH, len(seen)), random_state=self.seed)
+        batch = min(max(_BATCH, len(seen) // _MOST_BATCHES), len(seen))  # an epoch of many users is as long as of few
+        net = MLPClassifier((_HIDDEN,), batch_size=batch, random_state=self.seed)
         losses: list[float] = []
         while len(losses) < _MOST_EPOCHS and len(losses) - int(np.argmin(losses or [0])) <= _PATIENCE:
             net.partial_fit(seen, seen_classes, classes=self.classes_)
@@ -60,8 +62,13 @@ class EarlyStoppedMLP(ClassifierMixin, BaseEstimator):
         return self.net_.predict_proba(states)
 
 
-ATTACKERS: Mapping[str, Callable[[int], Any]] = MappingProxyType(
-    {"logistic": lambda _: LogisticRegression(max_iter=1000), "mlp": EarlyStoppedMLP}
+def logistic(coefficients: int) -> LogisticRegression:
+    """The logistic attacker of so many coefficients, features x classes: either solver finds its one optimum."""
+    return LogisticRegression(max_iter=1000, solver="newton-cholesky" if coefficients <= _NEWTON else "lbfgs")
+
+
+ATTACKERS: Mapping[str, Callable[[int, int], Any]] = MappingProxyType(
+    {"logistic": lambda coefficients, _: logistic(coefficients), "mlp": lambda _, seed: EarlyStoppedMLP(seed)}
 )
 
 
@@ -142,8 +149,10 @@ def attack(states: FloatArray, classes: IntArray, attacker: str, plan: Plan) -> 
     """Hold users out by the plan, train on the rest, ask for the held-out users' probabilities."""
 
     def probabilities_of(seen: IntArray, held_out: IntArray, seed: int) -> FloatArray:
-        model = make_pipeline(StandardScaler(), ATTACKERS[attacker](seed)).fit(states[seen], classes[seen])
-        probabilities = np.full((len(held_out), int(classes.max()) + 1), np.nan)
+        known = int(classes.max()) + 1
+        classifier = ATTACKERS[attacker](states.shape[1] * known, seed)
+        model = make_pipeline(StandardScaler(), classifier).fit(states[seen], classes[seen])
+        probabilities = np.full((len(held_out), known), np.nan)
         probabilities[:, model.classes_] = model.predict_proba(states[held_out])
         return probabilities
 

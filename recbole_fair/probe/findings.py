@@ -13,6 +13,7 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from recbole_fair.data.load import Data
 from recbole_fair.errors import UsageError
@@ -32,6 +33,7 @@ from recbole_fair.probe.attack import (
 from recbole_fair.probe.states import States, other_states, reader_of, user_states
 from recbole_fair.probe.targets import Target, target_of
 from recbole_fair.registry import nearest
+from recbole_fair.screen import bars_wanted
 from recbole_fair.settings.config import Config
 from recbole_fair.training import checkpoint
 from recbole_fair.training.trainer import FairTrainer
@@ -173,12 +175,15 @@ def probe_run(config: Config, data: Data, trainer: FairTrainer, attributes: Sequ
     users, shuffles = data.test.uid_list.numpy(), int(config["probe_shuffles"])
     targets = [_targets(config, groups, users) for groups in wanted]
     states, elsewhere = user_states(trainer, data), other_states(trainer, data)
-    findings = [
-        _finding(own, target, reading, attackers[:1] if reading else attackers, plan, shuffles, trainer.model)
+    readings = [
+        ("_".join(filter(None, (place, whose))), own, target)
         for subsets in targets
         for place, own in {"": states, **elsewhere}.items()
         for whose, target in subsets.items()
-        for reading in ["_".join(filter(None, (place, whose)))]
+    ]
+    findings = [
+        _finding(own, target, reading, attackers[:1] if reading else attackers, plan, shuffles, trainer.model)
+        for reading, own, target in tqdm(readings, desc="probe", leave=False, disable=not bars_wanted())
     ]
     return Probed(tuple(findings), states, tuple(map(str, data.tokens(data.dataset.uid_field)[states.users])))
 

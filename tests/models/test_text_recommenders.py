@@ -40,7 +40,7 @@ def test_projecting_before_the_mean_equals_projecting_the_mean(run_toy: Any, mod
 
 
 @pytest.mark.parametrize(
-    ("rows", "items_factor"), [(400, 64), (7, 64), (7, 0)], ids=["users repeat", "few", "gathered"]
+    ("rows", "items_factor"), [(400, 64), (7, 64), (7, 0)], ids=["users repeat", "few", "pairs alone"]
 )
 def test_every_way_to_score_negatives_gives_the_loss_of_a_loop(
     run_toy: Any, monkeypatch: pytest.MonkeyPatch, rows: int, items_factor: int

@@ -65,6 +65,16 @@ def test_the_attack_is_a_plain_loop_over_stratified_folds(average: str) -> None:
     np.testing.assert_allclose(made.by_draw, [np.mean(expected[:5]), np.mean(expected[5:])])
 
 
+def test_either_solver_finds_the_same_attack_on_collinear_states(monkeypatch: pytest.MonkeyPatch) -> None:
+    values, classes = three_classes(600)
+    nearly = np.concatenate(
+        [values, values @ np.ones((4, 3)) + 1e-3 * np.random.default_rng(1).normal(size=(600, 3))], 1
+    )
+    newton = attack(nearly, classes, "logistic", Plan(repeats=1))
+    monkeypatch.setattr("recbole_fair.probe.attack._NEWTON", 0)
+    assert attack(nearly, classes, "logistic", Plan(repeats=1)).auc == pytest.approx(newton.auc, abs=0.002)
+
+
 def test_every_user_is_held_out_once_a_draw_and_never_trained_on() -> None:
     values, classes = three_classes()
     made = attack(values, classes, "logistic", Plan(repeats=2))

@@ -22,6 +22,7 @@ from recbole_fair.models.llm.prompts import CutCount, PromptEncoder, Rated, sele
 from recbole_fair.registry import nearest
 
 Until = Literal["judged", "target"]
+_MOST_KEPT = 50_000  # judged prompts that are kept for the next epoch's validation
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,8 @@ class PairPrompts:
         self.targets, self.wording = config["targets_per_user"], int(config["wording"])
         self.cut = {"training": CutCount(), "judged": CutCount()}
         self._clauses = _clauses(inputs)
+        self._written: dict[tuple[Variant, int, bytes, bytes], tuple[list[list[int]], CutCount]] = {}
+        self._kept = 0  # prompts in `_written`
 
     @property
     def wordings(self) -> int:
@@ -139,7 +142,19 @@ class PairPrompts:
         return self._chosen(self.inputs.timelines.before(user, row))
 
     def judged(self, users: IntArray, items: IntArray, variant: Variant) -> list[list[int]]:
-        """One prompt a pair, in the order of the pairs; pairs of one user and history are written together."""
+        """One prompt a pair, in the order of the pairs; the same pairs are written once a run, while there is room."""
+        asked = variant, self.wording, users.tobytes(), items.tobytes()
+        written = self._written.get(asked) or self._write(users, items, variant)
+        if asked not in self._written and self._kept + len(users) <= _MOST_KEPT:
+            self._written[asked] = written
+            self._kept += len(users)
+        prompts, cut = written
+        self.cut["judged"].also(cut)
+        return prompts
+
+    def _write(self, users: IntArray, items: IntArray, variant: Variant) -> tuple[list[list[int]], CutCount]:
+        """The prompts and what was cut of them; pairs of one user and history are written together."""
+        cut = CutCount()
         together: dict[tuple[int, bytes], list[int]] = {}
         histories: dict[tuple[int, bytes], IntArray] = {}
         for place, (user, item) in enumerate(zip(users.tolist(), items.tolist(), strict=True)):
@@ -150,10 +165,10 @@ class PairPrompts:
         prompts: list[list[int]] = [[]] * len(users)
         for (user, digest), places in together.items():
             words, rows = [self.words(user, variant)], histories[user, digest]
-            tokens = self._encoded(user, rows, items[places].tolist(), words, self.cut["judged"])
+            tokens = self._encoded(user, rows, items[places].tolist(), words, cut)
             for place, prompt in zip(places, tokens, strict=True):
                 prompts[place] = prompt
-        return prompts
+        return prompts, cut
 
     def _before(self, user: int, item: int) -> IntArray:
         """The rows that a judged pair's prompt may show: those before its part (`judged`), or before it (`target`).

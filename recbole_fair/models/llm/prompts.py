@@ -198,6 +198,13 @@ class CutCount:
         self.shortened += prompts * bool(lost)
         self.items += prompts * lost
 
+    def also(self, other: CutCount) -> None:
+        """Count what another has counted."""
+        self.prompts += other.prompts
+        self.without_history += other.without_history
+        self.shortened += other.shortened
+        self.items += other.items
+
 
 class PromptEncoder:
     """Token ids of prompts, within a budget, in the form that a tokenizer's chat template asks for.

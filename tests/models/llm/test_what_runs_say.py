@@ -64,6 +64,24 @@ def test_a_result_counts_histories_that_were_cut(asked: Callable[..., Result]) -
         assert result.prompts[f"{part}_items_cut"] >= result.prompts[f"{part}_shortened"]
 
 
+def test_judged_prompts_are_written_once_a_run_and_counted_each_time(
+    asked: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, loaded, trainer = open_run(Path(asked("Ins-Tuning", "whole").run_dir))
+    prompts = trainer.model.prompts
+    users, items = np.array(list(loaded.test.labels)).T
+    before = prompts.cut["judged"].prompts
+    first = prompts.judged(users, items, OWN)
+    with monkeypatch.context() as patch:
+        patch.setattr(prompts.encoder, "encode", None)
+        assert prompts.judged(users, items, OWN) == first
+        assert prompts.cut["judged"].prompts == before + 2 * len(users)
+        with pytest.raises(TypeError, match="not callable"):
+            prompts.judged(users, items, NONE)
+    monkeypatch.setattr("recbole_fair.models.llm.pairs._MOST_KEPT", 0)
+    assert prompts.judged(users[:2], items[:2], OWN) == first[:2], "without room they are written again"
+
+
 def test_users_of_whom_all_is_asked_have_no_history_and_the_result_says_so(asked: Callable[..., Result]) -> None:
     some = asked("Ins-Tuning", "whole")
     assert some.prompts["judged_without_history"] == 0
