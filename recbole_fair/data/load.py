@@ -235,14 +235,16 @@ def _training_loader(config: Config, part: Dataset, sampler: Any) -> Any:
 
 
 def _with_larger_batches(loader: Any, most: int) -> Any:
-    """The host's loader of the same rows, in at most so many batches."""
+    """The host's loader of the same rows in at most so many batches, which knows their growth."""
     config = loader.config
     given = config["train_batch_size"]
     config["train_batch_size"] = math.ceil(given * len(loader) / most)
     try:
-        return type(loader)(config, loader.dataset, loader._sampler, shuffle=loader.shuffle)
+        larger = type(loader)(config, loader.dataset, loader._sampler, shuffle=loader.shuffle)
     finally:
         config["train_batch_size"] = given
+    larger.growth = larger.step / loader.step
+    return larger
 
 
 @dataclass

@@ -261,6 +261,7 @@ class Folds:
 
     def resampled(self, weights: FloatArray) -> FloatArray:
         """[S, 1] of resampled users, the trained attackers kept as they are."""
+        weights = np.asfortranarray(weights)
         folds = [_over_classes([curve.resampled(weights)[:, 0] for curve in fold]) for fold in self.folds]
         return present_mean(np.stack(folds, axis=-1))[:, None]
 

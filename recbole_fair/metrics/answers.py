@@ -6,6 +6,7 @@ are kept by user, so that every figure can be resampled over users and split by 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,37 +85,49 @@ def auc(scores: FloatArray, labels: BoolArray, weights: npt.NDArray[Any] | None 
     weight = np.ones(len(scores)) if weights is None else np.asarray(weights, dtype=float)
     if not len(scores) or np.isnan(scores).any():
         return np.full(weight.shape[:-1], np.nan)
-    order, starts = _ties(scores)
-    return _auc_of_sorted(labels[order], weight[..., order], starts)
+    ranks, by_row = _Ranks.of(scores, labels), np.moveaxis(weight, -1, 0)
+    return ranks.area(by_row[ranks.liked], by_row[ranks.disliked])
 
 
 def auc_draws(scores: FloatArray, labels: BoolArray, users: IntArray, draws: npt.NDArray[Any]) -> FloatArray:
     """`auc` of resampled users: draws [S, U] says how often each user was drawn, [S] comes back.
 
     The rows are sorted once, and weights are spread from users to rows a block of samples at a time, so memory does
-    not grow with S * P.
+    not grow with S * P. Draws in Fortran's order, a user's together, are spread the fastest.
     """
     if not len(scores) or np.isnan(scores).any():
         return np.full(len(draws), np.nan)
-    order, starts = _ties(scores)
-    rows, sorted_labels = users[order], labels[order]
-    blocks = np.array_split(draws, max(1, len(draws) * len(scores) // _CELLS))
-    values: FloatArray = np.concatenate([_auc_of_sorted(sorted_labels, block[:, rows], starts) for block in blocks])
+    ranks = _Ranks.of(scores, labels)
+    liked, disliked = users[ranks.liked], users[ranks.disliked]
+    blocks = np.array_split(draws.T, max(1, len(draws) * len(scores) // _CELLS), axis=1)
+    values: FloatArray = np.concatenate([ranks.area(block[liked], block[disliked]) for block in blocks])
     return values
 
 
-def _ties(scores: FloatArray) -> tuple[IntArray, IntArray]:
-    """The order of rising scores, and where in it each run of equal scores starts."""
-    order = np.argsort(scores, kind="stable")
-    ranked = scores[order]
-    return order, np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
+@dataclass(frozen=True)
+class _Ranks:
+    """Liked and disliked rows by rising scores, and how many disliked ones lie below each liked one."""
 
+    liked: IntArray  # [L], places
+    disliked: IntArray  # [D]
+    below: IntArray  # [L], disliked ones with a lower score
+    not_above: IntArray  # [L], and those with the same
 
-def _auc_of_sorted(labels: BoolArray, weights: npt.NDArray[Any], starts: IntArray) -> FloatArray:
-    positive = np.add.reduceat(np.where(labels, weights, 0.0), starts, axis=-1)  # [..., runs]
-    negative = np.add.reduceat(np.where(labels, 0.0, weights), starts, axis=-1)
-    beaten = negative.cumsum(-1) - negative / 2
-    return divide((positive * beaten).sum(-1), positive.sum(-1) * negative.sum(-1))
+    @classmethod
+    def of(cls, scores: FloatArray, labels: BoolArray) -> _Ranks:
+        order = np.argsort(scores, kind="stable")
+        liked, disliked = order[labels[order]], order[~labels[order]]
+        below, not_above = (np.searchsorted(scores[disliked], scores[liked], side) for side in ("left", "right"))
+        return cls(liked, disliked, below, not_above)
+
+    def area(self, liked: npt.NDArray[Any], disliked: npt.NDArray[Any]) -> FloatArray:
+        """Under weights [L, ...] and [D, ...]; half of the weight of equal scores counts as below."""
+        summed = np.zeros((len(disliked) + 1, *disliked.shape[1:]))
+        np.cumsum(disliked, 0, dtype=float, out=summed[1:])
+        beaten = summed[self.below]
+        if (self.below != self.not_above).any():
+            beaten = (beaten + summed[self.not_above]) / 2
+        return divide((liked * beaten).sum(0), liked.sum(0) * summed[-1])
 
 
 def gd(given: npt.NDArray[Any], base: npt.NDArray[Any]) -> FloatArray:

@@ -21,6 +21,8 @@ from torch import Tensor
 
 from recbole_fair.models.graph import csr_tensor
 
+_ROWS = 4096  # whose vectors, a megabyte at width 64, are at hand while their pairs are summed by item
+
 
 def pair_scores(rows: Tensor, items: Tensor, drawn: Tensor) -> Tensor:
     """s_bk = rows_b . items_j for j = drawn[b, k]: [B, n], from vectors [B, D] and [I, D]."""
@@ -32,6 +34,15 @@ def _pairs(weights: Tensor, drawn: Tensor, items: int) -> Tensor:
     """The drawn pairs as a sparse matrix [B, I] of weights [B, n]; an item that is drawn twice stands twice."""
     begins = torch.arange(0, drawn.numel() + 1, drawn.shape[1])
     return csr_tensor(begins, drawn.flatten(), weights.flatten(), (len(drawn), items))
+
+
+def _by_item(weights: Tensor, drawn: Tensor, items: int) -> Tensor:
+    """The transpose [I, B] of the drawn pairs, in the order of items."""
+    of_rows = np.arange(0, drawn.numel() + 1, drawn.shape[1])
+    cells = weights.flatten().numpy(), drawn.flatten().numpy(), of_rows
+    turned = csr_matrix(cells, shape=(len(drawn), items)).tocsc()
+    begins, columns, values = (torch.from_numpy(part) for part in (turned.indptr, turned.indices, turned.data))
+    return csr_tensor(begins, columns, values, (items, len(drawn)))
 
 
 class _Scores(torch.autograd.Function):
@@ -66,16 +77,16 @@ class _Gathered(torch.autograd.Function):
 
 
 class _Returned(torch.autograd.Function):
-    """w, u -> the sum over an item's pairs of w_bk u_b; pairs are put in the order of items first."""
+    """w, u -> the sum over an item's pairs of w_bk u_b, of so many rows at a time as the processor's cache holds."""
 
     @staticmethod
     def forward(ctx: Any, weights: Tensor, rows: Tensor, drawn: Tensor, items: int) -> Tensor:
         ctx.save_for_backward(weights, rows, drawn)
-        of_rows = np.arange(0, drawn.numel() + 1, drawn.shape[1])
-        cells = weights.flatten().numpy(), drawn.flatten().numpy(), of_rows
-        by_item = csr_matrix(cells, shape=(len(drawn), items)).tocsc()
-        begins, columns, values = (torch.from_numpy(part) for part in (by_item.indptr, by_item.indices, by_item.data))
-        return csr_tensor(begins, columns, values, (items, len(drawn))) @ rows
+        summed = rows.new_zeros(items, rows.shape[1])
+        for first in range(0, len(rows), _ROWS):
+            some = slice(first, first + _ROWS)
+            summed += _by_item(weights[some], drawn[some], items) @ rows[some]
+        return summed
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:

@@ -138,7 +138,7 @@ class Attack:
         """95 % percentile bootstrap over held-out users, the trained attackers kept as they are."""
         generator = np.random.default_rng(self.plan.seed)
         held_out = np.unique(np.concatenate([fold.users for fold in self.folds]))  # [H]; a single split asks few users
-        weights = np.zeros((_SAMPLES, held_out[-1] + 1))  # [S, U]
+        weights = np.zeros((_SAMPLES, held_out[-1] + 1), order="F")  # [S, U]
         weights[:, held_out] = generator.multinomial(len(held_out), np.full(len(held_out), 1 / len(held_out)), _SAMPLES)
         figures = np.array([fold_auc(fold, self.plan.average, weights) for fold in self.folds])  # [F, S]
         low, high = np.nanpercentile(present_mean(figures.T), [2.5, 97.5])

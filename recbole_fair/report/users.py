@@ -20,7 +20,7 @@ from recbole_fair.groups.membership import Groups
 from recbole_fair.groups.variants import Variant
 from recbole_fair.metrics.answer_table import AnswerTable, Curve, Folds
 from recbole_fair.metrics.answers import Confusion
-from recbole_fair.metrics.formulas import BoolArray, FloatArray, IntArray, Terms
+from recbole_fair.metrics.formulas import BoolArray, FloatArray, Terms
 from recbole_fair.metrics.key import MetricKey
 from recbole_fair.metrics.list_table import OF_LISTS, RankingTable
 from recbole_fair.metrics.metric import AGAIN, AS_USED, Figure, variants_of
@@ -141,26 +141,41 @@ class Users:
 
     def attack(self, attribute: str, reading: str = "") -> Folds | None:
         """What the attribute probe said of held-out users; None unless it is stored with the truth beside it."""
-        path = self.folder / "probe.tsv"
-        if not path.exists() or attribute not in self.labels:
-            return None
-        rows = _columns(path, _PROBE, "\t")
-        own = rows["attribute"] == (f"{attribute}@{reading}" if reading else attribute)
-        users = np.searchsorted(self.ids, rows[_ID]).clip(max=len(self.ids) - 1)
-        own &= self.ids[users] == rows[_ID]
-        folds = np.unique(rows["fold"][own])
-        if not len(folds):
-            return None
-        return Folds(tuple(self._fold(attribute, rows, users, own & (rows["fold"] == fold)) for fold in folds))
+        return self._attacks.get(f"{attribute}@{reading}" if reading else attribute)
 
-    def _fold(self, attribute: str, rows: Mapping[str, Any], users: IntArray, own: BoolArray) -> tuple[Curve, ...]:
+    @cached_property
+    def _attacks(self) -> Mapping[str, Folds]:
+        """All of probe.tsv by attribute, or attribute@reading, as far as the truth is known."""
+        path = self.folder / "probe.tsv"
+        if not path.exists():
+            return {}
+        rows = _columns(path, _PROBE, "\t")
+        rows["user"] = np.searchsorted(self.ids, rows[_ID]).clip(max=len(self.ids) - 1)
+        known = self.ids[rows["user"]] == rows[_ID]
+        return {
+            name: Folds(tuple(self._fold(attribute, fold) for fold in _parts(part, "fold")))
+            for part in _parts(_where(rows, known), "attribute")
+            for name in [str(part["attribute"][0])]
+            for attribute in [name.partition("@")[0]]
+            if attribute in self.labels
+        }
+
+    def _fold(self, attribute: str, rows: Mapping[str, Any]) -> tuple[Curve, ...]:
         """One against the rest, for each class that the attacker saw."""
         curves = []
-        for name in np.unique(rows["class"][own]):
-            chosen = own & (rows["class"] == name)
-            truth = self.labels[attribute][users[chosen]] == name
-            curves.append(Curve(rows["score"][chosen], truth, users[chosen], np.ones((int(chosen.sum()), 1), bool)))
+        for part in _parts(rows, "class"):
+            truth = self.labels[attribute][part["user"]] == part["class"][0]
+            curves.append(Curve(part["score"], truth, part["user"], np.ones((len(truth), 1), bool)))
         return tuple(curves)
+
+
+def _parts(rows: Mapping[str, Any], column: str) -> list[dict[str, Any]]:
+    """The rows of each value of a column, by rising values."""
+    return [_where(rows, rows[column] == value) for value in np.unique(rows[column])]
+
+
+def _where(rows: Mapping[str, Any], chosen: BoolArray) -> dict[str, Any]:
+    return {name: values[chosen] for name, values in rows.items()}
 
 
 def _group(column: str) -> re.Match[str]:
@@ -219,5 +234,11 @@ def _columns(path: Path, kinds: Mapping[str, str], delimiter: str) -> dict[str, 
     except (pyarrow.ArrowException, OSError, KeyError) as error:
         raise UsageError(f"{path}: damaged ({error}); remove the run's folder and run again") from error
     arrays = zip(kinds, table.columns, strict=True)
-    return {name: np.asarray(column.to_pylist(), dtype=str) if kinds[name] == "string" else column.to_numpy()
-            for name, column in arrays}  # fmt: skip
+    return {name: _texts(column) if kinds[name] == "string" else column.to_numpy() for name, column in arrays}
+
+
+def _texts(column: Any) -> npt.NDArray[np.str_]:
+    """A column of texts, each of which is made once."""
+    encoded = column.combine_chunks().dictionary_encode()
+    texts = np.asarray(encoded.dictionary.to_pylist(), dtype=str)
+    return texts[encoded.indices.to_numpy()] if len(encoded) else np.empty(0, dtype=str)

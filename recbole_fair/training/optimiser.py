@@ -39,10 +39,13 @@ def adafactor(groups: list[dict[str, Any]], rate: float, weight_decay: float) ->
     return made(groups, lr=rate, weight_decay=weight_decay, scale_parameter=False, relative_step=False)
 
 
-def schedule(optimizer: Optimizer, kind: str, warmup: float, steps: int, *, made: int = 0) -> LambdaLR:
+def schedule(
+    optimizer: Optimizer, kind: str, warmup: float, steps: int, *, made: int = 0, growth: float = 1.0
+) -> LambdaLR:
     """The rate of every step: it rises over the first share `warmup`, then stays, falls in a line, or as a cosine.
 
-    `made` steps of the `steps` lie behind, in an optimiser that a resume point gave back.
+    `made` steps of the `steps` lie behind, in an optimiser that a resume point gave back. Batches `growth` times as
+    large as `train_batch_size` are learnt from at so many times the rate.
     """
     rising = math.ceil(warmup * steps)
     falls: dict[str, Callable[[float], float]] = {
@@ -53,7 +56,7 @@ def schedule(optimizer: Optimizer, kind: str, warmup: float, steps: int, *, made
 
     def factor(step: int) -> float:
         if step < rising:
-            return (step + 1) / rising
-        return falls[kind](min((step - rising) / max(steps - rising, 1), 1.0))
+            return growth * (step + 1) / rising
+        return growth * falls[kind](min((step - rising) / max(steps - rising, 1), 1.0))
 
     return LambdaLR(optimizer, factor, last_epoch=made - 1)

@@ -128,7 +128,7 @@ class FairTrainer(Trainer):
     def fit(self, train_data: Any, valid_data: Any = None, **options: Any) -> tuple[float, dict[str, float]]:
         """The host's fit from the last resume point, if there is one."""
         self._loader, self._began = train_data, perf_counter()
-        self._start_schedule(len(train_data))
+        self._start_schedule(train_data)
         self._set_patience()
         if self.strategy is not None:
             self.strategy.start(len(train_data))
@@ -148,18 +148,19 @@ class FairTrainer(Trainer):
         assert self.strategy is not None, "the runner refuses models without our loop"
         if resumed_from:
             self._restore(Path(resumed_from), *storage.read_sealed(Path(resumed_from)), train_data)
-        self._start_schedule(len(train_data))
+        self._start_schedule(train_data)
         while (epoch := parallel.said()) is not None:
             noise = np.random.SeedSequence([self.config["seed"], epoch, parallel.rank()])
             torch.manual_seed(int(noise.generate_state(1)[0]))
             with suppress(TrainingError, UsageError):  # all ranks meet it at this step, and rank 0 reports it
                 self._strategy_epoch(self.strategy, train_data, epoch)
 
-    def _start_schedule(self, batches: int) -> None:
+    def _start_schedule(self, train_data: Any) -> None:
         """From the first step, or from where a resume point left it."""
         kind, warmup = self.config["lr_schedule"], float(self.config["warmup"])
-        made, steps = self.start_epoch * batches, self.epochs * batches
-        self.schedule = optimiser.schedule(self.optimizer, kind, warmup, steps, made=made)
+        made, steps = self.start_epoch * len(train_data), self.epochs * len(train_data)
+        growth = getattr(train_data, "growth", 1.0)
+        self.schedule = optimiser.schedule(self.optimizer, kind, warmup, steps, made=made, growth=growth)
 
     def _after_epoch(self, epoch: int, valid_score: float) -> None:
         """The host calls this after every judged epoch, with early stopping already updated."""

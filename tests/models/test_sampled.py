@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
+from recbole_fair.models import sampled
 from recbole_fair.models.sampled import pair_scores
 
 
@@ -20,7 +22,11 @@ def made() -> tuple[Tensor, Tensor, Tensor]:
     return rows.requires_grad_(), items.requires_grad_(), torch.randint(1, 5, (7, 4), generator=generator)
 
 
-def test_they_are_those_of_gathered_vectors_and_so_are_two_derivatives() -> None:
+@pytest.mark.parametrize("at_a_time", [4096, 3])
+def test_they_are_those_of_gathered_vectors_and_so_are_two_derivatives(
+    monkeypatch: pytest.MonkeyPatch, at_a_time: int
+) -> None:
+    monkeypatch.setattr(sampled, "_ROWS", at_a_time)
     rows, items, drawn = made()
     torch.testing.assert_close(pair_scores(rows, items, drawn), gathered(rows, items, drawn))
     assert torch.autograd.gradcheck(pair_scores, (rows, items, drawn))

@@ -22,7 +22,8 @@ def plain(_: Any) -> dict[str, Mapping[str, Any]]:
 def single_prompts(config: Any) -> dict[str, Mapping[str, Any]]:
     """The same P5, and a CFP upon it for each attribute to be hidden."""
     given = config.external_config_dict
-    keys = {"model": "CFP", **{key: given[key] for key in _OF_PROMPTS if key in given}}
+    named = {"base": config["base"]} if config["base"] else {}
+    keys = {"model": "CFP", **named, **{key: given[key] for key in _OF_PROMPTS if key in given}}
     return {**plain(config), **{name: {**keys, "sensitive_attribute": name} for name in sensitive(config)}}
 
 

@@ -20,6 +20,7 @@ from recbole_fair.models.p5.loader import Examples, PromptLoader
 from recbole_fair.models.p5.prompts import collate
 from recbole_fair.report.statistics.evaluated import evaluated
 from recbole_fair.report.users import read_users
+from recbole_fair.rundir.result import Result
 from recbole_fair.runner import open_run
 
 SMALL: dict[str, Any] = {
@@ -159,6 +160,16 @@ def test_bases_are_made_where_none_is_named(home: Path, tmp_path: Path, monkeypa
     assert len(list((tmp_path / "runs" / "toy" / "P5").iterdir())) == 1  # one P5 for both
     single = (Path(result.bases["gender"]) / "config.yaml").read_text()
     assert "joint_steps: 1" in single
+
+
+def test_single_prompts_that_nobody_named_stand_on_the_p5_that_was(
+    home: Path, finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    on_p5 = {"base": str(finished["P5"]), "sensitive_attribute": ["gender", "age"]}
+    result = run(**keys(home, "CFP-Mixture", tmp_path / "run", **on_p5))
+    assert {Result.read(Path(single)).base for single in result.bases.values()} == {str(finished["P5"])}
+    assert not (tmp_path / "runs" / "toy" / "P5").exists(), "no other P5 is trained"
 
 
 def test_a_users_rank_is_of_the_history_before_the_part_that_is_judged(finished: Finished) -> None:
