@@ -15,8 +15,8 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
 from recbole_fair.data.labeled import LabeledLoader
-from recbole_fair.groups.variants import NONE, Variant
-from recbole_fair.metrics.formulas import FloatArray, IntArray
+from recbole_fair.groups.variants import NONE, OWN, Variant
+from recbole_fair.metrics.formulas import BoolArray, FloatArray, IntArray
 
 
 @runtime_checkable
@@ -25,6 +25,14 @@ class Answers(Protocol):
 
     def answer(self, users: Tensor, items: Tensor, variant: Variant) -> Tensor:
         """Scores [P] of the pairs users [P], items [P], in any order."""
+
+
+@runtime_checkable
+class Repeats(Protocol):
+    """A model that knows where a variant's prompt is, word for word, that of another one."""
+
+    def repeats(self, users: IntArray, variant: Variant) -> tuple[Variant, BoolArray]:
+        """Another variant, and of which pairs of users [P] the prompt is the same under it."""
 
 
 @runtime_checkable
@@ -81,15 +89,24 @@ class Prompted(NamedTuple):
 def answered(
     model: Answers, loader: LabeledLoader, variants: Sequence[Variant], again: bool, progress: bool
 ) -> Prompted:
-    """Ask for each judged pair once under each variant; a second pass takes the pairs in the opposite order."""
+    """Ask for each judged pair once under each variant, the same prompt once; `again` asks in the opposite order."""
     if isinstance(model, Counts):
         model.count_anew()
     users, items = np.array(list(loader.labels), dtype=np.int64).T.copy()
     pairs = torch.from_numpy(np.stack([users, items]))
-    turns = tqdm(variants, desc="judge", leave=False) if progress else variants
-    scores = {variant: _score(model, pairs, variant) for variant in turns}
+    turns = sorted(variants, key=lambda variant: (variant != NONE, variant != OWN))  # what others repeat comes first
+    scores: dict[Variant, FloatArray] = {}
+    for variant in tqdm(turns, desc="judge", leave=False, disable=not progress):
+        scores[variant] = np.empty(len(users))
+        new = np.ones(len(users), dtype=bool)
+        if isinstance(model, Repeats):
+            other, same = model.repeats(users, variant)
+            if other in scores and other != variant:
+                scores[variant][same], new = scores[other][same], ~same
+        if new.any():
+            scores[variant][new] = _score(model, pairs[:, torch.from_numpy(new)], variant)
     backwards = _score(model, pairs.flip(1), NONE)[::-1] if again else None
-    return Prompted(users, items, scores, backwards)
+    return Prompted(users, items, {variant: scores[variant] for variant in variants}, backwards)
 
 
 def _score(model: Answers, pairs: Tensor, variant: Variant) -> FloatArray:

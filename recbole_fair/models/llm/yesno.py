@@ -12,15 +12,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from recbole_fair import parallel
 from recbole_fair.data.inputs import inputs_of
 from recbole_fair.errors import UsageError
-from recbole_fair.groups.variants import NONE, Variant
+from recbole_fair.groups.variants import NONE, OWN, Variant
 from recbole_fair.language.adapters import lora
-from recbole_fair.metrics.formulas import IntArray
+from recbole_fair.metrics.formulas import BoolArray, IntArray
 from recbole_fair.models import losses
 from recbole_fair.models.llm import tokenizer_texts
 from recbole_fair.models.llm.answering import Answering, NotTrained
@@ -168,6 +169,22 @@ class YesNo(Answering):
             copies = Recipe.of(values, plain=False).instances[0]
             return torch.stack([self._scores(users.numpy(), items.numpy(), copy.variant) for copy in copies]).mean(0)
         return self._scores(users.numpy(), items.numpy(), variant)
+
+    def repeats(self, users: IntArray, variant: Variant) -> tuple[Variant, BoolArray]:
+        """Blind asks every variant as NONE and Averaged as OWN; else a user's own value is given under OWN too."""
+        everyone, nobody = np.ones(len(users), dtype=bool), np.zeros(len(users), dtype=bool)
+        if self.inference == "blind":
+            return NONE, everyone
+        if variant in (NONE, OWN):
+            return variant, nobody
+        if self.inference == "averaged":
+            return OWN, everyone
+        given = variant.sets()
+        if not given.keys() <= set(self.inputs.sensitive):
+            return OWN, nobody
+        own = [self.inputs.attributes[name].of_user[users] for name in given]
+        asked = [self.inputs.attributes[name].values.index(value) for name, value in given.items()]
+        return OWN, np.all([mine == value for mine, value in zip(own, asked, strict=True)], axis=0)
 
     def _scores(self, users: IntArray, items: IntArray, variant: Variant) -> Tensor:
         prompts = self.prompts.judged(users, items, variant)

@@ -15,6 +15,7 @@ from test_yesno_rows import quick
 from recbole_fair import run
 from recbole_fair.errors import UsageError
 from recbole_fair.evaluation.answered import AnswerEvaluator
+from recbole_fair.evaluation.asking import answered
 from recbole_fair.groups.variants import NONE, OWN, Variant
 from recbole_fair.metrics.formulas import Terms
 from recbole_fair.models.llm import yesno
@@ -46,8 +47,10 @@ def test_a_result_counts_what_was_learnt_planted_and_asked(asked: Callable[..., 
     assert [len(batch) for batch in loaded.train] == [8, 8, 7, 7], "train_batch_size at most, and evenly"
     assert result.prompts["training"] + result.prompts["training_left_out"] == len(loaded.parts["train"])
     judged = len(loaded.test.labels)
-    variants = len(trainer.evaluator.variants)
-    assert result.prompts["judged_prompts"] == judged * (variants + 1), "and once more for flip_null"
+    users = np.array([user for user, _ in loaded.test.labels])
+    repeated = sum(trainer.model.repeats(users, variant)[1].sum() for variant in trainer.evaluator.variants)
+    assert repeated == judged, "each pair's own gender is given under actual already"
+    assert result.prompts["judged_prompts"] == judged * len(trainer.evaluator.variants), "and once more for flip_null"
     assert result.prompts["judged_left_out"] == len(loaded.parts["test"]) - judged > 0
     assert f"planted_flips {flips}" in Result.read(Path(result.run_dir)).table()
 
@@ -62,6 +65,25 @@ def test_a_result_counts_histories_that_were_cut(asked: Callable[..., Result]) -
     for part in ("training", "judged"):
         assert 0 < result.prompts[f"{part}_shortened"] <= result.prompts[f"{part}_prompts"]
         assert result.prompts[f"{part}_items_cut"] >= result.prompts[f"{part}_shortened"]
+
+
+@pytest.mark.parametrize("row", ["Ins-Tuning", "Blind", "Averaged"])
+def test_prompts_that_repeat_are_asked_once_with_the_scores_of_each(
+    asked: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, row: str
+) -> None:
+    two = {"sensitive_attribute": ["gender"], "user_groups": ["gender", "age"]}
+    _, loaded, trainer = open_run(Path(asked(row, f"repeats-{row}", **two).run_dir))
+    model, variants = trainer.model, trainer.evaluator.variants
+    assert {variant.attribute for variant in variants} == {"", "*", "gender", "age"}
+    saving, counts = answered(model, loaded.test, variants, True, False), []
+    counts.append(model.judged_counts()["judged_prompts"])
+    monkeypatch.setattr(type(model), "repeats", lambda _, users, variant: (variant, np.zeros(len(users), dtype=bool)))
+    each = answered(model, loaded.test, variants, True, False)
+    counts.append(model.judged_counts()["judged_prompts"])
+    assert list(saving.scores) == list(each.scores) == list(variants)
+    for variant in variants:
+        np.testing.assert_allclose(saving.scores[variant], each.scores[variant], atol=1e-6)
+    assert counts[0] < counts[1]
 
 
 def test_judged_prompts_are_written_once_a_run_and_counted_each_time(
