@@ -192,7 +192,7 @@ def test_29_a_strategy_owns_the_only_backward(toy: Toy) -> None:
     found, trainer = work.prepare()
     strategy = Strategy(SimpleNamespace(config=work.config))  # type: ignore[arg-type]
     trainer.optimizer.param_groups[0]["lr"] = 0.0  # a step that moves nothing
-    trainer._start_schedule(1)
+    trainer._start_schedule(found.train)
     batch = next(iter(found.train))
     trainer._step(strategy, batch, "here")
     got = [parameter.grad.clone() for parameter in trainer.model.parameters()]
