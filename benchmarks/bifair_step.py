@@ -39,7 +39,7 @@ def prepared(folder: Path, model: str, **keys: Any) -> tuple[Any, Any]:
     work = _Run(Config(model, "ml-100k", overrides={"run_dir": str(folder), **KEYS, **keys}), True, None)
     data, trainer = work.prepare()
     trainer.model.train()
-    trainer._start_schedule(len(data.train))
+    trainer._start_schedule(data.train)
     return trainer, next(islice(data.train, 1)).to(trainer.device)
 
 
