@@ -13,7 +13,7 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from recbole_fair.data.load import Data
 from recbole_fair.errors import UsageError
@@ -181,9 +181,10 @@ def probe_run(config: Config, data: Data, trainer: FairTrainer, attributes: Sequ
         for place, own in {"": states, **elsewhere}.items()
         for whose, target in subsets.items()
     ]
+    shown = bars_wanted() and bool(config["show_progress"])
     findings = [
         _finding(own, target, reading, attackers[:1] if reading else attackers, plan, shuffles, trainer.model)
-        for reading, own, target in tqdm(readings, desc="probe", leave=False, disable=not bars_wanted())
+        for reading, own, target in tqdm(readings, desc="probe", leave=False, disable=not shown)
     ]
     return Probed(tuple(findings), states, tuple(map(str, data.tokens(data.dataset.uid_field)[states.users])))
 
