@@ -34,13 +34,15 @@ def sf_of_sums(sums: Tensor) -> Tensor:
 class RunningSF(nn.Module):
     """L_fair = |SF| over running sums, averaged over the prompt kinds of the batch.
 
-    SF of one batch is mostly noise (sd .42 at 128 pairs), so both sums of Eq. 4 run on: S <- decay S + the batch's,
-    with a gradient through the batch's alone. Each kind of prompt (implicit, explicit, counterfactual) has its own
-    sums, because over- and under-recommendation of two kinds would cancel inside |SF|. A resumed run needs the sums,
-    so they are in the state.
+    SF of one batch is mostly noise (sd .42 at 128 pairs), so both sums of Eq. 4 run on: S <- decay S + the batch's.
+    The gradient is that of the batch's sums times the batches that have run on, w <- decay w + 1: as if the pairs of
+    those batches answered like this one's, so that the weight of L_fair means the same at every decay. Each kind of
+    prompt (implicit, explicit, counterfactual) has its own sums, because over- and under-recommendation of two kinds
+    would cancel inside |SF|. A resumed run needs the sums, so they are in the state.
     """
 
     sums: Tensor  # [kinds, 2, G]
+    batches: Tensor  # [kinds], w
 
     def __init__(self, groups: int, kinds: int = 1, decay: float = 0.95) -> None:
         super().__init__()
@@ -48,6 +50,7 @@ class RunningSF(nn.Module):
             raise UsageError(f"sf_decay={decay:g}: give a number from 0 (each batch alone) to below 1")
         self.decay = decay
         self.register_buffer("sums", torch.zeros(kinds, 2, groups))
+        self.register_buffer("batches", torch.zeros(kinds))
 
     def forward(self, yes: Tensor, above: Tensor, below: Tensor, kinds: Tensor | None = None) -> Tensor:
         """Of p(Yes) [B] and the pairs' rows [B, G]; kinds [B] says which kind of prompt each pair was asked with."""
@@ -56,10 +59,11 @@ class RunningSF(nn.Module):
         return torch.stack(terms).mean()
 
     def _of_kind(self, kind: int, rows: Tensor, yes: Tensor, above: Tensor, below: Tensor) -> Tensor:
-        sums = self.decay * self.sums[kind] + torch.stack([yes[rows] @ above[rows], yes[rows] @ below[rows]])
+        of_batch = torch.stack([yes[rows] @ above[rows], yes[rows] @ below[rows]])
+        sums, batches = self.decay * self.sums[kind] + of_batch.detach(), self.decay * self.batches[kind] + 1
         if self.training:
-            self.sums[kind] = sums.detach()
-        return sf_of_sums(sums).abs()
+            self.sums[kind], self.batches[kind] = sums, batches
+        return sf_of_sums(sums + batches * (of_batch - of_batch.detach())).abs()
 
 
 def ifairlrs(losses: Tensor, weights: Tensor) -> Tensor:

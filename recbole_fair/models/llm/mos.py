@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from recbole_fair import parallel
 from recbole_fair.data.inputs import inputs_of
 from recbole_fair.errors import UsageError
-from recbole_fair.groups.variants import NONE, Variant
+from recbole_fair.groups.variants import NONE, OWN, Variant, carried
 from recbole_fair.language import adapters
-from recbole_fair.metrics.formulas import IntArray
+from recbole_fair.metrics.formulas import BoolArray, IntArray
 from recbole_fair.models import losses
 from recbole_fair.models.llm import fair_losses, tokenizer_texts
 from recbole_fair.models.llm.answering import Answering, NotTrained
@@ -112,8 +112,11 @@ class MoS(Answering):
         self.div, self.div_weight = (config["div"], float(config["div_margin"])), float(config["div_weight"])
         self.measure = config["fairllm"]
         self.histories = stereotypes_of(config, self.inputs)
+        self.kind = kinds_of(config)[0]
         if self.fair_loss == "up5" and not config.choice.model.trained_by:
             raise UsageError(f"fair_loss=up5: needs an adversary, which {config.name} lacks; take model=UP5-Loss")
+        if self.fair_loss != "up5" and config.choice.model.trained_by:
+            raise UsageError(f"fair_loss={self.fair_loss}: {config.name} has its adversary for L_fair; take model=MoS")
         if self.fair_loss == "sf":
             groups, kinds = len(self.histories.groups.names), len(kinds_of(config))
             self.running = fair_losses.RunningSF(groups, kinds, float(config["sf_decay"]))
@@ -140,6 +143,16 @@ class MoS(Answering):
         return PairBatches(part, asked(config, inputs), int(config["train_batch_size"]), int(config["seed"]))
 
     # --- how it is trained
+
+    def train(self, mode: bool = True) -> MoS:
+        """What is frozen stays as it is judged, without dropout; LoRA's own dropout is the row's."""
+        super().train(mode)
+        if self.adapter != "none":
+            self.bare.eval()
+            for name, module in self.bare.named_modules():
+                if "lora_dropout" in name:
+                    module.train(mode)
+        return self
 
     def calculate_loss(self, batch: StereotypePairs) -> dict[str, Tensor]:
         """The parts of Eq. (14)."""
@@ -245,9 +258,32 @@ class MoS(Answering):
 
     # --- how it is asked
 
+    def in_use(self, users: IntArray) -> IntArray:
+        """Which value of the attribute the prompts of users [P] carry under OWN: as the run's first kind has it."""
+        return carried(self.kind, self.attribute.of_user[users], len(self.attribute.values))
+
+    def repeats(self, users: IntArray, variant: Variant) -> tuple[Variant, BoolArray]:
+        """OWN asks as the run's prompts do: of whom nothing is told as NONE, of others as their value given to all."""
+        values = self.in_use(users)
+        if variant == OWN:
+            return NONE, values < 0
+        if variant.attribute != self.attribute.name:
+            return OWN, np.zeros(len(users), dtype=bool)
+        return OWN, values == self.attribute.values.index(variant.value)
+
     @torch.no_grad()
     def answer(self, users: Tensor, items: Tensor, variant: Variant) -> Tensor:
-        """The probability of Yes of each pair [P]."""
+        """The probability of Yes of each pair [P]; under OWN its prompt is of the kind that the run trains on."""
+        if variant != OWN:
+            return self._answer(users, items, variant)
+        values = torch.from_numpy(self.in_use(users.cpu().numpy()))
+        scores = torch.empty(len(users))
+        for value in values.unique().tolist():
+            told = values == value
+            scores[told] = self._answer(users[told], items[told], self.variant(value))
+        return scores
+
+    def _answer(self, users: Tensor, items: Tensor, variant: Variant) -> Tensor:
         prompts = self.prompts.judged(users.cpu().numpy(), items.cpu().numpy(), variant)
         scores = torch.empty(len(prompts))
         for parts in batches(prompts, [SharedPrefix((place,), 0) for place in range(len(prompts))], self.score_tokens):
@@ -273,6 +309,14 @@ class MoS(Answering):
 
 class Blind(NotTrained, MoS):
     """MoS-Blind, a control: the base as it is, whose prompts never name a group; nothing is trained."""
+
+    def in_use(self, users: IntArray) -> IntArray:
+        """No value, whatever the run's kind of prompts."""
+        return np.full(len(users), -1)
+
+    def repeats(self, users: IntArray, variant: Variant) -> tuple[Variant, BoolArray]:
+        """Every variant is NONE, for everyone."""
+        return NONE, np.ones(len(users), dtype=bool)
 
     def answer(self, users: Tensor, items: Tensor, _: Variant) -> Tensor:
         """The probability of Yes of each pair [P], whatever the variant."""

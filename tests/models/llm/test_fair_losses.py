@@ -127,8 +127,9 @@ def test_running_sums_against_a_loop() -> None:
     assert [float(alone(*b)) for b in batches()] == pytest.approx([abs(float(soft_sf(*b))) for b in batches()])
 
 
-def test_the_gradient_runs_through_the_batch_alone_with_the_sums_behind_it() -> None:
-    loss = RunningSF(2).double()
+@pytest.mark.parametrize("decay", [0.0, 0.5, 0.95])
+def test_the_gradient_is_the_batchs_as_if_all_that_runs_on_moved_with_it(decay: float) -> None:
+    loss = RunningSF(2, decay=decay).double()
     first, second, *_ = batches()
     loss(*first)
     yes = second[0].clone().requires_grad_()
@@ -139,11 +140,23 @@ def test_the_gradient_runs_through_the_batch_alone_with_the_sums_behind_it() -> 
         for step in (1e-6, -1e-6):
             moved = second[0].clone()
             moved[pair] += step
-            again = RunningSF(2).double()
+            again = RunningSF(2, decay=decay).double()
             again.load_state_dict(state)
-            values.append(float(again(moved, *second[1:])))
+            shift = second[0] + (1 + decay) * (moved - second[0])  # two batches: the second's weight 1, the first's decay
+            values.append(float(again(shift, *second[1:])))
         assert float(yes.grad[pair]) == pytest.approx((values[0] - values[1]) / 2e-6, abs=1e-7)
     assert yes.grad.any()
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5, 0.95])
+def test_a_batch_that_comes_again_and_again_has_the_gradient_of_its_own_sf_at_every_decay(decay: float) -> None:
+    case, loss = World(0), RunningSF(2, decay=decay).double()
+    own = case.yes.clone().requires_grad_()
+    soft_sf(own, case.above, case.below).abs().backward()
+    for _ in range(30):
+        yes = case.yes.clone().requires_grad_()
+        loss(yes, case.above, case.below).backward()
+        assert yes.grad.tolist() == pytest.approx(own.grad.tolist())
 
 
 def test_kinds_have_sums_of_their_own_and_do_not_cancel() -> None:

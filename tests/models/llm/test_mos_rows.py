@@ -14,7 +14,7 @@ from toy import toy_keys
 
 from recbole_fair import bases, registry, runner
 from recbole_fair.errors import UsageError
-from recbole_fair.groups.variants import NONE, Variant
+from recbole_fair.groups.variants import NONE, OWN, Variant
 from recbole_fair.models.llm.mos import Blind, MoS
 from recbole_fair.models.llm.stereotype_prompts import asked
 from recbole_fair.report.assemble import Options, assemble
@@ -191,6 +191,7 @@ def test_l_fair_is_eq_4_with_probabilities_over_the_training_pairs(rows: Callabl
     config, data, trainer = runner.open_run(rows("MoS").folder)
     model, batch = trainer.model.eval(), asked(config, trainer.model.inputs)
     model.running.sums.zero_()
+    model.running.batches.zero_()
     users, items = data.pairs("train")
     gender = model.attribute.of_user
     degree = np.zeros((len(model.inputs.titles), 2))
@@ -326,6 +327,37 @@ def test_sf_is_read_at_the_kind_of_prompt_that_is_trained_on(kind: str, keys: Ke
     assert result.test["sf"] == pytest.approx(1 - np.mean(above[present] / below[present]))
 
 
+@pytest.mark.parametrize("kind", ["implicit", "explicit", "counterfactual"])
+def test_answers_in_use_are_those_to_the_kind_of_prompt_that_is_trained_on(kind: str, keys: Keys) -> None:
+    """AUC, threshold and figures by group with it; no sensitive_attribute is needed, and one does not change it."""
+    result = runner.run(**keys("TALLRec", stereotype_prompt=kind, metrics=["AUC", "SF", "Flip"]))
+    _, data, trainer = runner.open_run(Path(result.run_dir))
+    model = trainer.model
+    users, items = (torch.tensor(side) for side in zip(*data.test.labels, strict=True))
+    used = model.answer(users, items, OWN)
+    for value, variant in enumerate((Variant("gender", "F"), Variant("gender", "M"), NONE)):
+        told = {"implicit": 2, "explicit": value, "counterfactual": 1 - value}[kind] if value < 2 else 2
+        own = model.attribute.of_user[users.numpy()] == (value if value < 2 else -1)
+        asked = (Variant("gender", "F"), Variant("gender", "M"), NONE)[told]
+        assert torch.allclose(used[own], model.answer(users, items, asked)[own], atol=1e-6), variant
+        other, same = model.repeats(users.numpy(), asked if told < 2 else OWN)
+        assert same[own].all() and other == (OWN if told < 2 else NONE)
+    likes = np.array(list(data.test.labels.values()))
+    ahead = used.numpy()[likes][:, None] - used.numpy()[~likes][None]
+    assert result.test["auc"] == pytest.approx(((ahead > 0) + 0.5 * (ahead == 0)).mean(), abs=1e-5)
+
+
+def test_what_is_frozen_trains_without_dropout_and_lora_with_its_own(keys: Keys) -> None:
+    result = runner.run(**keys("LoRA", lora_dropout=0.1))
+    _, _, trainer = runner.open_run(Path(result.run_dir))
+    model = trainer.model.train()
+    assert {name.rpartition(".")[0].endswith("lora_dropout") for name, part in model.bare.named_modules()
+            if part.training and isinstance(part, torch.nn.Dropout)} == {True}  # fmt: skip
+    assert not model.bare.training and not any(
+        part.training for name, part in model.bare.named_modules() if "lora_dropout" not in name
+    )
+
+
 def test_sf_names_its_grouping_the_groups_left_out_and_those_with_few_pairs(
     toy: Keys, keys: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -408,6 +440,7 @@ def test_a_model_without_an_encoder_is_refused_where_one_is_asked_for(toy: Keys,
         ("MoS", {"group_bins": {"gender": {"all": ["F", "M"]}}}, "has the one value"),
         ("MoS", {"sf_z": 90}, "no item is a stereotype"),
         ("MoS", {"fair_loss": "up5"}, "take model=UP5-Loss"),
+        ("UP5-Loss", {"fair_loss": "none"}, "has its adversary for L_fair; take model=MoS"),
         ("MoS", {"num_experts": 1}, "needs at least 2"),
         ("MoS", {"adapter": "experts"}, "adapter=experts: MoS takes none, frozen, mos"),
         ("MoS", {"tiny_width": 32}, "another data set, model or size"),
