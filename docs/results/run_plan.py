@@ -173,7 +173,8 @@ def section(table: Entry, runs: Path) -> Iterator[str]:
         table = {**table, "metrics": _measured(table["metrics"], folders)}
         for block in _blocks(table, folders, rows.get(table.get("reference"))):
             yield from tables_of(block, table["metrics"])
-            yield from planes(f"{table['name']}-rows", block, table.get("planes", ()))
+            yield from charts(f"{table['name']}-rows", block, table.get("charts", ()))
+            yield from by_group(table, block)
         if rival := rows.get(table.get("rival")):
             for block in _blocks(table, folders, rival):
                 parts = tables_of(block, table["metrics"])
@@ -225,16 +226,47 @@ def every_strength(table: Entry, runs: Path) -> Iterator[str]:
     yield "### Every strength"
     for block in _blocks(table, [folder for folder in folders if finished(folder)]):
         yield from folded(f"{len(block.rows)} rows", [results(block, table["metrics"])])
-        yield from planes(table["name"], block, table["metrics"])
+        yield from charts(table["name"], block, table["metrics"])
 
 
-def planes(name: str, block: Block, metrics: Sequence[str]) -> Iterator[str]:
-    """The planes of accuracy and each of the metrics that has one, written beside the plan."""
+def charts(name: str, block: Block, asked: Sequence[str]) -> Iterator[str]:
+    """The charts that are asked for, written beside the plan: by name, or a plane by its metric beside accuracy."""
     for chart in block.charts:
-        if chart.name.startswith("plane") and chart.header[2] in metrics:
+        if chart.name in asked or (chart.name.startswith("plane") and chart.header[2] in asked):
             file = f"{name}-{chart.name}.svg"
             (HERE / file).write_text(chart.drawing.svg.replace("currentColor", _INK) + "\n")
             yield f"![{chart.alternative}]({file})"
+
+
+def by_group(table: Entry, block: Block) -> Iterator[str]:
+    """The figures of each row in each group of the `groups` of a table: mean and standard deviation over seeds."""
+    for grouping, figures in table.get("groups", {}).items():
+        found = {row.label: [run.result.group_rows for run in row.finished] for row in block.rows}
+        names = dict.fromkeys(
+            group["group"]
+            for of_row in found.values()
+            for of_run in of_row
+            for group in of_run
+            if group["field"] == grouping and any(group.get(figure) is not None for figure in figures)
+        )
+        yield f"### By {grouping}"
+        columns = [(figure, name) for figure in figures for name in names]
+        lines = [
+            [label, *(_mean_and_sd([_figure(of_run, grouping, *column) for of_run in of_row]) for column in columns)]
+            for label, of_row in found.items()
+        ]
+        yield _table(["row", *(" ".join(column) for column in columns)], lines)
+
+
+def _figure(groups: Sequence[Mapping[str, Any]], grouping: str, figure: str, name: str) -> float:
+    """A figure of one group in one run; NaN where the group has too few for one."""
+    found = [group.get(figure) for group in groups if (group["field"], group["group"]) == (grouping, name)]
+    return math.nan if not found or found[0] is None else found[0]
+
+
+def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *lines))
 
 
 def at_equal_accuracy(table: Entry, runs: Path) -> Iterator[str]:
@@ -256,7 +288,8 @@ def at_equal_accuracy(table: Entry, runs: Path) -> Iterator[str]:
     }
     if not any(pairs.values()):
         return
-    lines = [["row", *(f"{figure.upper()} at {share:.0%}" for share in _SHARES for figure in ("cv", "min"))]]
+    header = ["row", *(f"{figure.upper()} at {share:.0%}" for share in _SHARES for figure in ("cv", "min"))]
+    lines = []
     for label, found in pairs.items():
         cells = [
             [
@@ -268,8 +301,7 @@ def at_equal_accuracy(table: Entry, runs: Path) -> Iterator[str]:
         ]
         lines.append([label, *map(_mean_and_sd, cells)])
     yield f"### Offset's frontiers on test, at shares of {table['reference']}'s {table['tune']['accuracy']}"
-    rule = ["---", *["---:"] * (len(lines[0]) - 1)]
-    yield "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))
+    yield _table(header, lines)
 
 
 def _along(path: Path, accuracy: float, figure: str) -> float:

@@ -99,7 +99,24 @@ def test_a_section_shows_the_chosen_rows_then_every_strength(
     figure = tmp_path / "fair-plane-1.svg"
     assert figure.name in every and "currentColor" not in figure.read_text()
     assert "plane" not in chosen
-    assert "fair-rows-plane-1.svg" in "\n".join(plan.section({**TABLE, "planes": ["cv@5[pop]"]}, tmp_path))
+    assert "fair-rows-plane-1.svg" in "\n".join(plan.section({**TABLE, "charts": ["cv@5[pop]"]}, tmp_path))
+
+
+def test_figures_by_group_are_means_over_seeds_and_a_group_with_too_few_has_none(
+    plan: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "HERE", tmp_path)
+    for seed, recalls in ((1, (0.2, None)), (2, (0.4, 0.3))):
+        groups = [
+            {"kind": "user", "field": "taste", "group": name, "size": 9, "recall@5": recall}
+            for name, recall in zip(("warm", "cold"), recalls, strict=True)
+        ]
+        finish(plan, tmp_path, TABLE["rows"][0], seed, (0.40, 0.9), groups=groups)
+    table = {**TABLE, "rows": TABLE["rows"][:1], "groups": {"taste": ["recall@5"]}}
+    del table["tune"]
+    text = "\n".join(plan.section(table, tmp_path))
+    assert "| row | recall@5 warm | recall@5 cold |" in text.partition("### By taste")[2]
+    assert "| MF | 0.300 +- 0.141 | - |" in text
 
 
 def test_a_failed_strength_is_out_and_nothing_finished_is_no_table(plan: ModuleType, tmp_path: Path) -> None:

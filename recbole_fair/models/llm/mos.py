@@ -278,7 +278,7 @@ class MoS(Answering):
             return self._answer(users, items, variant)
         values = torch.from_numpy(self.in_use(users.cpu().numpy()))
         scores = torch.empty(len(users))
-        for value in values.unique().tolist():
+        for value in sorted(set(values.tolist())):
             told = values == value
             scores[told] = self._answer(users[told], items[told], self.variant(value))
         return scores
