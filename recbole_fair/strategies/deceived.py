@@ -32,7 +32,7 @@ class Deceived(Strategy):
         self.adversary = Adversary(width, classes, learning_rate=rate, device=self.device)
 
     def backward(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:
-        """The model's gradient first, then the adversary's steps on the same states; the model's own step comes last."""
+        """The model's gradient first, then the adversary's steps on the same states; its own step comes last."""
         attacked: Callable[[Any], tuple[Tensor, Tensor]] = model.attacked  # type: ignore[assignment]
         recommendation, parts = self.loss(model, batch)
         states, classes = attacked(batch)

@@ -142,9 +142,7 @@ def test_the_gradient_is_the_batchs_as_if_all_that_runs_on_moved_with_it(decay: 
             moved[pair] += step
             again = RunningSF(2, decay=decay).double()
             again.load_state_dict(state)
-            shift = second[0] + (1 + decay) * (
-                moved - second[0]
-            )  # two batches: the second's weight 1, the first's decay
+            shift = second[0] + (1 + decay) * (moved - second[0])  # the second's weight is 1, the first's decay
             values.append(float(again(shift, *second[1:])))
         assert float(yes.grad[pair]) == pytest.approx((values[0] - values[1]) / 2e-6, abs=1e-7)
     assert yes.grad.any()
