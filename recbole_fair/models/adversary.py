@@ -19,15 +19,15 @@ from recbole_fair.errors import UsageError
 
 UNKNOWN = -1  # the class of users without a label: never attacked, never defended
 _LEAK = 0.2  # slope of the rectifiers
-_NORMALISED = (0, 3)  # layers whose outputs are normalised, as in the released code
+_NORMALISED = (0, 3)  # layers whose outputs are normalised
 
 
 class Discriminator(nn.Module):
     """Seven linear layers of widths 2, 4, 2, 2, 1, 1/2 times the state's, then logits of the classes (A.3).
 
-    The released code normalises over the batch, and feeds softmaxed values into the cross-entropy. Here each user's
-    hidden values are normalised, so that C is the same function in both roles and for batches of any size, and logits
-    go into the loss.
+    The released code has nine, normalises over the batch after three of them, and feeds softmaxed values into the
+    cross-entropy. Here each user's hidden values are normalised, so that C is the same function in both roles and for
+    batches of any size, and logits go into the loss.
     """
 
     def __init__(self, width: int, classes: int) -> None:

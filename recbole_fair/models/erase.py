@@ -5,7 +5,8 @@ With W = Sxx^(-1/2) (pseudo-inverse square root), P the orthogonal projection on
     r(x) = x - W^+ P W (x - mu)
 
 Then r(x) has no covariance with the attribute's one-hot classes z, so no linear or logistic reader fitted on the same
-users beats the best constant; of all affine maps with that property it has the least E |r(x) - x|^2.
+users beats the best constant; of all affine maps with that property it has the least E |r(x) - x|^2. Of other users it
+promises nothing, and held-out folds of the same users are told less than nothing (docs/probe.md).
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ standard deviation of .06; and what chance gives stands beside. An AUC below .5 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
@@ -45,7 +46,7 @@ HEADER = ("user_id", "attribute", "fold", "class", "score")  # of probe.tsv
 class Finding:
     """What the attackers made of one attribute; the first of them was chosen before they were run.
 
-    `reading` says which states and users where it is not the model's own of all users: decoder, unseen, decoder_unseen.
+    `reading` says which states and users where it is not the model's own of all users: decoder, seen, decoder_unseen.
     There only the chosen attacker is asked, and what chance gives is not (`null` is empty).
     """
 
@@ -88,11 +89,16 @@ class Finding:
 
     @property
     def notes(self) -> list[str]:
-        """What was left out, by name."""
+        """What was left out, by name, and what an AUC below chance means."""
         absent = sorted({name for fold in self.chosen.folds for name in self._absent(fold.present)})
         parts = [*self.target.notes]
         if absent:
             parts.append(f"without held-out or training users in some fold, left out of its macro: {', '.join(absent)}")
+        if self.chosen.interval[1] < 0.5:
+            parts.append(
+                f"{self.chosen.auc:.3f} is below chance: a draw, or states that were fitted on these users' labels"
+                " and contradict them in folds of the same users; read attr_auc_unseen (hold_labels)"
+            )
         return [f"{next(iter(self._named))}: {part}" for part in parts]
 
     def _absent(self, present: IntArray) -> list[str]:
@@ -217,9 +223,13 @@ def attackers_of(config: Config, model: Any = None) -> list[str]:
 
 
 def _targets(config: Config, groups: Groups, users: IntArray) -> dict[str, Target]:
-    """All judged users, and beside them those whose labels were held back, if any were."""
-    everybody = {"": target_of(config, groups, users)}
-    return everybody | {"unseen": target_of(config, groups, users, unseen=True)} if config["hold_labels"] else everybody
+    """All judged users, and where labels are held back those whose labels a defence had and the others."""
+    targets = {"": target_of(config, groups, users)}
+    if config["hold_labels"]:
+        targets["unseen"] = target_of(config, groups, users, "unseen")
+        with suppress(UsageError):  # too few to be attacked: nothing is lost that is judged
+            targets["seen"] = target_of(config, groups, users, "seen")
+    return targets
 
 
 def _finding(

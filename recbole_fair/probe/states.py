@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from recbole_fair.data.load import Data
 from recbole_fair.errors import UsageError
 from recbole_fair.host import Dataset
+from recbole_fair.strategies.counterfactual import AGGREGATION, aggregated, user_table
 from recbole_fair.training.trainer import FairTrainer
 
 Read = Callable[[Any], Tensor | None]  # a batch of B users to their states [B, D]
@@ -128,6 +129,14 @@ def _named(model: Any, dataset: Dataset) -> Read | None:
     return None if embed is None else lambda batch: embed(batch[dataset.uid_field])
 
 
+def _aggregation(model: Any, dataset: Dataset) -> Read | None:
+    """A user's own vector and those of the history together, by which SimpleX scores."""
+    if not hasattr(model, AGGREGATION):
+        return None
+    table = user_table(model)
+    return lambda batch: aggregated(model, table, batch[dataset.uid_field])
+
+
 def _tables(model: Any, dataset: Dataset) -> Read | None:
     """Every embedding table with a row a user, side by side (NeuMF has two)."""
     tables = [
@@ -148,6 +157,7 @@ READERS: Mapping[str, Callable[[Any, Dataset], Read | None]] = MappingProxyType(
         "forward() while it scores": _forward,
         "its encoder while it scores": _encoder,
         "get_user_embedding()": _named,
+        f"{AGGREGATION}()": _aggregation,
         "its tables with a row a user": _tables,
     }
 )

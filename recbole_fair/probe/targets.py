@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -31,13 +33,19 @@ class Target:
         return np.bincount(self.classes, minlength=len(self.names))
 
 
-def target_of(config: Config, groups: Groups, users: IntArray, *, unseen: bool = False) -> Target:
-    """Users with exactly one known value of an attribute, in classes of at least `min_class_users`.
+# Of whom: everybody, those whose labels a defence had, or those whose labels `hold_labels` kept from it.
+Whose = Literal["", "seen", "unseen"]
+_SAID: Mapping[Whose, str] = {
+    "": "", "seen": " whose labels a defence has", "unseen": " whose labels hold_labels keeps from the defence"
+}  # fmt: skip
 
-    `unseen`: of them those whose labels `hold_labels` kept from the defence.
-    """
+
+def target_of(config: Config, groups: Groups, users: IntArray, whose: Whose = "") -> Target:
+    """Users with exactly one known value of an attribute, in classes of at least `min_class_users`."""
     member = groups.membership[users]
-    asked = held_back(config, len(groups.membership))[users] if unseen else np.ones(len(users), dtype=bool)
+    asked = np.ones(len(users), dtype=bool)
+    if whose:
+        asked = held_back(config, len(groups.membership))[users] == (whose == "unseen")
     labeled = np.flatnonzero(asked & (member.sum(axis=1) == 1))
     target = Target(groups.field, groups.names, labeled, member[labeled].argmax(axis=1), ())
     if unknown := int(asked.sum()) - len(labeled):
@@ -47,8 +55,7 @@ def target_of(config: Config, groups: Groups, users: IntArray, *, unseen: bool =
     if len(target.names) < 2:
         raise UsageError(
             f"{groups.field}: a probe needs two classes of at least min_class_users={least} judged users"
-            f"{' whose labels hold_labels keeps from the defence' if unseen else ''},"
-            f" found {', '.join(target.names) or 'none'}" + "".join(f"; {note}" for note in target.notes)
+            f"{_SAID[whose]}, found {', '.join(target.names) or 'none'}" + "".join(f"; {note}" for note in target.notes)
         )
     return target
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
 
 from recbole_fair.errors import TrainingError, UsageError
 from recbole_fair.models.adversary import UNKNOWN, Adversary, balanced_rows, left_out, random_subset
@@ -31,6 +32,8 @@ class CounterfactualPrompt(Strategy):
         super().__init__(view)
         if self.config["lr_schedule"] != "constant" or self.config["warmup"]:
             raise UsageError("lr_schedule, warmup: CFP's rate falls by its own schedule; set decay=false to keep it")
+        if self.config["learner"] != "adamw" or self.config["module_rates"]:
+            raise UsageError("learner, module_rates: CFP's prompt has one rate and learns by adamw")
         self.classes: Mapping[str, Tensor] = {
             name: classes.to(self.device) for name, classes in view.attributes.items()
         }
@@ -55,8 +58,8 @@ class CounterfactualPrompt(Strategy):
             else Adversary(model.width, int(classes.max()) + 1, learning_rate=rate, device=self.device)
             for name, classes in self.classes.items()
         }
-        self.rate = float(self.config["learning_rate"])
-        self.optimizer = torch.optim.AdamW(model.prompt.parameters(), lr=self.rate)
+        self.rate, decay = float(self.config["learning_rate"]), float(self.config["weight_decay"] or 0)
+        self.optimizer = torch.optim.AdamW(model.prompt.parameters(), lr=self.rate, weight_decay=decay)
 
     def start(self, batches: int) -> None:
         """The rate falls to 0 over all batches of all epochs."""
@@ -91,6 +94,8 @@ class CounterfactualPrompt(Strategy):
         loss.backward()  # type: ignore[no-untyped-call]
         if not torch.isfinite(loss):
             raise TrainingError(f"the loss of a {step.kind} update is {loss.item()}")
+        if bound := self.config["clip_grad_norm"]:
+            clip_grad_norm_(model.prompt.parameters(), **bound)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate * step.rate
         self.optimizer.step()

@@ -22,7 +22,7 @@ from recbole_fair.models.adversary import Adversary, left_out, random_subset
 from recbole_fair.registry import label
 from recbole_fair.strategies.base import Batch, Strategy, TrainingView
 
-_AGGREGATION = "get_UI_aggregation"  # SimpleX's user vector, from the user's own and its history's
+AGGREGATION = "get_UI_aggregation"  # SimpleX's user vector, from the user's own and its history's
 
 
 class UserFilters(nn.Module):
@@ -73,10 +73,10 @@ def filter_users(model: Any, attributes: Sequence[str], user_field: str) -> User
     """
     table = user_table(model)
     filters = UserFilters(table.embedding_dim, attributes).to(table.weight.device)
-    if hasattr(model, _AGGREGATION):
-        aggregate: Callable[..., Tensor] = getattr(model, _AGGREGATION)
-        setattr(model, _AGGREGATION, lambda *parts: filters(aggregate(*parts)))
-        model.user_states = lambda batch: _aggregated(model, table, batch[user_field])
+    if hasattr(model, AGGREGATION):
+        aggregate: Callable[..., Tensor] = getattr(model, AGGREGATION)
+        setattr(model, AGGREGATION, lambda *parts: filters(aggregate(*parts)))
+        model.user_states = lambda batch: aggregated(model, table, batch[user_field])
     else:
         table.register_forward_hook(lambda _module, _inputs, output: filters(output))
         model.user_states = lambda batch: table(batch[user_field])
@@ -84,9 +84,10 @@ def filter_users(model: Any, attributes: Sequence[str], user_field: str) -> User
     return filters
 
 
-def _aggregated(model: Any, table: nn.Embedding, users: Tensor) -> Tensor:
+def aggregated(model: Any, table: nn.Embedding, users: Tensor) -> Tensor:
+    """The vectors [B, D] by which a model with such an aggregation scores users."""
     history = model.item_emb(model.history_item_id[users])
-    aggregated: Tensor = getattr(model, _AGGREGATION)(table(users), history, model.history_item_len[users])
+    aggregated: Tensor = getattr(model, AGGREGATION)(table(users), history, model.history_item_len[users])
     return aggregated
 
 

@@ -19,12 +19,14 @@ from sklearn.preprocessing import StandardScaler
 from toy import FANS, toy_keys
 
 from recbole_fair import cli, run
+from recbole_fair.data.subsets import held_back
 from recbole_fair.errors import UsageError
 from recbole_fair.groups.membership import Groups
+from recbole_fair.models.erase import leace
 from recbole_fair.probe import attack as attacks
 from recbole_fair.probe import findings, states
 from recbole_fair.probe.attack import Fold, Plan, attack, detectable_leak, fold_auc, null_aucs, told_from_chance
-from recbole_fair.probe.targets import target_of
+from recbole_fair.probe.targets import Target, target_of
 from recbole_fair.runner import open_run
 from recbole_fair.settings import keys
 from recbole_fair.settings.config import Config
@@ -241,6 +243,16 @@ def test_small_classes_may_be_merged() -> None:
     assert target.notes[-1] == "classes of fewer than 20 users left out: small classes (3)"
 
 
+def test_those_whose_labels_a_defence_had_and_the_others_are_attacked_apart() -> None:
+    groups, users = grouping_of({"a": 60, "b": 60}, unknown=3)
+    held = held_back({"hold_labels": 0.5, "split_seed": 3}, len(groups.membership))
+    targets = findings._targets({**asked(), "hold_labels": 0.5, "split_seed": 3}, groups, users)
+    labeled = groups.membership.any(axis=1)
+    for whose, wanted in {"": labeled, "seen": labeled & ~held, "unseen": labeled & held}.items():
+        assert users[targets[whose].users].tolist() == np.flatnonzero(wanted).tolist()
+    assert set(findings._targets({**asked(), "hold_labels": 0.0}, groups, users)) == {""}
+
+
 @pytest.mark.parametrize("sizes", [{"a": 50}, {"a": 50, "b": 19}, {"a": 3, "b": 4}])
 def test_fewer_than_two_classes_are_refused(sizes: dict[str, int]) -> None:
     with pytest.raises(UsageError, match="job: a probe needs two classes of at least min_class_users=20"):
@@ -394,6 +406,33 @@ def test_the_chosen_attacker_counts_whichever_is_stronger(opened: Callable[..., 
     _, other = probed(opened("MF"), probe_attackers=["mlp", "logistic"])
     assert one.values["attr_auc[gender]"] == other.values["attr_auc_logistic[gender]"]
     assert one.values["attr_auc_mlp[gender]"] == other.values["attr_auc[gender]"]
+
+
+def test_states_fitted_on_labels_contradict_them_and_the_figure_says_so() -> None:
+    """LEACE on pure noise, and on a planted leak fitted on half: those it was fitted on are far below chance."""
+    random = np.random.default_rng(0)
+    classes = random.integers(0, 2, 900)
+    plan = Plan("cv", 5, 1, "ovr", 1)
+
+    def auc(states: np.ndarray, of: np.ndarray) -> float:
+        return attack(states[of], classes[of], "logistic", plan).auc
+
+    def erased(states: np.ndarray, by: np.ndarray) -> np.ndarray:
+        given = torch.from_numpy(states)
+        return leace(given[by], torch.from_numpy(classes[by]))(given).numpy()
+
+    everyone, half = np.arange(900), np.arange(450)
+    noise = random.normal(size=(900, 48))
+    assert 0.4 < auc(noise, everyone) < 0.6
+    assert auc(erased(noise, everyone), everyone) < 0.3
+    leaking = noise + 0.1 * (classes[:, None] - 0.5) * np.sign(random.normal(size=48)) * 2
+    after = erased(leaking, half)
+    assert auc(after, half) < 0.3 < 0.5 < auc(after, np.arange(450, 900))
+    found = findings.Finding(
+        Target("gender", ("F", "M"), everyone, classes, ()),
+        {"logistic": attack(erased(noise, everyone), classes, "logistic", plan)}, np.empty(0),
+    )  # fmt: skip
+    assert any("below chance" in note and "attr_auc_unseen" in note for note in found.notes)
 
 
 def test_an_undefined_auc_is_none(opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,8 @@ from report_planted import change, plant
 from recbole_fair.errors import UsageError
 from recbole_fair.report.assemble import Options, Report, assemble
 from recbole_fair.report.charts.plane import front
+from recbole_fair.report.findings import findings
+from recbole_fair.report.ranking import flattered
 from recbole_fair.report.rows import Row
 
 
@@ -72,6 +74,24 @@ def test_a_metric_without_a_better_side_marks_nothing(tmp_path: Path) -> None:
     report = only(tmp_path, "yes_share", "recall@5")
     assert {row.cells["yes_share"].mark for row in report.blocks[0].rows} == {""}
     assert "yes_share: no better side" in report.blocks[0].untested
+
+
+def test_an_attack_on_users_whose_labels_a_defence_had_is_shown_and_neither_marked_nor_tested(tmp_path: Path) -> None:
+    for name, seen, unseen in (("Erase", 0.5, 0.6), ("P5", 0.7, 0.59)):
+        figures = {
+            "attr_auc[age]": seen,
+            "attr_auc_all[age]": seen,
+            "attr_auc[gender]": seen,
+            "attr_auc_unseen[age]": unseen,
+        }
+        plant(tmp_path / name, name, test={**figures, "recall@5": 0.1})
+    block = only(tmp_path, "recall@5", *figures).blocks[0]
+    marks = {row.label: [row.cells[key].mark for key in figures] for row in block.rows}
+    assert marks == {"Erase": ["", "", "best", "second"], "P5": ["", "", "second", "best"]}
+    said = "attr_auc[age], attr_auc_all[age]: of users whose labels the defences had; attr_auc_unseen is of the others"
+    assert said in block.untested
+    assert flattered("attr_auc_seen[age]", figures) and not flattered("attr_auc_null[age]", figures)
+    assert not any("attr_auc[age]" in sentence for sentence in findings(block, ["recall@5", *figures]))
 
 
 def test_a_metric_that_is_best_at_a_value_is_ranked_by_each_seeds_distance(tmp_path: Path) -> None:

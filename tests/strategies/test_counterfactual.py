@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from recbole_fair.errors import UsageError
 from recbole_fair.host import Interaction
+from recbole_fair.probe.states import reader_of
 from recbole_fair.runner import open_run
 from recbole_fair.strategies.counterfactual import Counterfactual, UserFilters, filter_users
 
@@ -153,6 +154,17 @@ def test_the_lists_of_a_defended_model_follow_its_filters(keys: dict[str, Any], 
     for part in trainer.model.train().user_filters.parameters():
         part.data.normal_()
     assert not torch.equal(before, trainer.model.eval().full_sort_predict(users))
+
+
+@pytest.mark.parametrize("keys", [{"model": "SimpleX"}, {"model": "C-SimpleX", "sensitive_attribute": "gender"}])
+def test_simplex_is_probed_on_the_vector_that_scores(keys: dict[str, Any], run_toy: Callable[..., Any]) -> None:
+    """Not on the table, which knows nothing of the history; the same for the row that is defended."""
+    _, data, trainer = open_run(Path(run_toy(epochs=1, **keys).run_dir))
+    _, read = reader_of(trainer, data)
+    model, batch = trainer.model.eval(), data.test.collate_fn([0, 1])[0]
+    scores = model.full_sort_predict(batch).view(len(batch), -1)
+    cosines = torch.cosine_similarity(read(batch)[:, None], model.item_emb.weight[None], dim=2)
+    assert torch.allclose(scores[:, 1:], cosines[:, 1:], atol=1e-5)
 
 
 def _without_users() -> nn.Module:

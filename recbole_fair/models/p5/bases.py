@@ -7,8 +7,9 @@ from typing import Any
 
 from recbole_fair.errors import UsageError
 
-# What is given for a mixture is meant for its single prompts too; P5 reads none of these.
+# What is given for a mixture is meant for its single prompts too; the P5 below is made with its own.
 _OF_PROMPTS = """
+    learning_rate weight_decay clip_grad_norm train_batch_size keep
     prefix_length prefix_width prefix_hidden prefix_dropout rounds joint_steps recommend_steps discriminate_steps
     discriminate_every adversary_weight adversary_learning_rate discriminate discriminator decay hold_labels
 """.split()  # noqa: SIM905

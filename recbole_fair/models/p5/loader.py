@@ -54,10 +54,10 @@ class PromptLoader:
         self.others = int(config["num_candidates"]) - 1  # beside the target, in a direct prompt
         self.generator = torch.Generator().manual_seed(int(config["seed"]))
         self.histories = self.wording.learned_histories()
-        users, places = _prompts(self.histories)
+        users, places = _prompts(self.histories, first=0 if "direct" in self.tasks else 1)
         chosen = training_prompts(config, len(users))
         if not len(chosen):
-            raise UsageError("P5: no user has two training interactions, so there is nothing to learn from")
+            raise UsageError("P5: no user has two training interactions, so a sequential prompt has nothing to show")
         self.users, self.places = users[chosen], places[chosen]
         whole = -(-len(self.users) // self.size)
         self.batches = min(whole, most or whole)
@@ -86,7 +86,8 @@ class PromptLoader:
         return int(torch.randint(count, (), generator=self.generator))
 
     def _prompt(self, user: int, place: int) -> Prompt:
-        task = self.tasks[self._draw(len(self.tasks))]
+        tasks = self.tasks if place else ["direct"]  # before the first interaction there is no sequence
+        task = tasks[self._draw(len(tasks))]
         template = self.templates[task][self._draw(len(self.templates[task]))]
         history = self.histories[user]
         if task == "sequential":
@@ -101,8 +102,8 @@ class PromptLoader:
         return [int(item) for item in unmet[drawn]]
 
 
-def _prompts(histories: list[list[int]]) -> tuple[IntArray, IntArray]:
-    """User and place in the history of every training interaction but each user's first."""
-    users = np.repeat(np.arange(len(histories)), [max(len(history) - 1, 0) for history in histories])
-    places = [np.arange(1, len(history)) for history in histories if history]
+def _prompts(histories: list[list[int]], first: int) -> tuple[IntArray, IntArray]:
+    """User and place in the history of every training interaction from place `first` on."""
+    users = np.repeat(np.arange(len(histories)), [max(len(history) - first, 0) for history in histories])
+    places = [np.arange(first, len(history)) for history in histories if history]
     return users, np.concatenate(places) if places else np.empty(0, dtype=np.int64)

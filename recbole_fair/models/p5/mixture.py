@@ -21,7 +21,8 @@ class PartMixture(nn.Module):
 
     For each layer and for keys and values alike, learned queries Q [P, D] attend over the positions X [sum P_k, D] of
     the chosen prompts: softmax(Q (X A)' / sqrt(D)) X B. A and B start as the identity and a query as the mean of the
-    single prompts at its position, so training starts near an average of the chosen prompts.
+    single prompts at its position. While keys are small that is the mean of all chosen positions; with larger ones a
+    position attends more to those that are like it.
     """
 
     def __init__(self, singles: Sequence[Tensor], length: int) -> None:

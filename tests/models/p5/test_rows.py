@@ -155,11 +155,20 @@ def test_the_rate_falls_to_nothing_over_the_batches_that_there_are(
 
 def test_bases_are_made_where_none_is_named(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    result = run(**keys(home, "CFP-Mixture", tmp_path / "run", sensitive_attribute=["gender", "age"], joint_steps=1))
+    result = run(
+        **keys(
+            home,
+            "CFP-Mixture",
+            tmp_path / "run",
+            sensitive_attribute=["gender", "age"],
+            joint_steps=1,
+            train_batch_size=32,
+        )
+    )
     assert set(result.bases) == {"gender", "age"}
     assert len(list((tmp_path / "runs" / "toy" / "P5").iterdir())) == 1  # one P5 for both
     single = (Path(result.bases["gender"]) / "config.yaml").read_text()
-    assert "joint_steps: 1" in single
+    assert "joint_steps: 1" in single and "train_batch_size: 32" in single
 
 
 def test_single_prompts_that_nobody_named_stand_on_the_p5_that_was(
@@ -330,7 +339,40 @@ def test_held_labels_are_probed_apart_by_an_attacker_of_these_users_alone(
     rows = [line.split("\t") for line in (tmp_path / "run" / "probe.tsv").read_text().splitlines()[1:]]
     asked = {user for user, attribute, *_ in rows if attribute == "gender@decoder_unseen"}
     assert asked == tokens - {"uF0"}
+    assert "attr_auc_seen[gender]" not in result.test, "too few, and no reason to refuse"
     assert evaluated(read_users(tmp_path / "run"), "attr_auc_unseen[gender]", result.test["attr_auc_unseen[gender]"])
+
+
+def test_a_direct_prompt_is_learnt_of_every_interaction_a_sequential_one_of_all_but_the_first(
+    home: Path, finished: Finished
+) -> None:
+    config, data, _ = opened(finished["P5"])
+    config["max_train_prompts"] = None
+    loaders = {}
+    for tasks in (["sequential"], ["direct"], ["sequential", "direct"]):
+        config["p5_tasks"] = tasks
+        loaders[",".join(tasks)] = loader = PromptLoader(config, data.train.dataset)
+        assert sum(len(examples.users) for examples in loader) == len(loader.users)
+    learnt = len(data.train.dataset)
+    users = len(np.unique(data.train.dataset.inter_feat["user_id"].numpy()))
+    counts = {tasks: len(loader.users) for tasks, loader in loaders.items()}
+    assert counts == {"sequential": learnt - users, "direct": learnt, "sequential,direct": learnt}
+
+
+def test_cfps_own_optimiser_reads_its_keys_and_refuses_what_it_has_not(
+    home: Path, finished: Finished, tmp_path: Path
+) -> None:
+    given = {"sensitive_attribute": "gender", "base": str(finished["P5"])}
+    result = run(**keys(home, "CFP", tmp_path / "held", **given, clip_grad_norm={"max_norm": 1e-12}, weight_decay=0.0))
+    _, _, trainer = opened(Path(result.run_dir))
+    assert trainer.prompt is not None
+    free = run(**keys(home, "CFP", tmp_path / "decayed", **given, weight_decay=1000.0))
+    moved = [storage.read_tensors(Path(one.run_dir) / "model.safetensors")[0] for one in (result, free)]
+    ours = [name for name in moved[0] if name.startswith("prompt.")]
+    assert any(not torch.equal(moved[0][name], moved[1][name]) for name in ours)
+    for more in ({"learner": "sgd"}, {"module_rates": {"prompt": 0.5}}):
+        with pytest.raises(UsageError, match="one rate and learns by adamw"):
+            run(**keys(home, "CFP", tmp_path / "no", **given, **more))
 
 
 def test_a_killed_cfp_goes_on_as_if_it_had_not_been(home: Path, finished: Finished, tmp_path: Path) -> None:
