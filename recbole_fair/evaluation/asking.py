@@ -89,7 +89,7 @@ class Prompted(NamedTuple):
 def answered(
     model: Answers, loader: LabeledLoader, variants: Sequence[Variant], again: bool, progress: bool
 ) -> Prompted:
-    """Ask for each judged pair once under each variant, the same prompt once; `again` asks in the opposite order."""
+    """Ask for each judged pair once under each variant, the same prompt once; `again` asks anew in other batches."""
     if isinstance(model, Counts):
         model.count_anew()
     users, items = np.array(list(loader.labels), dtype=np.int64).T.copy()
@@ -105,8 +105,16 @@ def answered(
                 scores[variant][same], new = scores[other][same], ~same
         if new.any():
             scores[variant][new] = _score(model, pairs[:, torch.from_numpy(new)], variant)
-    backwards = _score(model, pairs.flip(1), NONE)[::-1] if again else None
-    return Prompted(users, items, {variant: scores[variant] for variant in variants}, backwards)
+    once_more = _in_other_batches(model, pairs) if again else None
+    return Prompted(users, items, {variant: scores[variant] for variant in variants}, once_more)
+
+
+def _in_other_batches(model: Answers, pairs: Tensor) -> FloatArray:
+    """The scores under NONE of every second pair, then of the others: sorted by length, they meet other neighbours."""
+    scores = np.empty(pairs.shape[1])
+    for first in (0, 1):
+        scores[first::2] = _score(model, pairs[:, first::2], NONE)
+    return scores
 
 
 def _score(model: Answers, pairs: Tensor, variant: Variant) -> FloatArray:

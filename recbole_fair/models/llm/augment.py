@@ -57,7 +57,7 @@ class Recipe:
         | CF | yes | no | |
         | Diff | no | yes | |
         | CF-Diff, MoE-GA, CL-MoE-GA | yes | yes | |
-        | MoE, CL-MoE | yes | yes | every attribute |
+        | MoE, CL-MoE | yes | yes | every attribute (`auxiliary: all`) |
         | -A (without age), -G (without gender) | yes | yes | the other one |
 
         With one attribute the sample itself is a single-attribute instance, and auxiliary ones are refused.

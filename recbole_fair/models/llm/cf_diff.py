@@ -45,12 +45,12 @@ def difference(
     """Eq. (4): the Euclidean distance of each copy [C, d] from the state of its sample `of_copy` among `plain` [S, d].
 
     `spread` (ours) divides it: else a model can lower the distance by contracting all states, up to one answer for
-    everybody, and with weights above about .1 it does. `detach_plain` holds h^B fixed.
+    everybody, and with weights above about .1 it does (two attributes: .05). `detach_plain` holds h^B fixed.
     """
     target = plain.detach() if detach_plain else plain
     # Equal rows have distance 0, where the norm's slope is not defined; vector_norm takes 0.
     raw = torch.linalg.vector_norm(copies.float() - target[of_copy].float(), dim=-1)
-    return raw / spread_of(plain) if distance == "spread" else raw
+    return raw / spread_of(target) if distance == "spread" else raw
 
 
 def instance_means(values: Tensor, instance: Tensor, instances: int) -> Tensor:

@@ -5,7 +5,8 @@ One class for all of them; a row's yaml chooses prompt, adapter, copies of a sam
     L = mean over instances of curriculum( CE(copies) + diff_weight * || h^{A_i, B} - h^B || )      Eq. (4)-(19)
 
 Symbols: h the last layer's state at the answer position, A_i a value of the sensitive attributes, B the rest of the
-prompt. Papers: CL-MoE and CF-Diff (docs/methods.md says where they leave a choice, and what is chosen).
+prompt, CE the cross-entropy between the two answer tokens alone. Papers: CL-MoE and CF-Diff (docs/methods.md says where
+they leave a choice, and what is chosen).
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class YesNo(Answering):
         elif self.adapter == "experts":
             model, involved = mixture_of_experts(
                 model, experts=int(config["num_experts"]), router=config["router"],
-                attributes=len(self.inputs.sensitive), **sizes,
+                attributes=len(self.inputs.sensitive), targets=config["lora_targets"], **sizes,
             )  # fmt: skip
         if config["activation_checkpointing"] and self.adapter in ("lora", "experts"):
             checkpoint_activations(model, involved)
@@ -91,7 +92,14 @@ class YesNo(Answering):
         if not names:
             raise UsageError("sensitive_attribute: name what prompts say of a user, as in sensitive_attribute=gender")
         values = {name: self.inputs.attributes[name].values for name in names}
-        auxiliary = [name for name in config["auxiliary"] or () if name in names] if len(names) > 1 else []
+        auxiliary = list(names) if config["auxiliary"] == "all" else list(config["auxiliary"] or ())
+        if len(names) == 1:
+            auxiliary = []  # the sample itself names one
+        elif strange := [name for name in auxiliary if name not in names]:
+            raise UsageError(
+                f"auxiliary: {strange[0]} is none of sensitive_attribute={list(names)}; name those that get samples of"
+                f" their own, as in auxiliary=[{names[0]}]"
+            )
         return Recipe.of(
             values, counterfactual=bool(config["counterfactual"]), plain=bool(config["difference"]),
             auxiliary=auxiliary,
@@ -231,7 +239,7 @@ class ChainOfThought(Untrained):
         with evaluating(model):
             texts = model.generate(
                 input_ids=ids, attention_mask=mask.to(self.device), max_new_tokens=self.new_tokens, do_sample=False,
-                pad_token_id=0,
+                pad_token_id=0, repetition_penalty=1.0,  # a checkpoint's generation_config.json may have another
             )  # fmt: skip
         yes, no = self.template.yes, self.template.no
         answers = [last_answer(self.tokenizer.decode(text[longest:].tolist()), yes, no) for text in texts]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,13 +111,18 @@ def test_spread_makes_the_distance_blind_to_contraction_and_raw_does_not(batch) 
     assert abs(scale.grad.item()) < 1e-4  # the gradient through the spread is kept
 
 
-def test_a_detached_attribute_free_state_gets_no_gradient_of_the_distance() -> None:
+@pytest.mark.parametrize("distance", ["raw", "spread"])
+def test_a_detached_attribute_free_state_gets_no_gradient_of_the_distance(distance: Any) -> None:
     copied, plain = torch.randn(2, 4, requires_grad=True), torch.randn(2, 4, requires_grad=True)
-    difference(copied, plain, torch.arange(2), distance="raw", detach_plain=True).sum().backward()
+    difference(copied, plain, torch.arange(2), distance=distance, detach_plain=True).sum().backward()
     assert plain.grad is None
     assert copied.grad.abs().sum() > 0
+
+
+def test_the_distance_of_an_attribute_free_state_that_is_not_detached_pulls_both_ways() -> None:
+    copied, plain = torch.randn(2, 4, requires_grad=True), torch.randn(2, 4, requires_grad=True)
     difference(copied, plain, torch.arange(2), distance="raw").sum().backward()
-    torch.testing.assert_close(plain.grad, -copied.grad / 2)
+    torch.testing.assert_close(plain.grad, -copied.grad)
 
 
 def test_equal_states_have_distance_and_gradient_0() -> None:

@@ -111,6 +111,8 @@ def test_a_planted_bias_is_in_the_labels_of_base_and_row_alike(
         ({"attribute_words": {"gender": {"X": "x"}}}, "no such value"),
         ({"prompt_template": "nosuch"}, "neither one of"),
         ({"max_prompt_tokens": 16}, "max_prompt_tokens"),
+        ({"auxiliary": ["job"]}, "auxiliary: job is none of sensitive_attribute"),
+        ({"adapter": "experts", "lora_targets": ["query"]}, "the model has no linear layer"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(
