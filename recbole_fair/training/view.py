@@ -81,9 +81,9 @@ def _ids_of_rows(config: Config, user_field: str, item_field: str) -> Callable[[
 
 
 def _classes(config: Config, groups: Groups) -> torch.Tensor:
-    """The class [U] of each user, -1 where it is unknown or held back."""
+    """The class [U] of each user, -1 where it is held back or not one known value."""
     member = torch.from_numpy(groups.membership)
-    shown = member.any(dim=1) & ~torch.from_numpy(held_back(config, len(member)))
+    shown = (member.sum(dim=1) == 1) & ~torch.from_numpy(held_back(config, len(member)))
     return torch.where(shown, member.long().argmax(dim=1), -1)
 
 

@@ -6,15 +6,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from recbole_fair.errors import UsageError
+from recbole_fair.groups.membership import Groups
 from recbole_fair.host import Interaction
 from recbole_fair.probe.states import reader_of
 from recbole_fair.runner import open_run
 from recbole_fair.strategies.counterfactual import Counterfactual, UserFilters, filter_users
+from recbole_fair.training.view import _classes
 
 
 class Table(nn.Module):
@@ -51,6 +54,12 @@ def batch() -> Interaction:
     generator = torch.Generator().manual_seed(1)
     users, items = torch.randint(1, 40, (16,), generator=generator), torch.randint(1, 9, (16,), generator=generator)
     return Interaction({"user_id": users, "item_id": items})
+
+
+def test_only_a_user_with_one_known_value_has_a_class() -> None:
+    member = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], dtype=bool)
+    shown = _classes({"hold_labels": 0.0, "split_seed": 1}, Groups("user", "age", ("young", "old"), member))
+    assert shown.tolist() == [-1, 0, 1, -1]
 
 
 def test_filters_are_averaged_over_the_selected_attributes_only() -> None:
