@@ -1,9 +1,8 @@
 """A bias planted in training labels, so that a method has something to remove and its removal can be measured.
 
 Arrays in, labels out. A draw depends on the set of (user, item) pairs and on the seed, not on the order of different
-pairs, so a base and the rows that stand on it get the same flips (equal ones, asked once a kind of prompt, go by their
-order). Plant before anything subsamples the prompts; labels of validation
-and test stay natural.
+pairs, so a base and the rows that stand on it get the same flips (equal pairs, asked once a kind of prompt, go by their
+order). Plant before anything subsamples the prompts; labels of validation and test stay natural.
 """
 
 from __future__ import annotations
