@@ -96,8 +96,8 @@ class Finding:
             parts.append(f"without held-out or training users in some fold, left out of its macro: {', '.join(absent)}")
         if self.chosen.interval[1] < 0.5:
             parts.append(
-                f"{self.chosen.auc:.3f} is below chance: a draw, or states that were fitted on these users' labels"
-                " and contradict them in folds of the same users; read attr_auc_unseen (hold_labels)"
+                "below chance: a draw, or states that were fitted on these users' labels and contradict them in folds"
+                " of the same users; read attr_auc_unseen (hold_labels)"
             )
         return [f"{next(iter(self._named))}: {part}" for part in parts]
 
