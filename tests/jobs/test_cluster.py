@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ SPACE = {"learning_rate": {"loguniform": [1e-4, 1e-1]}, "embedding_size": {"choi
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "auto"])
 def test_no_cluster_answers(address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))  # another session's address is not taken for ours
-    monkeypatch.setattr("ray._private.services.find_gcs_addresses", set)  # nor the Ray of a test beside this one
+    nobody = cache(set)  # nor is the Ray of a test beside this one; newer Rays clear the cache
+    monkeypatch.setattr("ray._private.services.find_gcs_addresses", nobody)
     with pytest.raises(UsageError, match="no cluster answers"), cluster.started(address):
         pass
 
