@@ -8,7 +8,8 @@ these on validation, as many as `shortlist` says, run with the other seeds too, 
 choose one. `seeds: 1` of a row is the first seed only. A row `after` another is fitted to that row's runs. A row that
 `stands_on` another has that row's run of the same seed as its base. A Blend `blends` the runs of several rows of the
 same seed, or the runs `of_seeds` of one row. A row with `table` shows runs of that other table and runs nothing; a
-`hidden` one is run and not shown.
+`hidden` one is run and not shown. `groups: {GROUPING: [FIGURE]}` of a table shows these figures by group, `charts` the
+report's charts of these names, or its planes of these metrics.
 """
 
 from __future__ import annotations

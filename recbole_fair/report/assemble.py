@@ -12,7 +12,7 @@ from recbole_fair.metrics import directions
 from recbole_fair.registry import nearest
 from recbole_fair.report.charts.chart import Chart
 from recbole_fair.report.comparable import Facts, comparable, counted_once, described
-from recbole_fair.report.ranking import best_row, default_metrics, filled, flattered, metrics_in, ranked
+from recbole_fair.report.ranking import best_row, default_metrics, filled, judged, metrics_in, ranked
 from recbole_fair.report.rows import Row, by_text, rows_of
 from recbole_fair.report.runs import TRAINED_SHARE, Run, read_runs
 from recbole_fair.report.statistics.evidence import Evidence, gather
@@ -133,15 +133,12 @@ def _block(
 ) -> Block:
     shown, all_keys = keys
     evidence = gather(rows, shown)
-    present = metrics_in(run for row in rows for run in row.finished)
-    judged = [key for key in all_keys if not flattered(key, present)]
-    rows = ranked([filled(row, all_keys, evidence) for row in rows], judged)
+    rows = ranked([filled(row, all_keys, evidence) for row in rows], judged(all_keys, rows))
     reference = _reference(rows, shown, wanted)
     logger.info("%s: testing against %s, drawing", facts[1], reference.label if reference else "nothing")
-    tests = compare(evidence, reference, rows, [key for key in shown if key in judged]) if reference else []
+    tests = compare(evidence, reference, rows, judged(shown, rows)) if reference else []
     charts = tuple(_charts(rows, reference, shown, suffix))
-    untested = tuple(_untested(rows, shown, judged, evidence))
-    return Block(*facts, tuple(rows), reference, tuple(tests), untested, charts)
+    return Block(*facts, tuple(rows), reference, tuple(tests), tuple(_untested(rows, shown, evidence)), charts)
 
 
 def _reference(rows: Sequence[Row], keys: Sequence[str], wanted: str | None) -> Row | None:
@@ -151,11 +148,12 @@ def _reference(rows: Sequence[Row], keys: Sequence[str], wanted: str | None) -> 
     return next(iter(_named(rows, wanted)), None)
 
 
-def _untested(rows: Sequence[Row], keys: Sequence[str], judged: Sequence[str], evidence: Evidence) -> Iterator[str]:
+def _untested(rows: Sequence[Row], keys: Sequence[str], evidence: Evidence) -> Iterator[str]:
     """What could not be compared: a line a reason, with the metrics and rows that it holds for."""
-    if of_everybody := [key for key in keys if key not in judged]:
+    tested = judged(keys, rows)
+    if of_everybody := [key for key in keys if key not in tested]:
         yield f"{', '.join(of_everybody)}: of users whose labels the defences had; attr_auc_unseen is of the others"
-    sided = [key for key in keys if key in judged and directions.best(key) is not None]
+    sided = [key for key in tested if directions.best(key) is not None]
     if neutral := [key for key in keys if directions.best(key) is None]:
         yield f"{', '.join(neutral)}: no better side"
     if collapsed := [row.label for row in rows if row.collapsed]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from recbole_fair.metrics import directions
 from recbole_fair.metrics.key import MetricKey
 from recbole_fair.report.assemble import Block
-from recbole_fair.report.ranking import accuracy_key, best_row, decimals, flattered, metrics_in
+from recbole_fair.report.ranking import accuracy_key, best_row, decimals, judged
 from recbole_fair.report.rows import Row
 from recbole_fair.report.statistics.by_group import Grouping, group_figures, group_sizes, groupings
 from recbole_fair.report.writers.numbers import interval, number
@@ -23,9 +23,8 @@ def findings(block: Block, keys: Sequence[str]) -> list[str]:
     first = best_row(block.rows, accuracy) if accuracy else None
     if first is None or accuracy is None:
         return []
-    present = metrics_in(run for row in block.rows for run in row.finished)
-    judged = [key for key in keys if directions.best(key) is not None and not flattered(key, present)]
-    fairness = [key for key in judged if MetricKey.parse(key).grouping]
+    tested = judged(keys, block.rows)
+    fairness = [key for key in tested if MetricKey.parse(key).grouping and directions.best(key) is not None]
     if sum(bool(row.finished) for row in block.rows) == 1:
         measured = (key for key in (accuracy, *fairness) if first.cells[key].value is not None)
         figures = [f"{key} {_figure(block, first, key)}" for key in measured]

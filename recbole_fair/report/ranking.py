@@ -48,6 +48,12 @@ def flattered(key: str, present: Iterable[str]) -> bool:
     return of_everybody and f"attr_auc_unseen[{parsed.grouping}]" in present
 
 
+def judged(keys: Iterable[str], rows: Iterable[Row]) -> list[str]:
+    """Those of the keys that are marked and tested in a table of these rows."""
+    present = metrics_in(run for row in rows for run in row.finished)
+    return [key for key in keys if not flattered(key, present)]
+
+
 def accuracy_key(keys: Iterable[str]) -> str | None:
     """The first metric that says how accurate a row is, not how fair."""
     parsed = {key: MetricKey.parse(key) for key in keys}

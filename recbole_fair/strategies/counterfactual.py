@@ -87,8 +87,8 @@ def filter_users(model: Any, attributes: Sequence[str], user_field: str) -> User
 def aggregated(model: Any, table: nn.Embedding, users: Tensor) -> Tensor:
     """The vectors [B, D] by which a model with such an aggregation scores users."""
     history = model.item_emb(model.history_item_id[users])
-    aggregated: Tensor = getattr(model, AGGREGATION)(table(users), history, model.history_item_len[users])
-    return aggregated
+    vectors: Tensor = getattr(model, AGGREGATION)(table(users), history, model.history_item_len[users])
+    return vectors
 
 
 def check_scores(model: Any, filters: UserFilters, batch: Any) -> None:
